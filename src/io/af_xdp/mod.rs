@@ -1,0 +1,1 @@
+//! Ports on `AF_XDP` sockets.

@@ -1,0 +1,98 @@
+//! Ports: where frames come from and go to.
+//!
+//! What it is: the affine [`Frame`], the [`QueuePair`] a worker drives, the `af_xdp` port over real
+//! interfaces and the `memory` port for tests and null-I/O measurements. What it is not: no frame is
+//! judged here. Invariant: frames are conserved; [`QueuePair::census`] adds up to the same total always.
+
+#[cfg(feature = "xdp")]
+pub mod af_xdp;
+pub mod clock;
+mod frame;
+pub mod memory;
+
+pub use frame::Frame;
+
+use std::time::Duration;
+
+use crate::wire::Side;
+
+/// Frames a burst takes at most.
+pub const BURST: usize = 64;
+
+/// Queue *q* of both ports of a wire, with the frames that circulate between them.
+///
+/// Each side has a pool of its own: a frame received on a side goes back to that side's fill ring,
+/// whichever way it ended, so the pool's size bounds what is in flight in that direction (fill, RX, TX
+/// of the other port and completion together).
+pub trait QueuePair {
+    /// Takes up to [`BURST`] received frames of one side, in order. `into` is empty and has room.
+    fn receive(&mut self, side: Side, into: &mut Vec<Frame>);
+
+    /// The bytes of a frame.
+    fn bytes(&self, frame: &Frame) -> &[u8];
+
+    /// Places left in the TX ring of a side, staged frames already taken off.
+    fn room(&mut self, side: Side) -> usize;
+
+    /// Stages a frame for transmission at `side`. Gives it back when the ring is full.
+    ///
+    /// # Errors
+    /// The frame, unsent.
+    fn send(&mut self, side: Side, frame: Frame) -> Result<(), Frame>;
+
+    /// Gives a frame back to its pool.
+    fn recycle(&mut self, frame: Frame);
+
+    /// Publishes what was staged, kicks the ports that need it, reaps completions, refills.
+    fn flush(&mut self);
+
+    /// Frames are in a TX or completion ring: the worker must not sleep long.
+    fn sending(&self) -> bool;
+
+    /// Sleeps until a frame may be there, or the timeout. Polls every descriptor of the worker.
+    fn wait(&mut self, timeout: Duration);
+
+    /// Where the frames are.
+    fn census(&mut self) -> Census;
+
+    /// What the kernel counted at each side, by [`Side::index`].
+    fn kernel(&self) -> [KernelCounts; 2];
+}
+
+/// Where the frames of a queue pair are. The sum is constant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Neither in a ring nor held.
+    pub free: u32,
+    /// Handed to the kernel for reception: in a fill or RX ring, or being filled.
+    pub receiving: u32,
+    /// Taken from RX and not yet ended.
+    pub held: u32,
+    /// Handed to the kernel for transmission and not yet reaped.
+    pub sending: u32,
+}
+
+impl Census {
+    /// All frames.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.free + self.receiving + self.held + self.sending
+    }
+}
+
+/// `XDP_STATISTICS` of one socket (`linux/if_xdp.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounts {
+    /// Dropped for other reasons (among them: no fill entry in copy mode).
+    pub rx_dropped: u64,
+    /// Descriptors the kernel refused.
+    pub rx_invalid: u64,
+    /// TX descriptors the kernel refused.
+    pub tx_invalid: u64,
+    /// The RX ring was full.
+    pub rx_ring_full: u64,
+    /// The fill ring was empty when a frame came.
+    pub fill_ring_empty: u64,
+    /// The TX ring was empty at a kick.
+    pub tx_ring_empty: u64,
+}

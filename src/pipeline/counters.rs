@@ -1,0 +1,193 @@
+//! The counters of one worker: written by it alone, read by anyone.
+//!
+//! A writer brackets each burst with [`Counters::begin`] and [`Counters::end`] (a sequence lock), so a
+//! snapshot shows whole bursts only and FLOWS.md's equation holds in every one of them.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::Reason;
+use crate::wire::Side;
+
+#[derive(Debug)]
+struct SideCounters {
+    rx_packets: AtomicU64,
+    rx_bytes: AtomicU64,
+    forwarded_packets: AtomicU64,
+    forwarded_bytes: AtomicU64,
+    loose: AtomicU64,
+    dropped: [AtomicU64; Reason::COUNT],
+    would_drop: [AtomicU64; Reason::COUNT],
+}
+
+/// Counters of one worker, both sides.
+#[derive(Debug)]
+pub struct Counters {
+    epoch: AtomicU64,
+    sides: [SideCounters; 2],
+    events_lost: AtomicU64,
+    bursts: AtomicU64,
+}
+
+/// The counters of packets that arrived on one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideSnapshot {
+    /// Taken from the RX ring.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Put into the other port's TX ring.
+    pub forwarded_packets: u64,
+    /// Their bytes.
+    pub forwarded_bytes: u64,
+    /// Forwarded as the start of a flow whose first packet was not seen.
+    pub loose: u64,
+    /// Dropped, by [`Reason::index`].
+    pub dropped: [u64; Reason::COUNT],
+    /// Forwarded, but enforcement would have dropped them, by [`Reason::index`].
+    pub would_drop: [u64; Reason::COUNT],
+}
+
+/// A consistent copy of a worker's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// By [`Side::index`].
+    pub sides: [SideSnapshot; 2],
+    /// Events that found their ring full.
+    pub events_lost: u64,
+    /// Bursts that held at least one packet.
+    pub bursts: u64,
+}
+
+impl SideSnapshot {
+    /// `rx = forwarded + Σ dropped`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
+    /// over and holds nothing between bursts yet).
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.rx_packets == self.forwarded_packets + self.dropped.iter().sum::<u64>()
+    }
+}
+
+// One writer: a plain load and store are enough and cost no lock prefix.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        fn zeros() -> [AtomicU64; Reason::COUNT] {
+            [const { AtomicU64::new(0) }; Reason::COUNT]
+        }
+        fn side() -> SideCounters {
+            SideCounters {
+                rx_packets: AtomicU64::new(0),
+                rx_bytes: AtomicU64::new(0),
+                forwarded_packets: AtomicU64::new(0),
+                forwarded_bytes: AtomicU64::new(0),
+                loose: AtomicU64::new(0),
+                dropped: zeros(),
+                would_drop: zeros(),
+            }
+        }
+        Self {
+            epoch: AtomicU64::new(0),
+            sides: [side(), side()],
+            events_lost: AtomicU64::new(0),
+            bursts: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Counters {
+    /// Opens a burst. Only the worker that owns the counters calls the writing methods.
+    pub fn begin(&self) {
+        add(&self.epoch, 1);
+        fence(Ordering::Release);
+        add(&self.bursts, 1);
+    }
+
+    /// Closes a burst.
+    pub fn end(&self) {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
+    }
+
+    fn side(&self, side: Side) -> &SideCounters {
+        let [outside, inside] = &self.sides;
+        match side {
+            Side::Outside => outside,
+            Side::Inside => inside,
+        }
+    }
+
+    /// A packet came from the RX ring.
+    pub fn received(&self, side: Side, packets: u64, bytes: u64) {
+        let c = self.side(side);
+        add(&c.rx_packets, packets);
+        add(&c.rx_bytes, bytes);
+    }
+
+    /// A packet went into the other port's TX ring.
+    pub fn forwarded(&self, side: Side, packets: u64, bytes: u64) {
+        let c = self.side(side);
+        add(&c.forwarded_packets, packets);
+        add(&c.forwarded_bytes, bytes);
+    }
+
+    /// A packet was dropped.
+    pub fn dropped(&self, side: Side, reason: Reason) {
+        if let Some(c) = self.side(side).dropped.get(reason.index()) {
+            add(c, 1);
+        }
+    }
+
+    /// A packet was forwarded that enforcement would have dropped.
+    pub fn would_drop(&self, side: Side, reason: Reason) {
+        if let Some(c) = self.side(side).would_drop.get(reason.index()) {
+            add(c, 1);
+        }
+    }
+
+    /// A packet started a flow whose first packet was not seen.
+    pub fn loose(&self, side: Side) {
+        add(&self.side(side).loose, 1);
+    }
+
+    /// An event found its ring full.
+    pub fn event_lost(&self) {
+        add(&self.events_lost, 1);
+    }
+
+    /// A consistent copy. Retries while the worker is inside a burst.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        loop {
+            let before = self.epoch.load(Ordering::Acquire);
+            let copy = self.copy();
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.epoch.load(Ordering::Relaxed) == before {
+                return copy;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn copy(&self) -> Snapshot {
+        let side = |s: &SideCounters| SideSnapshot {
+            rx_packets: s.rx_packets.load(Ordering::Relaxed),
+            rx_bytes: s.rx_bytes.load(Ordering::Relaxed),
+            forwarded_packets: s.forwarded_packets.load(Ordering::Relaxed),
+            forwarded_bytes: s.forwarded_bytes.load(Ordering::Relaxed),
+            loose: s.loose.load(Ordering::Relaxed),
+            dropped: std::array::from_fn(|i| s.dropped.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
+            would_drop: std::array::from_fn(|i| {
+                s.would_drop.get(i).map_or(0, |c| c.load(Ordering::Relaxed))
+            }),
+        };
+        let [outside, inside] = &self.sides;
+        Snapshot {
+            sides: [side(outside), side(inside)],
+            events_lost: self.events_lost.load(Ordering::Relaxed),
+            bursts: self.bursts.load(Ordering::Relaxed),
+        }
+    }
+}

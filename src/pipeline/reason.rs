@@ -1,0 +1,151 @@
+//! Every way a packet can fail to cross, and what governs it.
+
+use crate::policy::Denial;
+use crate::wire::{Odd, Unreadable};
+
+/// What decides whether a drop happens (POLICY.md §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Unreadable: dropped in every mode.
+    Unreadable,
+    /// No way out: dropped in every mode.
+    NoWayOut,
+    /// No room to remember it: dropped under enforce, otherwise forwarded unlearned.
+    NoRoom,
+    /// Obeys the mode: dropped under enforce, otherwise forwarded and recorded as a would-drop.
+    Judged,
+    /// Obeys the mode, but has a list of its own and never counts as a would-drop.
+    SameSide,
+}
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $kind:ident $words:literal)*) => {
+        /// Why a packet was dropped, or would have been.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Reason { $(#[doc = $words] $variant),* }
+
+        impl Reason {
+            /// All reasons, in counter order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name in counters, events and tests.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What governs it.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$variant => Kind::$kind),* }
+            }
+
+            /// In words, for people.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$variant => $words),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Truncated "truncated" Unreadable "shorter than its own headers say"
+    TooManyTags "too_many_tags" Unreadable "more than two VLAN tags"
+    IpVersion "ip_version" Unreadable "IP version differs from the ethertype"
+    IpHeaderLength "ip_header_length" Unreadable "IPv4 header length out of range"
+    IpTotalLength "ip_total_length" Unreadable "IP length differs from the frame's"
+    IpHeaderChecksum "ip_header_checksum" Unreadable "IPv4 header checksum wrong"
+    Jumbogram "jumbogram" Unreadable "IPv6 jumbogram"
+    ExtensionHeader "extension_header" Unreadable "IPv6 extension headers out of order, too many or forbidden"
+    TcpDataOffset "tcp_data_offset" Unreadable "TCP data offset out of range"
+    UdpLength "udp_length" Unreadable "UDP length differs from what IP carries"
+    FragmentInvalid "fragment_invalid" Unreadable "fragment offset, length or flags impossible"
+    FragmentTiny "fragment_tiny" Unreadable "first fragment without the whole upper-layer header"
+    FragmentNdp "fragment_ndp" Unreadable "fragmented neighbour discovery"
+    TxRingFull "tx_ring_full" NoWayOut "the other port takes no more"
+    TooLong "too_long" NoWayOut "longer than a frame"
+    FlowTableFull "flow_table_full" NoRoom "flow table full"
+    SourceNotUnicast "source_not_unicast" Judged "source is broadcast or multicast"
+    Loopback "loopback" Judged "loopback address"
+    ReservedAddress "reserved_address" Judged "unspecified or reserved address"
+    Land "land" Judged "source equals destination"
+    SourceRoute "source_route" Judged "IPv4 source route or record route"
+    TcpFlags "tcp_flags" Judged "impossible TCP flags"
+    PortZero "port_zero" Judged "port 0"
+    IcmpRedirect "icmp_redirect" Judged "ICMP redirect"
+    LinkLocal "link_local" Judged "link-local address"
+    Profile "profile" Judged "the profile drops this kind of frame"
+    Spoofed "spoofed" Judged "source does not belong to this side or VLAN"
+    WrongVlan "wrong_vlan" Judged "VLAN is not one of the destination's network"
+    SameSide "same_side" SameSide "destination lies on the arriving side"
+    Guardrail "guardrail" Judged "a guardrail forbids it"
+    Denied "denied" Judged "a deny rule forbids it"
+    AccountNotHeld "account_not_held" Judged "the service account a rule asks for is not held"
+    NoRule "no_rule" Judged "no rule allows it"
+    TcpNoSession "tcp_no_session" Judged "TCP without a SYN belongs to no flow"
+    IcmpNoFlow "icmp_no_flow" Judged "ICMP error or reply belongs to no flow"
+    FragmentNoFirst "fragment_no_first" Judged "fragment whose ports cannot be known"
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Index into a counter array.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl From<Unreadable> for Reason {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Truncated => Self::Truncated,
+            Unreadable::TooManyTags => Self::TooManyTags,
+            Unreadable::Version => Self::IpVersion,
+            Unreadable::HeaderLength => Self::IpHeaderLength,
+            Unreadable::TotalLength => Self::IpTotalLength,
+            Unreadable::HeaderChecksum => Self::IpHeaderChecksum,
+            Unreadable::Jumbogram => Self::Jumbogram,
+            Unreadable::ExtensionHeader => Self::ExtensionHeader,
+            Unreadable::DataOffset => Self::TcpDataOffset,
+            Unreadable::UdpLength => Self::UdpLength,
+            Unreadable::FragmentInvalid => Self::FragmentInvalid,
+            Unreadable::FragmentTiny => Self::FragmentTiny,
+            Unreadable::FragmentNdp => Self::FragmentNdp,
+        }
+    }
+}
+
+impl From<Odd> for Reason {
+    fn from(odd: Odd) -> Self {
+        match odd {
+            Odd::SourceNotUnicast => Self::SourceNotUnicast,
+            Odd::Loopback => Self::Loopback,
+            Odd::Reserved => Self::ReservedAddress,
+            Odd::Land => Self::Land,
+            Odd::SourceRoute => Self::SourceRoute,
+            Odd::TcpFlags => Self::TcpFlags,
+            Odd::PortZero => Self::PortZero,
+            Odd::Redirect => Self::IcmpRedirect,
+            Odd::LinkLocal => Self::LinkLocal,
+        }
+    }
+}
+
+impl From<Denial> for Reason {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Spoofed => Self::Spoofed,
+            Denial::WrongVlan => Self::WrongVlan,
+            Denial::SameSide => Self::SameSide,
+            Denial::Guardrail => Self::Guardrail,
+            Denial::Rule => Self::Denied,
+            Denial::AccountNotHeld => Self::AccountNotHeld,
+            Denial::NoRule => Self::NoRule,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Text → table.
+//!
+//! What it is: the language (POLICY.md), its reader, its compiler and the one evaluator
+//! [`Table::judge`] that serves the packet path, `explain` and every report. What it is not: it never
+//! sees a frame, a clock or a file descriptor; files are read through [`source`], time is an argument.
+
+pub mod compile;
+pub mod diagnostic;
+pub mod explain;
+pub mod model;
+#[cfg(test)]
+mod oracle;
+pub mod prefix;
+pub mod read;
+pub mod sentences;
+pub mod source;
+pub mod table;
+pub mod verdict;
+
+pub use compile::compile;
+pub use model::Model;
+pub use read::read;
+pub use table::Table;
+pub use verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};

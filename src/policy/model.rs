@@ -1,0 +1,276 @@
+//! The validated policy: every name resolved, every value in range. The reader makes it, the compiler
+//! and the oracle read it; nothing else sees raw text.
+
+use std::collections::BTreeMap;
+
+use super::prefix::Prefix;
+use super::source::Origin;
+use super::verdict::{Action, Mode};
+use crate::wire::{Housekeeping, Mac, Side, Vlans};
+
+/// Labels of an address: key → value. `service_account` is not among them.
+pub type Labels = BTreeMap<String, String>;
+
+/// One policy with its inventory.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Settings of the gate itself.
+    pub gate: Gate,
+    /// The wire.
+    pub wire: Wire,
+    /// What the profile says of each class of housekeeping frames.
+    pub profile: BTreeMap<Housekeeping, Action>,
+    /// Label keys that exist.
+    pub labels: BTreeMap<String, LabelKey>,
+    /// Owners by name.
+    pub owners: BTreeMap<String, Owner>,
+    /// Networks, sorted by name.
+    pub networks: Vec<Network>,
+    /// Workloads, sorted by name.
+    pub workloads: Vec<Workload>,
+    /// Zones, sorted by name.
+    pub zones: Vec<Zone>,
+    /// Named services, resolved to ports.
+    pub services: BTreeMap<String, NamedService>,
+    /// Rules: guardrails, denies, allows, each tier sorted by id.
+    pub rules: Vec<Rule>,
+}
+
+/// `[gate]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Unix socket of the API.
+    pub socket: std::path::PathBuf,
+    /// Frames in flight a queue and direction: fill ring, RX, TX and completion together. A power of
+    /// two, 64 to 4096.
+    pub rings: u32,
+    /// Flows the table holds.
+    pub flows: u32,
+    /// Nanoseconds after which a worker's heartbeat is stale.
+    pub heartbeat: u64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            socket: "/run/portcullis/gate.sock".into(),
+            rings: 256,
+            flows: 65_536,
+            heartbeat: 500_000_000,
+        }
+    }
+}
+
+/// `[wire.W]`.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// Its name.
+    pub name: String,
+    /// Interface of each side, by [`Side::index`].
+    pub ports: [String; 2],
+    /// Mode of what touches no zone.
+    pub unzoned: Mode,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// One key of `[label]`.
+#[derive(Clone, Debug)]
+pub struct LabelKey {
+    /// The values that exist; `None`: open.
+    pub values: Option<Vec<String>>,
+    /// An allow must name it at both ends.
+    pub required: bool,
+}
+
+/// `[owner.O]`.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// May write policy.
+    pub authors: Vec<String>,
+    /// May approve it.
+    pub approvers: Vec<String>,
+}
+
+/// `[network.N]`.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// The side it lies at.
+    pub side: Side,
+    /// Its prefixes.
+    pub prefixes: Vec<Prefix>,
+    /// The tags its frames carry; never empty.
+    pub vlans: Vec<Vlans>,
+    /// MACs of the routers in front of it.
+    pub via: Vec<Mac>,
+    /// Labels its addresses inherit.
+    pub labels: Labels,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// `[workload.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its name.
+    pub name: String,
+    /// Its claims; never empty.
+    pub addresses: Vec<Prefix>,
+    /// Its own labels.
+    pub labels: Labels,
+    /// The account it declares.
+    pub service_account: Option<String>,
+    /// Its MACs.
+    pub macs: Vec<Mac>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// `[zone.Z]`.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Who is in it.
+    pub members: Selector,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it protects.
+    pub data_class: Option<String>,
+    /// Its mode.
+    pub mode: Mode,
+    /// Modes of connections to members, by service.
+    pub service_modes: Vec<(ServiceSet, Mode)>,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// A name of `[service]`, resolved.
+#[derive(Clone, Debug)]
+pub struct NamedService {
+    /// The same list flattened to atoms, sorted and without duplicates.
+    pub atoms: Vec<Atom>,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// One protocol with a range of ports, types or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Atom {
+    /// Protocol number.
+    pub protocol: u8,
+    /// Destination ports, inclusive; ICMP: type × 256 + code; portless protocols: 0 to 65 535.
+    pub to: (u16, u16),
+    /// Source ports, inclusive; 0 to 65 535 where not written.
+    pub from: (u16, u16),
+}
+
+/// What `services = [...]` means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSet {
+    /// The items as written: names, `tcp/443`, `any`.
+    pub written: Vec<String>,
+    /// Every IP protocol.
+    pub any: bool,
+    /// Otherwise these.
+    pub atoms: Vec<Atom>,
+}
+
+/// Strength of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tier {
+    /// A deny that no exception passes.
+    Guardrail,
+    /// A deny.
+    Deny,
+    /// An allow.
+    Allow,
+}
+
+impl Tier {
+    /// The table's name in policy text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Guardrail => "guardrail",
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its tier.
+    pub tier: Tier,
+    /// Its id, unique in its tier.
+    pub id: String,
+    /// Who opens the flow.
+    pub from: Selector,
+    /// To whom.
+    pub to: Selector,
+    /// On what.
+    pub services: ServiceSet,
+    /// A guardrail's own mode.
+    pub mode: Option<Mode>,
+    /// An allow for a portless protocol holds in both directions.
+    pub both_ways: bool,
+    /// Record allowed connections too.
+    pub log: bool,
+    /// Why it exists.
+    pub justification: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Change record.
+    pub ticket: Option<String>,
+    /// When it is due for review: a date as written, `2027-05-31`.
+    pub review_by: Option<String>,
+    /// What makes an insecure service bearable.
+    pub mitigation: Option<String>,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+impl Rule {
+    /// `allow.payments-to-vault`.
+    #[must_use]
+    pub fn full_id(&self) -> String {
+        format!("{}.{}", self.tier.name(), self.id)
+    }
+}
+
+/// A set of addresses (POLICY.md §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// `any = true`: every claimed workload.
+    Any,
+    /// `{ except = [ … ] }`: everything none of these matches, unlabelled and unknown included.
+    Except(Vec<Match>),
+    /// Keys joined by *and*.
+    Match(Match),
+}
+
+/// The keys of one selector: all must hold; within a list any one does. Empty lists are not written
+/// keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// Label key → accepted values.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// Label key → refused values; an address without the key does not match.
+    pub not: BTreeMap<String, Vec<String>>,
+    /// Workload names.
+    pub names: Vec<String>,
+    /// Zones.
+    pub zones: Vec<String>,
+    /// Networks.
+    pub networks: Vec<String>,
+    /// Service accounts.
+    pub accounts: Vec<String>,
+    /// `unknown = true`: addresses that no workload claims match as well.
+    pub unknown: bool,
+}

@@ -1,0 +1,1 @@
+//! Rules as sentences, nothing left out.

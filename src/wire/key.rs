@@ -1,0 +1,116 @@
+//! The flow key: one for both directions of a connection, and the service a rule is asked about.
+
+use std::net::IpAddr;
+
+use super::{Facts, Ip, L4, Net, Quote, Vlans};
+
+/// The service of a packet as a rule sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// Protocol number.
+    pub protocol: u8,
+    /// Source port; 0 where there is none.
+    pub sport: u16,
+    /// Destination port; ICMP: type × 256 + code; 0 where there is none.
+    pub dport: u16,
+    /// False when the ports can't be read (a later fragment): modes then take the strictest.
+    pub readable: bool,
+}
+
+/// The key of a flow: the smaller (address, port) is `a`, so both directions give the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Smaller end. IPv4 addresses stand in the first four bytes, the rest is zero.
+    pub a: [u8; 16],
+    /// Larger end.
+    pub b: [u8; 16],
+    /// Port of `a`; ICMP echo: the identifier; 0 where there is none.
+    pub port_a: u16,
+    /// Port of `b`.
+    pub port_b: u16,
+    /// Tags of the frame.
+    pub vlans: Vlans,
+    /// Protocol number.
+    pub protocol: u8,
+    /// IPv6.
+    pub v6: bool,
+}
+
+const fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(v6) => v6.octets(),
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+    }
+}
+
+impl Key {
+    /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`.
+    #[must_use]
+    pub fn new(
+        src: IpAddr,
+        dst: IpAddr,
+        sport: u16,
+        dport: u16,
+        protocol: u8,
+        vlans: Vlans,
+    ) -> (Self, bool) {
+        let (s, d) = (octets(src), octets(dst));
+        let from_a = (s, sport) <= (d, dport);
+        let v6 = src.is_ipv6();
+        let key = if from_a {
+            Self { a: s, b: d, port_a: sport, port_b: dport, vlans, protocol, v6 }
+        } else {
+            Self { a: d, b: s, port_a: dport, port_b: sport, vlans, protocol, v6 }
+        };
+        (key, from_a)
+    }
+}
+
+impl Ip {
+    /// Ports for the flow key: ICMP echo has its identifier in both.
+    #[must_use]
+    pub const fn key_ports(&self) -> (u16, u16) {
+        match self.l4 {
+            L4::Tcp(tcp) => (tcp.sport, tcp.dport),
+            L4::Udp { sport, dport } => (sport, dport),
+            L4::Icmp(icmp) => match icmp.id {
+                Some(id) => (id, id),
+                None => (0, 0),
+            },
+            L4::Other | L4::Absent => (0, 0),
+        }
+    }
+
+    /// The service a rule is asked about.
+    #[must_use]
+    pub const fn service(&self) -> Service {
+        let (sport, dport) = match self.l4 {
+            L4::Tcp(tcp) => (tcp.sport, tcp.dport),
+            L4::Udp { sport, dport } => (sport, dport),
+            L4::Icmp(icmp) => (0, u16::from_be_bytes([icmp.kind, icmp.code])),
+            L4::Other | L4::Absent => (0, 0),
+        };
+        Service { protocol: self.protocol, sport, dport, readable: !matches!(self.l4, L4::Absent) }
+    }
+}
+
+impl Facts {
+    /// The flow key and whether the sender is the end `a`; none without IP addresses.
+    #[must_use]
+    pub fn key(&self) -> Option<(Key, bool)> {
+        let Net::Ip(ip) = self.net else { return None };
+        let (sport, dport) = ip.key_ports();
+        Some(Key::new(ip.src, ip.dst, sport, dport, ip.protocol, self.vlans))
+    }
+}
+
+impl Quote {
+    /// The key of the flow that the quoted packet belongs to, and whether its sender is the end `a`.
+    #[must_use]
+    pub fn key(&self, vlans: Vlans) -> (Key, bool) {
+        Key::new(self.src, self.dst, self.sport, self.dport, self.protocol, vlans)
+    }
+}

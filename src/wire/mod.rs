@@ -1,0 +1,18 @@
+//! Bytes → facts.
+//!
+//! What it is: the parser of one Ethernet frame, the flow key, and the names of what makes a frame
+//! unreadable or odd. What it is not: it knows no policy, holds no state, allocates nothing and never
+//! panics, whatever the bytes. Cost: one pass over the headers, no copy of the payload.
+
+mod facts;
+mod key;
+mod parse;
+mod side;
+
+pub use facts::{
+    Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Quote, Tcp, TcpFlags, Unreadable,
+    Vlans,
+};
+pub use key::{Key, Service};
+pub use parse::parse;
+pub use side::Side;

@@ -1,0 +1,1 @@
+//! A pinned loop per queue.
