@@ -1,0 +1,384 @@
+//! What the API answers: the shapes of its JSON, the same for server and client.
+//!
+//! What it is not: nothing here computes; [`super::status`] and [`super::lines`] fill these in. Names of
+//! reasons are [`crate::pipeline::Reason::name`], sides `outside` and `inside`, modes as in policy text,
+//! instants RFC 3339 in UTC, durations seconds unless the name says otherwise.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running gate.
+    pub version: String,
+    /// Name of its wire.
+    pub wire: String,
+    /// The gate's clock at this reading, nanoseconds since the Unix epoch: rates are taken between two.
+    pub at_nanos: u64,
+    /// The same for people.
+    pub at: String,
+    /// When it came up.
+    pub started: String,
+    /// Seconds since.
+    pub uptime_seconds: u64,
+    /// It took over a pinned program from an earlier process.
+    pub took_over: bool,
+    /// What the kernel does while nobody judges.
+    pub fail: String,
+    /// Whether openings need approval.
+    pub approvals: String,
+    /// The policy in force.
+    pub policy: PolicyStatus,
+    /// Both ports: outside, inside.
+    pub ports: Vec<PortStatus>,
+    /// One a queue.
+    pub workers: Vec<WorkerStatus>,
+    /// The event log.
+    pub events: LogStatus,
+    /// What a reader should know: shared cores, a worker that the kernel would not pin.
+    pub notes: Vec<String>,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Digest of the table.
+    pub digest: String,
+    /// Counts up from 1.
+    pub generation: u32,
+    /// Rules by tier.
+    pub guardrails: usize,
+    /// Rules by tier.
+    pub denies: usize,
+    /// Rules by tier.
+    pub allows: usize,
+    /// Workloads in the inventory.
+    pub workloads: usize,
+    /// Networks.
+    pub networks: usize,
+    /// Zones.
+    pub zones: Vec<ZoneStatus>,
+    /// Mode of what touches no zone.
+    pub unzoned: String,
+    /// Findings that did not stop the load.
+    pub warnings: usize,
+}
+
+impl PolicyStatus {
+    /// Rules of all tiers.
+    #[must_use]
+    pub const fn rules(&self) -> usize {
+        self.guardrails + self.denies + self.allows
+    }
+}
+
+/// A zone with its modes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub name: String,
+    /// Its mode.
+    pub mode: String,
+    /// Modes of connections to members, by service.
+    pub service_modes: Vec<ServiceMode>,
+    /// Workloads in it.
+    pub members: usize,
+    /// What it protects.
+    pub data_class: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
+/// One line of `service_modes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceMode {
+    /// As written.
+    pub services: Vec<String>,
+    /// The mode that takes the zone's place.
+    pub mode: String,
+}
+
+/// One port of the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// `outside` or `inside`.
+    pub side: String,
+    /// Interface.
+    pub interface: String,
+    /// Its driver.
+    pub driver: String,
+    /// `native` or `generic`.
+    pub xdp: String,
+    /// Zero-copy, or copy.
+    pub zero_copy: bool,
+    /// The kernel program's counters.
+    pub bpf: BpfStatus,
+    /// `XDP_STATISTICS` over all its sockets.
+    pub kernel: KernelStatus,
+}
+
+/// What the kernel program counted at a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BpfStatus {
+    /// Frames it saw.
+    pub seen: u64,
+    /// Redirected to a socket.
+    pub redirected: u64,
+    /// Dropped: the worker's heartbeat was stale.
+    pub stale: u64,
+    /// Dropped: no socket on the queue.
+    pub no_socket: u64,
+}
+
+/// `XDP_STATISTICS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// Dropped for other reasons.
+    pub rx_dropped: u64,
+    /// Descriptors the kernel refused.
+    pub rx_invalid: u64,
+    /// TX descriptors the kernel refused.
+    pub tx_invalid: u64,
+    /// The RX ring was full.
+    pub rx_ring_full: u64,
+    /// The fill ring was empty when a frame came.
+    pub fill_ring_empty: u64,
+    /// The TX ring was empty at a kick: not a loss.
+    pub tx_ring_empty: u64,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// The queue of both ports it owns.
+    pub queue: u32,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// Generation its last burst used.
+    pub generation: u64,
+    /// Outside, inside.
+    pub sides: Vec<SideStatus>,
+    /// Bursts that held a packet.
+    pub bursts: u64,
+    /// Events that found their ring full.
+    pub events_lost: u64,
+    /// Where its frames are.
+    pub frames: FrameStatus,
+    /// Live flows.
+    pub flows: u64,
+    /// Room for flows.
+    pub flow_capacity: u64,
+    /// Median time a burst took, nanoseconds.
+    pub burst_p50_nanos: u64,
+    /// 99th percentile of it.
+    pub burst_p99_nanos: u64,
+    /// The equation in numbers.
+    pub equation: Equation,
+}
+
+/// `rx = forwarded + dropped`, per worker over both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equation {
+    /// Taken from RX rings.
+    pub rx: u64,
+    /// Put into TX rings.
+    pub forwarded: u64,
+    /// Dropped, all reasons.
+    pub dropped: u64,
+    /// It holds, on each side by itself.
+    pub holds: bool,
+}
+
+/// Packets that arrived on one side of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideStatus {
+    /// `outside` or `inside`.
+    pub side: String,
+    /// Taken from the RX ring.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Put into the other port's TX ring.
+    pub forwarded_packets: u64,
+    /// Their bytes.
+    pub forwarded_bytes: u64,
+    /// Starts of flows whose first packet was not seen.
+    pub loose: u64,
+    /// Dropped, by reason; reasons that never occurred are left out.
+    pub dropped: BTreeMap<String, u64>,
+    /// Forwarded, but enforcement would have dropped them; left out as above.
+    pub would_drop: BTreeMap<String, u64>,
+    /// `rx = forwarded + dropped` holds.
+    pub balances: bool,
+    /// `XDP_STATISTICS` of its socket on this side.
+    pub kernel: KernelStatus,
+}
+
+/// Where the frames of a worker are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameStatus {
+    /// In no ring.
+    pub free: u32,
+    /// With the kernel for reception.
+    pub receiving: u32,
+    /// Taken and not yet ended.
+    pub held: u32,
+    /// With the kernel for transmission.
+    pub sending: u32,
+    /// Their sum, which never changes.
+    pub total: u32,
+}
+
+/// The event log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Number of the latest event; events are numbered from 1.
+    pub latest: u64,
+    /// How many it keeps at most.
+    pub capacity: u64,
+    /// Events that workers could not hand over because their ring was full.
+    pub lost: u64,
+}
+
+/// `GET /v1/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// In order of their numbers.
+    pub events: Vec<EventLine>,
+    /// Ask for what comes `after` this number next time.
+    pub next: u64,
+    /// Events between the asked number and the first one here that had been overwritten.
+    pub missed: u64,
+    /// Events that never reached the log, since the gate came up.
+    pub lost: u64,
+}
+
+/// One event with its names resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub at: String,
+    /// The same in nanoseconds since the Unix epoch.
+    pub at_nanos: u64,
+    /// `drop`, `would_drop` or `allow`.
+    pub kind: String,
+    /// Arriving side.
+    pub side: String,
+    /// The reason's name.
+    pub reason: Option<String>,
+    /// The reason in words.
+    pub words: Option<String>,
+    /// The rule that decided: `allow.payments-to-vault`.
+    pub rule: Option<String>,
+    /// Where that rule stands: `rules/payments.toml:1`.
+    pub rule_place: Option<String>,
+    /// Generation that judged.
+    pub generation: u32,
+    /// The mode that governed.
+    pub mode: String,
+    /// Source MAC.
+    pub src_mac: String,
+    /// Destination MAC.
+    pub dst_mac: String,
+    /// Tags: `untagged`, `100`, `100.20`.
+    pub vlans: String,
+    /// Ethertype; 0 when unreadable.
+    pub ethertype: u16,
+    /// Source address.
+    pub src: Option<IpAddr>,
+    /// Destination address.
+    pub dst: Option<IpAddr>,
+    /// Workload that claims the source.
+    pub src_name: Option<String>,
+    /// Workload that claims the destination.
+    pub dst_name: Option<String>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Source port, where the protocol has one.
+    pub sport: Option<u16>,
+    /// Destination port.
+    pub dport: Option<u16>,
+    /// ICMP or ICMPv6 type.
+    pub icmp_type: Option<u8>,
+    /// ICMP or ICMPv6 code.
+    pub icmp_code: Option<u8>,
+    /// What was asked for, as policy text writes it: `tcp/443`, `icmp/8.0`, `ip/50`, `arp`.
+    pub service: String,
+    /// Frame length.
+    pub length: u32,
+}
+
+/// `GET /v1/health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Every check passes.
+    pub ok: bool,
+    /// The checks.
+    pub checks: Vec<HealthCheck>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Its name.
+    pub name: String,
+    /// It passes.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+}
+
+/// `GET /v1/whoami`: the caller as the kernel vouches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whoami {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Process, where the kernel says.
+    pub pid: Option<i32>,
+}
+
+/// What every error of the API looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What went wrong.
+    pub error: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Status {
+    /// Packets dropped for a reason, over all workers and both sides.
+    #[must_use]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        self.sides().filter_map(|side| side.dropped.get(reason)).sum()
+    }
+
+    /// Packets that enforcement would have dropped for a reason, over all workers and both sides.
+    #[must_use]
+    pub fn would_drop(&self, reason: &str) -> u64 {
+        self.sides().filter_map(|side| side.would_drop.get(reason)).sum()
+    }
+
+    /// The equation over all workers.
+    #[must_use]
+    pub fn equation(&self) -> Equation {
+        let none = Equation { rx: 0, forwarded: 0, dropped: 0, holds: true };
+        self.workers.iter().fold(none, |sum, worker| Equation {
+            rx: sum.rx + worker.equation.rx,
+            forwarded: sum.forwarded + worker.equation.forwarded,
+            dropped: sum.dropped + worker.equation.dropped,
+            holds: sum.holds && worker.equation.holds,
+        })
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &SideStatus> {
+        self.workers.iter().flat_map(|worker| &worker.sides)
+    }
+}
