@@ -7,6 +7,8 @@
 mod facts;
 mod key;
 mod parse;
+#[doc(hidden)]
+pub mod samples;
 mod side;
 
 pub use facts::{
