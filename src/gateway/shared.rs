@@ -6,19 +6,11 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
 
+pub use crate::io::{BpfCounts, XdpMode};
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Event};
 use crate::policy::read::Loaded;
 use crate::policy::{Moment, Table};
-
-/// How the kernel program is attached to a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver.
-    Native,
-    /// In the stack, for drivers without XDP.
-    Generic,
-}
 
 /// One port of the wire, as opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +23,6 @@ pub struct PortFace {
     pub xdp: XdpMode,
     /// Zero-copy, or copy.
     pub zero_copy: bool,
-}
-
-/// What the kernel program counted at one port, summed over CPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BpfCounts {
-    /// Frames the program saw.
-    pub seen: u64,
-    /// Redirected to a socket.
-    pub redirected: u64,
-    /// Dropped: the worker's heartbeat was stale.
-    pub stale: u64,
-    /// Dropped: no socket on the queue.
-    pub no_socket: u64,
 }
 
 /// One worker.

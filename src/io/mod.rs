@@ -59,6 +59,44 @@ pub trait QueuePair {
     fn kernel(&self) -> [KernelCounts; 2];
 }
 
+/// Tells the kernel program that the worker of a queue is alive.
+///
+/// Without a fresh beat the program redirects nothing, so a hung worker closes the wire.
+pub trait Heartbeat: Send {
+    /// The worker was alive at this `CLOCK_BOOTTIME` reading, in nanoseconds. A store or two.
+    fn beat(&self, boot_nanos: u64);
+}
+
+/// The heartbeat of ports that no kernel program watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Heartbeat for Unwatched {
+    fn beat(&self, _boot_nanos: u64) {}
+}
+
+/// How the kernel program is attached to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the stack, for drivers without XDP.
+    Generic,
+}
+
+/// What the kernel program counted at one port, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BpfCounts {
+    /// Frames the program saw.
+    pub seen: u64,
+    /// Redirected to a socket.
+    pub redirected: u64,
+    /// Dropped: the worker's heartbeat was stale.
+    pub stale: u64,
+    /// Dropped: no socket on the queue.
+    pub no_socket: u64,
+}
+
 /// Where the frames of a queue pair are. The sum is constant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
