@@ -1,1 +1,26 @@
-//! Per-worker connection table.
+//! Packets → connections, one table a worker.
+//!
+//! What it is: who opened a connection, what was judged of it, how it stands. What it is not: it asks no
+//! policy and reads no clock; verdicts and time are handed in. Bounded: the table never grows past its
+//! capacity and never allocates after it was made. All state is reached through [`Owner::of`].
+
+mod entry;
+mod owner;
+mod table;
+
+pub use entry::{Entry, Phase};
+pub use owner::Owner;
+pub use table::{FlowId, FlowTable};
+
+/// Why the flow table turns a packet away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No place left.
+    TableFull,
+    /// TCP without a SYN, and no flow it belongs to.
+    TcpNoSession,
+    /// An ICMP echo reply or error, and no flow it belongs to.
+    IcmpNoFlow,
+    /// The packet of a flow arrives on the side its sender does not live on.
+    WrongSide,
+}

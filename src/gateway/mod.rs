@@ -4,4 +4,6 @@
 
 mod shared;
 
-pub use shared::{BpfCounts, Gauges, Policy, PortFace, Shared, WorkerFace, XdpMode};
+pub use shared::{BpfCounts, PortFace, Shared, XdpMode};
+
+pub use crate::worker::{Gauges, Policy, WorkerFace};

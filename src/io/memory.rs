@@ -1,1 +1,240 @@
-//! Ports in memory.
+//! Ports in memory, for tests and for measurements without a kernel.
+//!
+//! The same UMEM, pools and ring bounds as the real port; frames are injected and taken by the caller.
+//! Invariant: a frame is in exactly one place, [`Census::total`] never changes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{BURST, Census, Frame, KernelCounts, QueuePair};
+use crate::wire::Side;
+
+/// Bytes of one frame, as on the real port.
+pub const FRAME_SIZE: usize = 4096;
+
+/// What becomes of a frame once it was flushed out of a TX ring, or recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It waits until [`MemoryQueuePair::take_sent`] takes it; recycled ones go to their pool.
+    Keep,
+    /// It is received again at its own side, bytes unchanged: an endless load written once.
+    Cycle,
+}
+
+#[derive(Debug, Default)]
+struct Port {
+    /// Free frames of this side's pool.
+    pool: Vec<Frame>,
+    rx: VecDeque<Frame>,
+    staged: Vec<Frame>,
+    sent: VecDeque<Frame>,
+    refused: u64,
+    held: u32,
+}
+
+/// Queue 0 of both ports, in memory.
+#[derive(Debug)]
+pub struct MemoryQueuePair {
+    umem: Vec<u8>,
+    ports: [Port; 2],
+    tx_ring: usize,
+    drain: Drain,
+}
+
+impl MemoryQueuePair {
+    /// A pair whose sides have `pool` frames each and TX rings of `tx_ring` places.
+    #[must_use]
+    pub fn new(pool: u32, tx_ring: usize, drain: Drain) -> Self {
+        let size = u64::try_from(FRAME_SIZE).unwrap_or(0);
+        let mut ports = [Port::default(), Port::default()];
+        for (side, port) in Side::BOTH.into_iter().zip(&mut ports) {
+            let first = u64::from(pool) * u64::from(side as u8);
+            let places = usize::try_from(pool).unwrap_or(0);
+            port.rx.reserve(places);
+            port.sent.reserve(places * 2);
+            port.staged.reserve(places * 2);
+            port.pool = (first..first + u64::from(pool))
+                .map(|i| Frame { address: i * size, length: 0, home: side })
+                .collect();
+        }
+        let bytes = usize::try_from(pool).unwrap_or(0) * 2 * FRAME_SIZE;
+        Self { umem: vec![0; bytes], ports, tx_ring, drain }
+    }
+
+    fn port(&mut self, side: Side) -> &mut Port {
+        let [outside, inside] = &mut self.ports;
+        match side {
+            Side::Outside => outside,
+            Side::Inside => inside,
+        }
+    }
+
+    /// Lets a frame arrive. False, and counted as an empty fill ring, when the pool is dry.
+    pub fn inject(&mut self, side: Side, bytes: &[u8]) -> bool {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let Some(mut frame) = self.port(side).pool.pop() else {
+            self.port(side).refused += 1;
+            return false;
+        };
+        frame.length = length;
+        let start = usize::try_from(frame.address).unwrap_or(usize::MAX);
+        let place = self.umem.get_mut(start..).and_then(|rest| rest.get_mut(..bytes.len().min(FRAME_SIZE)));
+        let fits = place.is_some_and(|place| {
+            bytes.get(..place.len()).is_some_and(|bytes| {
+                place.copy_from_slice(bytes);
+                bytes.len() == usize::try_from(length).unwrap_or(0)
+            })
+        });
+        if fits {
+            self.port(side).rx.push_back(frame);
+        } else {
+            self.port(side).pool.push(frame);
+        }
+        fits
+    }
+
+    /// Takes the oldest frame that left by a side, and gives its place back to its pool.
+    pub fn take_sent(&mut self, side: Side) -> Option<Vec<u8>> {
+        let frame = self.port(side).sent.pop_front()?;
+        let bytes = self.bytes(&frame).to_vec();
+        self.port(frame.home).pool.push(frame);
+        Some(bytes)
+    }
+
+    fn end(&mut self, frame: Frame) {
+        let drain = self.drain;
+        let port = self.port(frame.home);
+        match drain {
+            Drain::Keep => port.pool.push(frame),
+            Drain::Cycle => port.rx.push_back(frame),
+        }
+    }
+}
+
+impl QueuePair for MemoryQueuePair {
+    fn receive(&mut self, side: Side, into: &mut Vec<Frame>) {
+        let port = self.port(side);
+        let n = port.rx.len().min(BURST);
+        port.held += u32::try_from(n).unwrap_or(0);
+        into.extend(port.rx.drain(..n));
+    }
+
+    fn bytes(&self, frame: &Frame) -> &[u8] {
+        let start = usize::try_from(frame.address).unwrap_or(usize::MAX);
+        let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
+        self.umem.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
+    }
+
+    fn room(&mut self, side: Side) -> usize {
+        let tx_ring = self.tx_ring;
+        let port = self.port(side);
+        tx_ring.saturating_sub(port.staged.len() + port.sent.len())
+    }
+
+    fn send(&mut self, side: Side, frame: Frame) -> Result<(), Frame> {
+        if self.room(side) == 0 {
+            return Err(frame);
+        }
+        self.port(frame.home).held -= 1;
+        self.port(side).staged.push(frame);
+        Ok(())
+    }
+
+    fn recycle(&mut self, frame: Frame) {
+        self.port(frame.home).held -= 1;
+        self.end(frame);
+    }
+
+    fn flush(&mut self) {
+        for side in Side::BOTH {
+            let mut staged = std::mem::take(&mut self.port(side).staged);
+            for frame in staged.drain(..) {
+                match self.drain {
+                    Drain::Keep => self.port(side).sent.push_back(frame),
+                    Drain::Cycle => self.end(frame),
+                }
+            }
+            self.port(side).staged = staged;
+        }
+    }
+
+    fn sending(&self) -> bool {
+        self.ports.iter().any(|port| !port.staged.is_empty() || !port.sent.is_empty())
+    }
+
+    fn wait(&mut self, _timeout: Duration) {
+        std::thread::yield_now();
+    }
+
+    fn census(&mut self) -> Census {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.ports.iter().fold(Census::default(), |sum, port| Census {
+            free: sum.free + count(port.pool.len()),
+            receiving: sum.receiving + count(port.rx.len()),
+            held: sum.held + port.held,
+            sending: sum.sending + count(port.staged.len() + port.sent.len()),
+        })
+    }
+
+    fn kernel(&self) -> [KernelCounts; 2] {
+        let counts =
+            |port: &Port| KernelCounts { fill_ring_empty: port.refused, ..KernelCounts::default() };
+        let [outside, inside] = &self.ports;
+        [counts(outside), counts(inside)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_conserved_and_bytes_arrive_as_they_left() {
+        let mut pair = MemoryQueuePair::new(4, 2, Drain::Keep);
+        for n in 0..4u8 {
+            assert!(pair.inject(Side::Outside, &[n; 60]));
+        }
+        assert!(!pair.inject(Side::Outside, &[9; 60]), "the pool is dry");
+        assert_eq!(pair.kernel()[0].fill_ring_empty, 1);
+        let mut burst = Vec::new();
+        pair.receive(Side::Outside, &mut burst);
+        assert_eq!(burst.len(), 4);
+        assert_eq!(pair.census(), Census { free: 4, receiving: 0, held: 4, sending: 0 });
+        let mut back = 0;
+        for frame in burst {
+            if let Err(frame) = pair.send(Side::Inside, frame) {
+                pair.recycle(frame);
+                back += 1;
+            }
+        }
+        pair.flush();
+        assert_eq!(back, 2, "two places in the ring, two frames come back");
+        assert_eq!(pair.census(), Census { free: 6, receiving: 0, held: 0, sending: 2 });
+        assert_eq!(pair.take_sent(Side::Inside), Some(vec![0; 60]));
+        assert_eq!(pair.take_sent(Side::Inside), Some(vec![1; 60]));
+        assert_eq!(pair.take_sent(Side::Inside), None);
+        assert_eq!(pair.census(), Census { free: 8, receiving: 0, held: 0, sending: 0 });
+    }
+
+    #[test]
+    fn a_cycling_pair_offers_the_same_frames_again() {
+        let mut pair = MemoryQueuePair::new(1, 1, Drain::Cycle);
+        assert!(pair.inject(Side::Inside, b"once"));
+        for _ in 0..3 {
+            let mut burst = Vec::new();
+            pair.receive(Side::Inside, &mut burst);
+            let frame = burst.pop().unwrap();
+            assert_eq!(pair.bytes(&frame), b"once");
+            assert!(pair.send(Side::Outside, frame).is_ok());
+            pair.flush();
+        }
+        assert_eq!(pair.census().total(), 2);
+    }
+
+    #[test]
+    fn a_frame_too_long_is_never_truncated() {
+        let mut pair = MemoryQueuePair::new(1, 1, Drain::Keep);
+        assert!(!pair.inject(Side::Inside, &vec![0; FRAME_SIZE + 1]));
+        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0 });
+    }
+}

@@ -2,11 +2,17 @@
 //!
 //! What it is: the list of stages, the outcome of every packet, drop reasons, counters and events.
 //! What it is not: it takes bytes and gives outcomes; rings, clocks and descriptors are the worker's.
+//! Nothing here allocates, locks, logs or formats once a [`Pipeline`] is made.
 
+mod connection;
 mod counters;
 mod event;
+mod outcome;
 mod reason;
+mod stages;
 
 pub use counters::{Counters, SideSnapshot, Snapshot};
 pub use event::{Event, EventKind};
+pub use outcome::Outcome;
 pub use reason::{Kind, Reason};
+pub use stages::{BURST, Scene, Pipeline};

@@ -65,7 +65,7 @@ reasons! {
     FragmentTiny "fragment_tiny" Unreadable "first fragment without the whole upper-layer header"
     FragmentNdp "fragment_ndp" Unreadable "fragmented neighbour discovery"
     TxRingFull "tx_ring_full" NoWayOut "the other port takes no more"
-    TooLong "too_long" NoWayOut "longer than a frame"
+    HandoverFull "handover_full" NoWayOut "the worker that owns the flow takes no more"
     FlowTableFull "flow_table_full" NoRoom "flow table full"
     SourceNotUnicast "source_not_unicast" Judged "source is broadcast or multicast"
     Loopback "loopback" Judged "loopback address"

@@ -1,0 +1,83 @@
+//! Which worker owns a flow.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::wire::Key;
+
+/// The owner function: one for the life of a table (FLOWS.md §4). Only the owner inserts a flow, so
+/// with N workers no flow ever has two entries. The key is secret, so nobody outside can aim all
+/// flows at one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    workers: u32,
+    secret: (u64, u64),
+}
+
+impl Owner {
+    /// An owner function over `workers` workers (at least one).
+    #[must_use]
+    pub const fn new(workers: u32, secret: (u64, u64)) -> Self {
+        Self { workers: if workers == 0 { 1 } else { workers }, secret }
+    }
+
+    /// The worker that owns the flow, from 0.
+    #[must_use]
+    pub fn of(&self, key: &Key) -> u32 {
+        if self.workers == 1 {
+            return 0;
+        }
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(&key.a);
+        hasher.write(&key.b);
+        hasher.write_u64(
+            u64::from(key.port_a) << 48
+                | u64::from(key.port_b) << 32
+                | u64::from(key.vlans.outer) << 20
+                | u64::from(key.vlans.inner) << 8
+                | u64::from(key.protocol),
+        );
+        // Multiply-shift keeps the top bits: even for any number of workers.
+        let top = hasher.finish() >> 32;
+        u32::try_from((top * u64::from(self.workers)) >> 32).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Vlans;
+
+    fn key(sport: u16) -> (Key, Key) {
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let there = Key::new(a, b, sport, 443, 6, Vlans::UNTAGGED).0;
+        let back = Key::new(b, a, 443, sport, 6, Vlans::UNTAGGED).0;
+        (there, back)
+    }
+
+    #[test]
+    fn both_directions_have_one_owner_and_owners_share_evenly() {
+        let owner = Owner::new(3, (7, 11));
+        let mut seen = [0u32; 3];
+        for sport in 0..30_000 {
+            let (there, back) = key(sport);
+            assert_eq!(owner.of(&there), owner.of(&back));
+            seen[owner.of(&there) as usize] += 1;
+        }
+        assert!(seen.iter().all(|n| (9_500..=10_500).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn another_secret_is_another_function() {
+        let (one, two) = (Owner::new(8, (1, 2)), Owner::new(8, (1, 3)));
+        let moved = (0..1_000).filter(|p| one.of(&key(*p).0) != two.of(&key(*p).0)).count();
+        assert!(moved > 800, "{moved}");
+    }
+
+    #[test]
+    fn a_single_worker_owns_everything() {
+        let owner = Owner::new(1, (1, 2));
+        assert!((0..100).all(|p| owner.of(&key(p).0) == 0));
+    }
+}

@@ -1,0 +1,261 @@
+//! The connection stage: an IP packet meets its flow, or the rules.
+
+use super::stages::{Objection, sender};
+use super::{EventKind, Outcome, Pipeline, Reason, Scene};
+use crate::flow::{Entry, FlowId, Refusal};
+use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
+use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Service};
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TableFull => Self::FlowTableFull,
+            Refusal::TcpNoSession => Self::TcpNoSession,
+            Refusal::IcmpNoFlow => Self::IcmpNoFlow,
+            Refusal::WrongSide => Self::Spoofed,
+        }
+    }
+}
+
+impl Pipeline {
+    pub(super) fn connection(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
+        if matches!(ip.fragment, Fragment::Later { .. }) {
+            return self.stateless(scene, facts, ip, Some(Reason::FragmentNoFirst));
+        }
+        if is_group(ip) {
+            return self.stateless(scene, facts, ip, None);
+        }
+        if let L4::Icmp(icmp) = &ip.l4
+            && icmp.is_error(ip.src.is_ipv6())
+        {
+            return self.icmp_error(scene, facts, ip, icmp);
+        }
+        let Some((key, from_a)) = facts.key() else {
+            return self.stateless(scene, facts, ip, None);
+        };
+        match self.flows.find(&key, scene.now) {
+            Some(id) if self.flows.entry(id).is_some_and(|flow| !flow.is_succeeded_by(ip)) => {
+                self.hit(scene, facts, ip, id, from_a)
+            }
+            Some(id) => {
+                self.flows.remove(id);
+                self.miss(scene, facts, ip, key, from_a)
+            }
+            None => self.miss(scene, facts, ip, key, from_a),
+        }
+    }
+
+    /// A packet of a known flow.
+    fn hit(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, id: FlowId, from_a: bool) -> Outcome {
+        let Some(entry) = self.flows.entry(id) else { return Outcome::Drop(Reason::FlowTableFull) };
+        let mut verdict = entry.verdict;
+        if entry.side_of(from_a) != scene.side {
+            let reason = Refusal::WrongSide.into();
+            return self.object(scene, facts, Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE });
+        }
+        if entry.is_stale(scene.generation, scene.now) {
+            verdict = judge_again(scene, entry, ip, facts, from_a);
+            if !verdict.crosses() {
+                self.flows.remove(id);
+                return self.deny(scene, facts, &verdict);
+            }
+        }
+        if let Some(entry) = self.flows.entry_mut(id) {
+            entry.verdict = verdict;
+            entry.generation = scene.generation;
+            entry.advance(ip, from_a, facts.length, scene.now);
+        }
+        if let Some(denial) = verdict.denial {
+            // The flow's first packet was recorded; the others only count.
+            self.counters.would_drop(scene.side, denial.into());
+        }
+        Outcome::Forward
+    }
+
+    /// A packet of no known flow: only the owner of its key may open one.
+    fn miss(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, key: Key, from_a: bool) -> Outcome {
+        let owner = self.owner.of(&key);
+        if owner != self.me {
+            return Outcome::HandOver(owner);
+        }
+        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        if let Some(missing) = missed_first(ip) {
+            return self.unseen(scene, facts, ip, (key, from_a), verdict, missing);
+        }
+        if !verdict.crosses() || verdict.denial == Some(Denial::SameSide) {
+            return self.deny(scene, facts, &verdict);
+        }
+        let entry = Entry::new(
+            verdict,
+            scene.generation,
+            from_a,
+            scene.side,
+            facts.src_mac,
+            ip.service(),
+            scene.now,
+        );
+        self.learn(scene, facts, ip, (key, from_a), entry)
+    }
+
+    /// Inserts a flow that may cross, and lets its packet do so.
+    fn learn(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        (key, from_a): (Key, bool),
+        mut entry: Entry,
+    ) -> Outcome {
+        let (verdict, unseen) = (entry.verdict, entry.unseen);
+        entry.advance(ip, from_a, facts.length, scene.now);
+        if let Err(refusal) = self.flows.insert(key, entry) {
+            let mode = verdict.mode;
+            return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule: verdict.rule });
+        }
+        if unseen {
+            self.counters.loose(scene.side);
+        } else if verdict.denial.is_some() {
+            return self.deny(scene, facts, &verdict);
+        } else if scene.table.rule(verdict.rule).is_some_and(|rule| rule.log) {
+            self.record(scene, EventKind::Allow, facts, None, verdict.rule, verdict.mode);
+        }
+        Outcome::Forward
+    }
+
+    /// A flow whose first packet was not seen: refused under enforce, else judged in both directions and
+    /// governed by the stricter (POLICY.md §6).
+    fn unseen(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        (key, from_a): (Key, bool),
+        there: Verdict,
+        missing: Refusal,
+    ) -> Outcome {
+        let back = {
+            let sender = Sender { address: ip.dst, mac: SenderMac::Assumed, vlans: facts.vlans };
+            scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.now)
+        };
+        let mode = there.mode.max(back.mode);
+        let misplaced = match there.denial {
+            Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => there.denial,
+            Some(Denial::Guardrail | Denial::Rule | Denial::AccountNotHeld | Denial::NoRule) | None => None,
+        };
+        if let Some(denial) = misplaced {
+            return self.object(scene, facts, Objection { reason: denial.into(), mode, rule: there.rule });
+        }
+        if mode == Mode::Enforce {
+            let reason = missing.into();
+            return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
+        }
+        let by_receiver = there.denial.is_some() && back.denial.is_none();
+        let (verdict, service, opened_by_a, side) = if by_receiver {
+            (Verdict { mode, ..back }, reversed(ip), !from_a, scene.side.other())
+        } else {
+            (Verdict { mode, ..there }, ip.service(), from_a, scene.side)
+        };
+        let mac = if by_receiver { facts.dst_mac } else { facts.src_mac };
+        let mut entry = Entry::new(verdict, scene.generation, opened_by_a, side, mac, service, scene.now);
+        entry.unseen = true;
+        self.learn(scene, facts, ip, (key, from_a), entry)
+    }
+
+    /// An ICMP error crosses only with the live flow it quotes, towards that packet's sender (RFC 5927).
+    fn icmp_error(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, icmp: &Icmp) -> Outcome {
+        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        if let Some(denial @ (Denial::Spoofed | Denial::WrongVlan | Denial::SameSide)) = verdict.denial {
+            let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
+            return self.object(scene, facts, objection);
+        }
+        let related = icmp.quote.filter(|quote| quote.src == ip.dst).and_then(|quote| {
+            let (key, from_a) = quote.key(facts.vlans);
+            let id = self.flows.find(&key, scene.now)?;
+            let entry = self.flows.entry(id)?;
+            let reaches_sender = entry.side_of(from_a) == scene.side.other();
+            let stale = entry.is_stale(scene.generation, scene.now);
+            (reaches_sender && !stale).then_some(entry.verdict)
+        });
+        match related {
+            Some(flow) => {
+                if let Some(denial) = flow.denial {
+                    self.counters.would_drop(scene.side, denial.into());
+                }
+                Outcome::Forward
+            }
+            None => {
+                let reason = Refusal::IcmpNoFlow.into();
+                let objection = Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE };
+                self.object(scene, facts, objection)
+            }
+        }
+    }
+
+    /// Judged by itself, nothing remembered: groups and later fragments.
+    fn stateless(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        otherwise: Option<Reason>,
+    ) -> Outcome {
+        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        if verdict.denial.is_some() {
+            return self.deny(scene, facts, &verdict);
+        }
+        match otherwise {
+            Some(reason) => {
+                self.object(scene, facts, Objection { reason, mode: verdict.mode, rule: verdict.rule })
+            }
+            None => Outcome::Forward,
+        }
+    }
+
+    fn deny(&mut self, scene: &Scene<'_>, facts: &Facts, verdict: &Verdict) -> Outcome {
+        match verdict.denial {
+            Some(denial) => {
+                let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
+                self.object(scene, facts, objection)
+            }
+            None => Outcome::Forward,
+        }
+    }
+}
+
+/// Asks again for a flow judged under an older table or past its `judge_at`, as its opener opened it.
+fn judge_again(scene: &Scene<'_>, entry: &Entry, ip: &Ip, facts: &Facts, from_a: bool) -> Verdict {
+    let (opener, target) = if from_a == entry.opened_by_a { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
+    let sender = Sender { address: opener, mac: SenderMac::Seen(entry.opener_mac), vlans: facts.vlans };
+    scene.table.judge(sender, target, entry.service, entry.opener_side, scene.now)
+}
+
+/// Only TCP without a SYN and an echo reply show that a first packet was missed.
+fn missed_first(ip: &Ip) -> Option<Refusal> {
+    match &ip.l4 {
+        L4::Tcp(tcp) => (!tcp.flags.opens()).then_some(Refusal::TcpNoSession),
+        L4::Icmp(icmp) => icmp.is_echo_reply(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow),
+        L4::Udp { .. } | L4::Other | L4::Absent => None,
+    }
+}
+
+/// The service of a flow as its other end would have opened it.
+fn reversed(ip: &Ip) -> Service {
+    let service = ip.service();
+    match &ip.l4 {
+        L4::Icmp(_) => {
+            let request: u8 = if ip.src.is_ipv6() { 128 } else { 8 };
+            Service { dport: u16::from_be_bytes([request, 0]), ..service }
+        }
+        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => {
+            Service { sport: service.dport, dport: service.sport, ..service }
+        }
+    }
+}
+
+/// A multicast or broadcast destination: no side, no state, no replies.
+fn is_group(ip: &Ip) -> bool {
+    match ip.dst {
+        std::net::IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        std::net::IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}

@@ -1,0 +1,247 @@
+//! THE list of stages a burst goes through. Read [`Pipeline::burst`] first.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::{Counters, Event, EventKind, Kind, Outcome, Reason};
+use crate::flow::{FlowTable, Owner};
+use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
+use crate::wire::{Facts, Ip, Mac, Net, Service, Side, Unreadable, Vlans, parse};
+
+/// Packets of one burst at most.
+pub const BURST: usize = 64;
+
+/// Events one burst may record; the rest are counted as lost. Bounds what a flood of drops costs.
+const EVENTS_PER_BURST: u32 = 16;
+
+/// What is the same for all packets of a burst: one clock read, one table load.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The policy in force.
+    pub table: &'a Table,
+    /// Its generation.
+    pub generation: u32,
+    /// Now.
+    pub now: Moment,
+    /// The side the burst arrived on.
+    pub side: Side,
+}
+
+/// Why a packet should not cross, who says so and what governs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objection {
+    pub(super) reason: Reason,
+    pub(super) mode: Mode,
+    pub(super) rule: RuleNumber,
+}
+
+/// The stages with the state of one worker.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(super) flows: FlowTable,
+    pub(super) owner: Owner,
+    pub(super) me: u32,
+    pub(super) counters: Arc<Counters>,
+    events: Arc<ArrayQueue<Event>>,
+    events_left: u32,
+    parsed: Vec<Result<Facts, Unreadable>>,
+}
+
+impl Pipeline {
+    /// The pipeline of worker `me`.
+    #[must_use]
+    pub fn new(
+        flows: FlowTable,
+        owner: Owner,
+        me: u32,
+        counters: Arc<Counters>,
+        events: Arc<ArrayQueue<Event>>,
+    ) -> Self {
+        Self { flows, owner, me, counters, events, events_left: 0, parsed: Vec::with_capacity(BURST) }
+    }
+
+    /// Judges a burst that arrived on one side. `room` is the free places in the other port's TX ring:
+    /// as many packets are forwarded at most. One outcome a frame, in order, is put into `outcomes`.
+    /// The caller has opened the counters ([`Counters::begin`]) and counts what it received and sent.
+    pub fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize, outcomes: &mut Vec<Outcome>) {
+        self.events_left = EVENTS_PER_BURST;
+        let mut parsed = std::mem::take(&mut self.parsed);
+        parsed.clear();
+        // 1. Bytes into facts, for the whole burst.
+        parsed.extend(frames.iter().map(|frame| parse(frame)));
+        let mut room = room;
+        for (facts, frame) in parsed.iter().zip(frames) {
+            let outcome = self.packet(scene, facts, frame, room);
+            room -= usize::from(outcome == Outcome::Forward);
+            outcomes.push(outcome);
+        }
+        self.parsed = parsed;
+    }
+
+    fn packet(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Result<Facts, Unreadable>,
+        frame: &[u8],
+        room: usize,
+    ) -> Outcome {
+        // 2. What can't be read is dropped in every mode.
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => return self.unreadable(scene, Reason::from(*why), frame),
+        };
+        // 3. A place to send it from, before anything is remembered of it.
+        if room == 0 {
+            return self.object(scene, facts, self.on_the_wire(scene, Reason::TxRingFull));
+        }
+        // 4. What can be read but makes no sense.
+        if let Some(odd) = facts.odd {
+            let mode = self.mode_of(scene, facts);
+            let objection = Objection { reason: odd.into(), mode, rule: RuleNumber::NONE };
+            return self.object(scene, facts, objection);
+        }
+        // 5. Housekeeping, by the profile.
+        if let Some(class) = facts.housekeeping() {
+            return match scene.table.profile(class) {
+                Action::Forward => Outcome::Forward,
+                Action::Drop => self.object(scene, facts, self.on_the_wire(scene, Reason::Profile)),
+            };
+        }
+        // 6. Connections: flow, else rules.
+        match &facts.net {
+            Net::Ip(ip) => self.connection(scene, facts, ip),
+            Net::Arp(_) | Net::Other => {
+                self.object(scene, facts, self.on_the_wire(scene, Reason::Profile))
+            }
+        }
+    }
+
+    /// Ends a packet that something speaks against: drops it or lets it cross, as its kind and the mode
+    /// say, counts and records it.
+    pub(super) fn object(&mut self, scene: &Scene<'_>, facts: &Facts, why: Objection) -> Outcome {
+        let drops = match why.reason.kind() {
+            Kind::Unreadable | Kind::NoWayOut => true,
+            Kind::NoRoom | Kind::Judged | Kind::SameSide => why.mode == Mode::Enforce,
+        };
+        if drops {
+            self.counters.dropped(scene.side, why.reason);
+            self.record(scene, EventKind::Drop, facts, Some(why.reason), why.rule, why.mode);
+            Outcome::Drop(why.reason)
+        } else {
+            self.counters.would_drop(scene.side, why.reason);
+            if why.reason.kind() != Kind::SameSide {
+                self.record(scene, EventKind::WouldDrop, facts, Some(why.reason), why.rule, why.mode);
+            }
+            Outcome::Forward
+        }
+    }
+
+    fn unreadable(&mut self, scene: &Scene<'_>, reason: Reason, frame: &[u8]) -> Outcome {
+        self.counters.dropped(scene.side, reason);
+        let mac = |at: usize| {
+            frame.get(at..at + 6).and_then(|b| b.first_chunk()).map_or(Mac::default(), |m| Mac(*m))
+        };
+        self.push(Event {
+            at: scene.now,
+            kind: EventKind::Drop,
+            side: scene.side,
+            reason: Some(reason),
+            rule: RuleNumber::NONE,
+            generation: scene.generation,
+            mode: scene.table.strictest(),
+            src_mac: mac(6),
+            dst_mac: mac(0),
+            vlans: Vlans::UNTAGGED,
+            ethertype: 0,
+            addresses: None,
+            service: None,
+            length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        });
+        Outcome::Drop(reason)
+    }
+
+    /// An objection to a frame that no zone speaks for: the strictest mode on the wire governs.
+    fn on_the_wire(&self, scene: &Scene<'_>, reason: Reason) -> Objection {
+        Objection { reason, mode: scene.table.strictest(), rule: RuleNumber::NONE }
+    }
+
+    fn mode_of(&self, scene: &Scene<'_>, facts: &Facts) -> Mode {
+        match &facts.net {
+            Net::Ip(ip) => {
+                scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode
+            }
+            Net::Arp(_) | Net::Other => scene.table.strictest(),
+        }
+    }
+
+    pub(super) fn record(
+        &mut self,
+        scene: &Scene<'_>,
+        kind: EventKind,
+        facts: &Facts,
+        reason: Option<Reason>,
+        rule: RuleNumber,
+        mode: Mode,
+    ) {
+        let ip = match &facts.net {
+            Net::Ip(ip) => Some(ip),
+            Net::Arp(_) | Net::Other => None,
+        };
+        self.push(Event {
+            at: scene.now,
+            kind,
+            side: scene.side,
+            reason,
+            rule,
+            generation: scene.generation,
+            mode,
+            src_mac: facts.src_mac,
+            dst_mac: facts.dst_mac,
+            vlans: facts.vlans,
+            ethertype: facts.ethertype,
+            addresses: ip.map(|ip| (ip.src, ip.dst)),
+            service: ip.map(event_service),
+            length: facts.length,
+        });
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.events_left == 0 || self.events.push(event).is_err() {
+            self.counters.event_lost();
+        } else {
+            self.events_left -= 1;
+        }
+    }
+
+    /// Moves the clock hand of the flow table by at most `slots` slots.
+    pub fn sweep(&mut self, now: Moment, slots: usize) {
+        self.flows.sweep(now, slots);
+    }
+
+    /// Live flows and room for flows.
+    #[must_use]
+    pub fn flows(&self) -> (usize, usize) {
+        (self.flows.len(), self.flows.capacity())
+    }
+
+    /// The counters it writes.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// The end that sent a packet, as the evaluator is asked about it.
+pub(super) const fn sender(facts: &Facts, ip: &Ip) -> Sender {
+    Sender { address: ip.src, mac: SenderMac::Seen(facts.src_mac), vlans: facts.vlans }
+}
+
+/// An event names an echo's identifier as its source port: it tells one ping from another.
+const fn event_service(ip: &Ip) -> Service {
+    let mut service = ip.service();
+    if let crate::wire::L4::Icmp(crate::wire::Icmp { id: Some(id), .. }) = ip.l4 {
+        service.sport = id;
+    }
+    service
+}

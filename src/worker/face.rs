@@ -1,0 +1,73 @@
+//! What a worker shows, and what it is shown.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::ArcSwap;
+use crossbeam::queue::ArrayQueue;
+
+use crate::io::{Census, KernelCounts};
+use crate::pipeline::{Counters, Event};
+use crate::policy::Table;
+use crate::policy::read::Loaded;
+
+/// Events a worker keeps for the collector until it comes by.
+const EVENTS: usize = 8_192;
+
+/// One worker, as others see it.
+#[derive(Debug)]
+pub struct WorkerFace {
+    /// The queue of both ports it owns.
+    pub queue: u32,
+    /// The core it is pinned to; `None` if the kernel refused.
+    pub core: Option<usize>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// Its events; bounded, what does not fit is counted.
+    pub events: Arc<ArrayQueue<Event>>,
+    /// Readings it publishes at most ten times a second.
+    pub gauges: ArcSwap<Gauges>,
+    /// Generation its latest burst used; 0 before the first.
+    pub generation: AtomicU32,
+}
+
+impl WorkerFace {
+    /// A worker that has not begun.
+    #[must_use]
+    pub fn new(queue: u32, core: Option<usize>) -> Self {
+        Self {
+            queue,
+            core,
+            counters: Arc::new(Counters::default()),
+            events: Arc::new(ArrayQueue::new(EVENTS)),
+            gauges: ArcSwap::from_pointee(Gauges::default()),
+            generation: AtomicU32::new(0),
+        }
+    }
+}
+
+/// Readings a worker publishes from time to time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Socket statistics, by side.
+    pub kernel: [KernelCounts; 2],
+    /// Where its frames are.
+    pub frames: Census,
+    /// Live flows.
+    pub flows: u64,
+    /// Room for flows.
+    pub flow_capacity: u64,
+    /// Median and 99th percentile of a busy turn of the loop, receive to kick, nanoseconds.
+    pub turn_nanos: (u64, u64),
+}
+
+/// One generation of policy.
+#[derive(Debug)]
+pub struct Policy {
+    /// Counts up from 1.
+    pub generation: u32,
+    /// Text and meaning.
+    pub loaded: Loaded,
+    /// What the workers judge by.
+    pub table: Table,
+}
