@@ -98,7 +98,7 @@ impl Entry {
             (6, Phase::Closing) => SECOND,
             (17, Phase::Open) => 180 * SECOND,
             (1 | 58, _) => 10 * SECOND,
-            (17, _) | (_, _) => 60 * SECOND,
+            _ => 60 * SECOND,
         }
     }
 

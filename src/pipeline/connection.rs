@@ -51,7 +51,11 @@ impl Pipeline {
         let mut verdict = entry.verdict;
         if entry.side_of(from_a) != scene.side {
             let reason = Refusal::WrongSide.into();
-            return self.object(scene, facts, Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE });
+            return self.object(
+                scene,
+                facts,
+                Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE },
+            );
         }
         if entry.is_stale(scene.generation, scene.now) {
             verdict = judge_again(scene, entry, ip, facts, from_a);
@@ -110,7 +114,11 @@ impl Pipeline {
         entry.advance(ip, from_a, facts.length, scene.now);
         if let Err(refusal) = self.flows.insert(key, entry) {
             let mode = verdict.mode;
-            return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule: verdict.rule });
+            return self.object(
+                scene,
+                facts,
+                Objection { reason: refusal.into(), mode, rule: verdict.rule },
+            );
         }
         if unseen {
             self.counters.loose(scene.side);
@@ -176,19 +184,18 @@ impl Pipeline {
             let stale = entry.is_stale(scene.generation, scene.now);
             (reaches_sender && !stale).then_some(entry.verdict)
         });
-        match related {
-            Some(flow) => {
-                if let Some(denial) = flow.denial {
-                    self.counters.would_drop(scene.side, denial.into());
-                }
-                Outcome::Forward
-            }
-            None => {
-                let reason = Refusal::IcmpNoFlow.into();
-                let objection = Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE };
-                self.object(scene, facts, objection)
-            }
+        let Some(flow) = related else {
+            let reason = Refusal::IcmpNoFlow.into();
+            return self.object(
+                scene,
+                facts,
+                Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE },
+            );
+        };
+        if let Some(denial) = flow.denial {
+            self.counters.would_drop(scene.side, denial.into());
         }
+        Outcome::Forward
     }
 
     /// Judged by itself, nothing remembered: groups and later fragments.

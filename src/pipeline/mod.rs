@@ -15,4 +15,4 @@ pub use counters::{Counters, SideSnapshot, Snapshot};
 pub use event::{Event, EventKind};
 pub use outcome::Outcome;
 pub use reason::{Kind, Reason};
-pub use stages::{BURST, Scene, Pipeline};
+pub use stages::{BURST, Pipeline, Scene};

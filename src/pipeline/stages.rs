@@ -93,11 +93,11 @@ impl Pipeline {
         };
         // 3. A place to send it from, before anything is remembered of it.
         if room == 0 {
-            return self.object(scene, facts, self.on_the_wire(scene, Reason::TxRingFull));
+            return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));
         }
         // 4. What can be read but makes no sense.
         if let Some(odd) = facts.odd {
-            let mode = self.mode_of(scene, facts);
+            let mode = mode_of(scene, facts);
             let objection = Objection { reason: odd.into(), mode, rule: RuleNumber::NONE };
             return self.object(scene, facts, objection);
         }
@@ -105,15 +105,13 @@ impl Pipeline {
         if let Some(class) = facts.housekeeping() {
             return match scene.table.profile(class) {
                 Action::Forward => Outcome::Forward,
-                Action::Drop => self.object(scene, facts, self.on_the_wire(scene, Reason::Profile)),
+                Action::Drop => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),
             };
         }
         // 6. Connections: flow, else rules.
         match &facts.net {
             Net::Ip(ip) => self.connection(scene, facts, ip),
-            Net::Arp(_) | Net::Other => {
-                self.object(scene, facts, self.on_the_wire(scene, Reason::Profile))
-            }
+            Net::Arp(_) | Net::Other => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),
         }
     }
 
@@ -159,20 +157,6 @@ impl Pipeline {
             length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
         });
         Outcome::Drop(reason)
-    }
-
-    /// An objection to a frame that no zone speaks for: the strictest mode on the wire governs.
-    fn on_the_wire(&self, scene: &Scene<'_>, reason: Reason) -> Objection {
-        Objection { reason, mode: scene.table.strictest(), rule: RuleNumber::NONE }
-    }
-
-    fn mode_of(&self, scene: &Scene<'_>, facts: &Facts) -> Mode {
-        match &facts.net {
-            Net::Ip(ip) => {
-                scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode
-            }
-            Net::Arp(_) | Net::Other => scene.table.strictest(),
-        }
     }
 
     pub(super) fn record(
@@ -244,4 +228,18 @@ const fn event_service(ip: &Ip) -> Service {
         service.sport = id;
     }
     service
+}
+
+/// An objection to a frame that no zone speaks for: the strictest mode on the wire governs.
+fn on_the_wire(scene: &Scene<'_>, reason: Reason) -> Objection {
+    Objection { reason, mode: scene.table.strictest(), rule: RuleNumber::NONE }
+}
+
+fn mode_of(scene: &Scene<'_>, facts: &Facts) -> Mode {
+    match &facts.net {
+        Net::Ip(ip) => {
+            scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode
+        }
+        Net::Arp(_) | Net::Other => scene.table.strictest(),
+    }
 }

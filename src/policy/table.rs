@@ -8,7 +8,20 @@ use crate::wire::{Housekeeping, Service, Side};
 /// An immutable compiled policy.
 #[derive(Debug)]
 pub struct Table {}
+/// A rule as the table keeps it.
+#[derive(Debug)]
+pub struct RuleFace {
+    /// Record what it allows.
+    pub log: bool,
+}
+
 impl Table {
+    /// A rule by its number.
+    #[must_use]
+    pub fn rule(&self, number: super::RuleNumber) -> Option<&RuleFace> {
+        let _ = number;
+        None
+    }
     /// Judges a packet that opens a flow.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {

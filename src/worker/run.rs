@@ -120,8 +120,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.face.generation.store(policy.generation, Ordering::Release);
         let mut busy = false;
         for side in Side::BOTH {
-            let scene =
-                Scene { table: &policy.table, generation: policy.generation, now: now.now, side };
+            let scene = Scene { table: &policy.table, generation: policy.generation, now: now.now, side };
             busy |= self.burst(&scene);
         }
         self.queues.flush();
