@@ -53,6 +53,7 @@ macro_rules! reasons {
 reasons! {
     Truncated "truncated" Unreadable "shorter than its own headers say"
     TooManyTags "too_many_tags" Unreadable "more than two VLAN tags"
+    VlanReserved "vlan_reserved" Unreadable "VLAN id 4095"
     IpVersion "ip_version" Unreadable "IP version differs from the ethertype"
     IpHeaderLength "ip_header_length" Unreadable "IPv4 header length out of range"
     IpTotalLength "ip_total_length" Unreadable "IP length differs from the frame's"
@@ -71,7 +72,7 @@ reasons! {
     Loopback "loopback" Judged "loopback address"
     ReservedAddress "reserved_address" Judged "unspecified or reserved address"
     Land "land" Judged "source equals destination"
-    SourceRoute "source_route" Judged "IPv4 source route or record route"
+    SourceRoute "source_route" Judged "source route or record route"
     TcpFlags "tcp_flags" Judged "impossible TCP flags"
     PortZero "port_zero" Judged "port 0"
     IcmpRedirect "icmp_redirect" Judged "ICMP redirect"
@@ -105,6 +106,7 @@ impl From<Unreadable> for Reason {
         match why {
             Unreadable::Truncated => Self::Truncated,
             Unreadable::TooManyTags => Self::TooManyTags,
+            Unreadable::VlanReserved => Self::VlanReserved,
             Unreadable::Version => Self::IpVersion,
             Unreadable::HeaderLength => Self::IpHeaderLength,
             Unreadable::TotalLength => Self::IpTotalLength,

@@ -111,7 +111,9 @@ impl Pipeline {
         // 6. Connections: flow, else rules.
         match &facts.net {
             Net::Ip(ip) => self.connection(scene, facts, ip),
-            Net::Arp(_) | Net::Other => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),
+            Net::Arp(_) | Net::Bpdu | Net::Other => {
+                self.object(scene, facts, on_the_wire(scene, Reason::Profile))
+            }
         }
     }
 
@@ -170,7 +172,7 @@ impl Pipeline {
     ) {
         let ip = match &facts.net {
             Net::Ip(ip) => Some(ip),
-            Net::Arp(_) | Net::Other => None,
+            Net::Arp(_) | Net::Bpdu | Net::Other => None,
         };
         self.push(Event {
             at: scene.now,
@@ -240,6 +242,6 @@ fn mode_of(scene: &Scene<'_>, facts: &Facts) -> Mode {
         Net::Ip(ip) => {
             scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode
         }
-        Net::Arp(_) | Net::Other => scene.table.strictest(),
+        Net::Arp(_) | Net::Bpdu | Net::Other => scene.table.strictest(),
     }
 }

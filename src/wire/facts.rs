@@ -83,7 +83,7 @@ pub struct Facts {
     pub dst_mac: Mac,
     /// Source address of the frame.
     pub src_mac: Mac,
-    /// Its tags.
+    /// Its tags. A lone tag with id 0 carries a priority only: untagged.
     pub vlans: Vlans,
     /// The ethertype behind the tags; below 0x600 an 802.3 length.
     pub ethertype: u16,
@@ -100,7 +100,9 @@ pub enum Net {
     Arp(Arp),
     /// IPv4 or IPv6.
     Ip(Ip),
-    /// Anything else: only the ethertype is known.
+    /// A spanning-tree message: 802.3 with LLC 42 to the bridges' group, or Cisco's per-VLAN one.
+    Bpdu,
+    /// Anything else: only the ethertype is known. ARP that is not about IPv4 over Ethernet is here too.
     Other,
 }
 
@@ -124,7 +126,8 @@ pub struct Ip {
     pub src: IpAddr,
     /// Destination address; the same family as `src`.
     pub dst: IpAddr,
-    /// Protocol number of the upper layer, behind all extension headers.
+    /// Protocol number of the upper layer, behind all extension headers. Of a later IPv6 fragment: what
+    /// follows its fragment header, which may be another extension header; only the first tells.
     pub protocol: u8,
     /// IPv4 TTL or IPv6 hop limit.
     pub hop_limit: u8,
@@ -194,9 +197,9 @@ pub struct Tcp {
     pub flags: TcpFlags,
     /// Window as sent, unscaled.
     pub window: u16,
-    /// Payload bytes.
+    /// Payload bytes in this packet.
     pub payload: u16,
-    /// Window scale option (RFC 7323), if present.
+    /// Window scale option of a SYN, at most 14 (RFC 7323); elsewhere it means nothing.
     pub scale: Option<u8>,
 }
 
@@ -285,10 +288,10 @@ pub struct Quote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Housekeeping {
-    /// ARP (ethertype 0x0806).
+    /// ARP for IPv4 over Ethernet.
     Arp,
-    /// Neighbour discovery with hop limit 255 (ICMPv6 133–136) and MLD with hop limit 1
-    /// (130–132, 143).
+    /// Neighbour discovery with hop limit 255 (ICMPv6 133–136), and MLD with hop limit 1 (130–132, 143)
+    /// from a link-local address or `::`; never with another code than 0.
     Ndp,
     /// LLDP (ethertype 0x88cc).
     Lldp,
@@ -296,9 +299,9 @@ pub enum Housekeeping {
     Stp,
     /// Slow protocols (ethertype 0x8809).
     Lacp,
-    /// DHCP (UDP 67/68) and DHCPv6 (UDP 546/547).
+    /// DHCP (UDP 67/68) and DHCPv6 (UDP 546/547), unfragmented.
     Dhcp,
-    /// Every other ethertype.
+    /// Every other ethertype, and ARP that is not about IPv4 over Ethernet.
     Other,
 }
 
@@ -331,29 +334,32 @@ pub enum Unreadable {
     Truncated,
     /// A third VLAN tag.
     TooManyTags,
+    /// A VLAN tag with id 4095, reserved by IEEE 802.1Q.
+    VlanReserved,
     /// IP version differs from the ethertype.
     Version,
-    /// IPv4 header length below 20 or beyond the packet.
+    /// IPv4 header length below 20 or beyond the packet, or an option beyond the header.
     HeaderLength,
-    /// IPv4 total length or IPv6 payload length beyond the frame, or below the header.
+    /// IPv4 total length or IPv6 payload length beyond the frame, or IPv4 total length below 20.
     TotalLength,
     /// IPv4 header checksum.
     HeaderChecksum,
     /// IPv6 jumbogram (RFC 2675).
     Jumbogram,
-    /// More than eight extension headers, hop-by-hop not first, a routing header of type 0
-    /// (RFC 5095), or a broken extension.
+    /// More than eight extension headers, hop-by-hop not first or with more than 16 options, two
+    /// fragment headers, a routing header of type 0 (RFC 5095), or a broken extension.
     ExtensionHeader,
     /// TCP data offset below 5 or beyond the packet.
     DataOffset,
     /// UDP length differs from what IP carries.
     UdpLength,
-    /// Offset × 8 + length beyond 65 535, a length not a multiple of eight with more to follow, DF
-    /// together with MF or an offset.
+    /// A datagram beyond 65 535 bytes when reassembled, a length not a multiple of eight with more to
+    /// follow, a later fragment without a byte, DF together with MF or an offset.
     FragmentInvalid,
-    /// A first fragment without the whole upper-layer header (RFC 1858, 3128, 7112).
+    /// A first fragment without the whole upper-layer header (RFC 1858, 7112), or a later one where a
+    /// TCP header must be (RFC 3128).
     FragmentTiny,
-    /// Fragmented neighbour discovery (RFC 6980).
+    /// Neighbour discovery with a fragment header, be it an atomic one (RFC 6980).
     FragmentNdp,
 }
 
@@ -365,18 +371,20 @@ pub enum Odd {
     SourceNotUnicast,
     /// Source or destination is loopback.
     Loopback,
-    /// Source or destination unspecified or reserved: 0.0.0.0, 240.0.0.0/4, `::`.
+    /// Source or destination unspecified or reserved: 0.0.0.0/8, 240.0.0.0/4, `::`, IPv6 unicast that is
+    /// neither global (2000::/3), unique local (fc00::/7) nor link-local. Not DHCP, duplicate address
+    /// detection or MLD; not the broadcast address as a destination.
     Reserved,
     /// Source equals destination (LAND).
     Land,
-    /// IPv4 option LSRR, SSRR or RR.
+    /// IPv4 option LSRR, SSRR or RR; an IPv6 routing header with segments left.
     SourceRoute,
-    /// SYN with FIN or RST, FIN without ACK, no flag at all, or FIN PSH URG.
+    /// SYN with FIN or RST, FIN without ACK (so FIN PSH URG too), or no flag at all.
     TcpFlags,
     /// TCP or UDP port 0.
     PortZero,
     /// ICMP or ICMPv6 redirect.
     Redirect,
-    /// Source or destination is link-local, beyond neighbour discovery.
+    /// Source or destination is link-local, beyond neighbour discovery, MLD and DHCPv6.
     LinkLocal,
 }

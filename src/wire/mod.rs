@@ -4,12 +4,20 @@
 //! unreadable or odd. What it is not: it knows no policy, holds no state, allocates nothing and never
 //! panics, whatever the bytes. Cost: one pass over the headers, no copy of the payload.
 
+mod address;
+mod ethernet;
 mod facts;
+mod fragment;
+mod housekeeping;
+mod ipv4;
+mod ipv6;
 mod key;
 mod parse;
+mod quote;
 #[doc(hidden)]
 pub mod samples;
 mod side;
+mod upper;
 
 pub use facts::{
     Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Quote, Tcp, TcpFlags, Unreadable,

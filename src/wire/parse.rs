@@ -1,20 +1,57 @@
-//! The parser.
+//! One frame, from its first byte inwards.
+//!
+//! What it is: the order in which the layers are read, and which of several oddities is told. What it is
+//! not: the layers themselves. Invariants: no index, no allocation, no panic; every length is held
+//! against what is really there before it is used. Cost: one pass over the headers.
 
-use super::{Facts, Housekeeping, Unreadable};
+use super::{Facts, Ip, Net, Odd, Unreadable, address, ethernet, ipv4, ipv6};
 
 /// Reads one frame.
 ///
+/// Of several things that make a frame odd, the outermost is told: the frame's source, then the
+/// packet's addresses, then a route in the IP header, then the upper layer; link-local comes last,
+/// because the upper layer says whether it is housekeeping.
+///
 /// # Errors
-/// Why it can't be read.
+/// Why it can't be read: the first such thing from the outside inwards.
+#[inline]
 pub fn parse(frame: &[u8]) -> Result<Facts, Unreadable> {
-    let _ = frame;
-    Err(Unreadable::Truncated)
+    let (link, rest) = ethernet::link(frame)?;
+    let mut odd = link.odd;
+    let net = match link.ethertype {
+        ethernet::IPV4 => Net::Ip(judge(ipv4::packet(rest)?, &mut odd)),
+        ethernet::IPV6 => Net::Ip(judge(ipv6::packet(rest)?, &mut odd)),
+        _ => ethernet::other(&link, rest)?,
+    };
+    Ok(Facts {
+        length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        dst_mac: link.dst_mac,
+        src_mac: link.src_mac,
+        vlans: link.vlans,
+        ethertype: link.ethertype,
+        net,
+        odd,
+    })
 }
 
-impl Facts {
-    /// Whether the `[profile]` decides this frame, and under which name.
-    #[must_use]
-    pub fn housekeeping(&self) -> Option<Housekeeping> {
-        None
-    }
+/// Puts the oddities of a packet in their order.
+#[inline]
+fn judge(packet: Packet, odd: &mut Option<Odd>) -> Ip {
+    let Packet { ip, routed, upper } = packet;
+    *odd = odd
+        .or_else(|| address::odd(&ip))
+        .or(routed.then_some(Odd::SourceRoute))
+        .or(upper)
+        .or_else(|| address::link_local(&ip));
+    ip
+}
+
+/// What the IP layers hand back.
+pub(super) struct Packet {
+    /// The facts.
+    pub(super) ip: Ip,
+    /// The header names a route.
+    pub(super) routed: bool,
+    /// What is odd about the upper layer.
+    pub(super) upper: Option<Odd>,
 }

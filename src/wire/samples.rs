@@ -449,6 +449,14 @@ mod tests {
     }
 
     #[test]
+    fn our_parser_finds_nothing_odd_in_any_sample() {
+        for (name, frame) in every_kind() {
+            let facts = crate::wire::parse(&frame).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+            assert_eq!(facts.odd, None, "{name}");
+        }
+    }
+
+    #[test]
     fn checksums_are_right() {
         let mut seen = 0;
         for (name, frame) in every_kind() {

@@ -1,0 +1,54 @@
+//! Frames that the `[profile]` decides, not the rules.
+
+use std::net::IpAddr;
+
+use super::address::is_link_local;
+use super::{Facts, Fragment, Housekeeping, Ip, L4, Net, ethernet};
+
+impl Facts {
+    /// Whether the `[profile]` decides this frame, and under which name. `None`: the rules do.
+    #[must_use]
+    #[inline]
+    pub fn housekeeping(&self) -> Option<Housekeeping> {
+        match self.net {
+            Net::Ip(ip) => ip.housekeeping(),
+            Net::Arp(_) => Some(Housekeeping::Arp),
+            Net::Bpdu => Some(Housekeeping::Stp),
+            Net::Other => Some(match self.ethertype {
+                ethernet::LLDP => Housekeeping::Lldp,
+                ethernet::LACP => Housekeeping::Lacp,
+                _ => Housekeeping::Other,
+            }),
+        }
+    }
+}
+
+impl Ip {
+    /// Neighbour discovery, MLD and DHCP. Each is judged as a whole packet only, so that no fragment
+    /// passes under its name.
+    ///
+    /// Discovery: code 0 and hop limit 255, so it was not routed (RFC 4861 §7.1). MLD: hop limit 1, from a
+    /// link-local address or from `::` (RFC 3810 §5.1.14, §5.2.13). DHCP: client to server, server to
+    /// client, relay to server, and nothing else between these ports.
+    #[must_use]
+    #[inline]
+    pub fn housekeeping(&self) -> Option<Housekeeping> {
+        match (self.l4, self.src) {
+            (L4::Udp { sport: 68, dport: 67 } | L4::Udp { sport: 67, dport: 67 | 68 }, IpAddr::V4(_))
+            | (
+                L4::Udp { sport: 546, dport: 547 } | L4::Udp { sport: 547, dport: 546 | 547 },
+                IpAddr::V6(_),
+            ) if self.fragment == Fragment::Whole => Some(Housekeeping::Dhcp),
+            (L4::Icmp(icmp), IpAddr::V6(src)) if self.fragment == Fragment::Whole => {
+                match (icmp.kind, icmp.code, self.hop_limit) {
+                    (133..=136, 0, 255) => Some(Housekeeping::Ndp),
+                    (130..=132 | 143, 0, 1) if src.is_unspecified() || is_link_local(self.src) => {
+                        Some(Housekeeping::Ndp)
+                    }
+                    _ => None,
+                }
+            }
+            (L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent, _) => None,
+        }
+    }
+}
