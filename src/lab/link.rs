@@ -1,0 +1,203 @@
+//! Interfaces, addresses and routes of one namespace, by rtnetlink; offloads by `ethtool`.
+//!
+//! Every function works in the namespace of the calling thread (see [`super::namespace::run_in`]).
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+use std::process::{Command, Stdio};
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{BridgeStpState, InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+use super::namespace;
+use crate::wire::Mac;
+
+/// What can go wrong with an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No netlink socket.
+    #[error("no rtnetlink socket: {0}")]
+    Socket(io::Error),
+    /// The kernel refused.
+    #[error("{0}: {1}")]
+    Refused(String, rtnetlink::Error),
+    /// A namespace that an interface should go to.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// The interface isn't there.
+    #[error("no interface {0} here")]
+    Absent(String),
+    /// A setting under /proc/sys.
+    #[error("{0} can't be set to {1}: {2}")]
+    Setting(String, &'static str, io::Error),
+    /// The `ethtool` command is missing.
+    #[error("the ethtool command can't be started ({0}); scripts/setup installs it")]
+    NoEthtool(io::Error),
+    /// `ethtool` refused.
+    #[error("ethtool -K {0} {1}: {2}")]
+    Offload(String, String, String),
+}
+
+/// The far end of a veth pair.
+#[derive(Clone, Debug)]
+pub struct Peer<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name there.
+    pub name: &'a str,
+    /// Its MAC address; the kernel's choice where there is none.
+    pub mac: Option<Mac>,
+}
+
+/// Netlink in the calling thread's namespace.
+pub fn with<T, F: Future<Output = Result<T, Error>>>(work: impl FnOnce(Links) -> F) -> Result<T, Error> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Error::Socket)?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Socket)?;
+        let pump = tokio::spawn(connection);
+        let done = work(Links { handle }).await;
+        pump.abort();
+        done
+    })
+}
+
+/// The interfaces of one namespace.
+#[derive(Clone, Debug)]
+pub struct Links {
+    handle: Handle,
+}
+
+impl Links {
+    async fn index(&self, name: &str) -> Result<u32, Error> {
+        let found = self.handle.link().get().match_name(name.to_owned()).execute().try_next().await;
+        match found {
+            Ok(Some(link)) => Ok(link.header.index),
+            Ok(None) | Err(_) => Err(Error::Absent(name.to_owned())),
+        }
+    }
+
+    async fn change(&self, what: String, message: LinkMessage) -> Result<(), Error> {
+        self.handle.link().set(message).execute().await.map_err(|e| Error::Refused(what, e))
+    }
+
+    /// Brings an interface up.
+    pub async fn up(&self, name: &str) -> Result<(), Error> {
+        let index = self.index(name).await?;
+        let message = LinkUnspec::new_with_index(index).up().build();
+        self.change(format!("{name} does not come up"), message).await
+    }
+
+    /// Makes a bridge that forwards at once and looks into nothing: no spanning tree, no multicast
+    /// snooping.
+    pub async fn bridge(&self, name: &str) -> Result<(), Error> {
+        let message = LinkBridge::new(name)
+            .forward_delay(0)
+            .stp_state(BridgeStpState::Disabled)
+            .mcast_snooping(false)
+            .up()
+            .build();
+        let added = self.handle.link().add(message).execute().await;
+        added.map_err(|e| Error::Refused(format!("bridge {name}"), e))
+    }
+
+    /// Makes a veth pair of one queue: `name` as a port of `bridge` here, the other end in another
+    /// namespace. Both ends are left down.
+    pub async fn veth(&self, name: &str, bridge: &str, peer: &Peer<'_>) -> Result<(), Error> {
+        let there = File::open(namespace::path(peer.namespace))
+            .map_err(|e| namespace::Error::Open(peer.namespace.to_owned(), e))?;
+        let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+        let mut far = LinkUnspec::new_with_name(peer.name).setns_by_fd(there.as_raw_fd());
+        if let Some(mac) = peer.mac {
+            far = far.address(mac.0.to_vec());
+        }
+        let mut near = LinkMessageBuilder::<LinkVeth>::new(name, peer.name);
+        for queue in queues {
+            far = far.append_extra_attribute(queue.clone());
+            near = near.append_extra_attribute(queue);
+        }
+        let near = near
+            .controller(self.index(bridge).await?)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(far.build())))
+            .build();
+        let added = self.handle.link().add(near).execute().await;
+        added.map_err(|e| Error::Refused(format!("veth {name} to {} of {}", peer.name, peer.namespace), e))
+    }
+
+    /// Gives an interface an address.
+    pub async fn address(&self, name: &str, address: IpAddr, length: u8) -> Result<(), Error> {
+        let index = self.index(name).await?;
+        let added = self.handle.address().add(index, address, length).execute().await;
+        added.map_err(|e| Error::Refused(format!("address {address}/{length} on {name}"), e))
+    }
+
+    /// Makes everything reachable on the link itself.
+    pub async fn everything_on_link(&self, name: &str) -> Result<(), Error> {
+        let index = self.index(name).await?;
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).scope(RouteScope::Link);
+        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index);
+        let what = || format!("default route on {name}");
+        let added = self.handle.route().add(v4.build()).execute().await;
+        added.map_err(|e| Error::Refused(what(), e))?;
+        let added = self.handle.route().add(v6.build()).execute().await;
+        added.map_err(|e| Error::Refused(what(), e))
+    }
+
+    async fn neighbour(&self, address: IpAddr) -> Result<Option<NeighbourMessage>, Error> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let wanted = NeighbourAttribute::Destination(NeighbourAddress::from(address));
+        let all = self.handle.neighbours().get().set_address_family(family).execute();
+        let all: Vec<NeighbourMessage> =
+            all.try_collect().await.map_err(|e| Error::Refused("neighbour table".to_owned(), e))?;
+        Ok(all.into_iter().find(|entry| entry.attributes.contains(&wanted)))
+    }
+
+    /// The MAC address this host believes an address to have; none while it does not know.
+    pub async fn neighbour_mac(&self, address: IpAddr) -> Result<Option<Mac>, Error> {
+        let Some(entry) = self.neighbour(address).await? else { return Ok(None) };
+        Ok(entry.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => bytes.as_slice().try_into().ok().map(Mac),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum, open by design")]
+            _ => None,
+        }))
+    }
+
+    /// Makes this host forget what it believes about an address.
+    pub async fn forget_neighbour(&self, address: IpAddr) -> Result<(), Error> {
+        let Some(entry) = self.neighbour(address).await? else { return Ok(()) };
+        match self.handle.neighbours().del(entry).execute().await {
+            // Gone by itself between the two calls.
+            Err(rtnetlink::Error::NetlinkError(e)) if e.to_io().kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| Error::Refused(format!("neighbour {address}"), e)),
+        }
+    }
+}
+
+/// Writes one setting of this namespace's network stack: `ipv6/conf/all/accept_ra`.
+pub fn setting(key: &str, value: &'static str) -> Result<(), Error> {
+    let path = format!("/proc/sys/net/{key}");
+    std::fs::write(&path, value).map_err(|e| Error::Setting(path, value, e))
+}
+
+/// Sets offloads of an interface: `["tx", "off"]`.
+pub fn offloads(name: &str, words: &[&str]) -> Result<(), Error> {
+    let output = Command::new("ethtool")
+        .arg("-K")
+        .arg(name)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Error::NoEthtool)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Offload(name.to_owned(), words.join(" "), said))
+}
