@@ -57,6 +57,9 @@ pub struct Peer<'a> {
 }
 
 /// Netlink in the calling thread's namespace.
+///
+/// # Errors
+/// The kernel's refusal, or what is missing.
 pub fn with<T, F: Future<Output = Result<T, Error>>>(work: impl FnOnce(Links) -> F) -> Result<T, Error> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Error::Socket)?;
@@ -89,6 +92,9 @@ impl Links {
     }
 
     /// Brings an interface up.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn up(&self, name: &str) -> Result<(), Error> {
         let index = self.index(name).await?;
         let message = LinkUnspec::new_with_index(index).up().build();
@@ -97,6 +103,9 @@ impl Links {
 
     /// Makes a bridge that forwards at once and looks into nothing: no spanning tree, no multicast
     /// snooping.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn bridge(&self, name: &str) -> Result<(), Error> {
         let message = LinkBridge::new(name)
             .forward_delay(0)
@@ -110,6 +119,9 @@ impl Links {
 
     /// Makes a veth pair of one queue: `name` as a port of `bridge` here, the other end in another
     /// namespace. Both ends are left down.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn veth(&self, name: &str, bridge: &str, peer: &Peer<'_>) -> Result<(), Error> {
         let there = File::open(namespace::path(peer.namespace))
             .map_err(|e| namespace::Error::Open(peer.namespace.to_owned(), e))?;
@@ -132,6 +144,9 @@ impl Links {
     }
 
     /// Gives an interface an address.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn address(&self, name: &str, address: IpAddr, length: u8) -> Result<(), Error> {
         let index = self.index(name).await?;
         let added = self.handle.address().add(index, address, length).execute().await;
@@ -139,6 +154,9 @@ impl Links {
     }
 
     /// Makes everything reachable on the link itself.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn everything_on_link(&self, name: &str) -> Result<(), Error> {
         let index = self.index(name).await?;
         let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).scope(RouteScope::Link);
@@ -160,16 +178,21 @@ impl Links {
     }
 
     /// The MAC address this host believes an address to have; none while it does not know.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn neighbour_mac(&self, address: IpAddr) -> Result<Option<Mac>, Error> {
         let Some(entry) = self.neighbour(address).await? else { return Ok(None) };
-        Ok(entry.attributes.iter().find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => bytes.as_slice().try_into().ok().map(Mac),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum, open by design")]
-            _ => None,
+        Ok(entry.attributes.iter().find_map(|attribute| {
+            let NeighbourAttribute::LinkLayerAddress(bytes) = attribute else { return None };
+            bytes.as_slice().try_into().ok().map(Mac)
         }))
     }
 
     /// Makes this host forget what it believes about an address.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
     pub async fn forget_neighbour(&self, address: IpAddr) -> Result<(), Error> {
         let Some(entry) = self.neighbour(address).await? else { return Ok(()) };
         match self.handle.neighbours().del(entry).execute().await {
@@ -181,12 +204,18 @@ impl Links {
 }
 
 /// Writes one setting of this namespace's network stack: `ipv6/conf/all/accept_ra`.
+///
+/// # Errors
+/// The kernel's refusal, or what is missing.
 pub fn setting(key: &str, value: &'static str) -> Result<(), Error> {
     let path = format!("/proc/sys/net/{key}");
     std::fs::write(&path, value).map_err(|e| Error::Setting(path, value, e))
 }
 
 /// Sets offloads of an interface: `["tx", "off"]`.
+///
+/// # Errors
+/// The kernel's refusal, or what is missing.
 pub fn offloads(name: &str, words: &[&str]) -> Result<(), Error> {
     let output = Command::new("ethtool")
         .arg("-K")

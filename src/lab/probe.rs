@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use serde::Serialize;
 
-use super::stream::{BLOCK, Content};
+use super::stream::{CHUNK, Content};
 
 /// Why an attempt could not be made at all.
 #[derive(Debug, thiserror::Error)]
@@ -218,7 +218,7 @@ pub fn ping(from: Option<IpAddr>, to: IpAddr, patience: Duration) -> Result<Prob
 /// The first connection that fails, breaks off or brings a wrong byte.
 pub fn fetch(to: SocketAddr, bytes: u64, connections: u64, patience: Duration) -> Result<Transfer, Error> {
     let mut block = Vec::new();
-    let mut expected = vec![0; BLOCK];
+    let mut expected = vec![0; CHUNK];
     for connection in 1..=connections {
         let broken = |byte: u64| move |why: io::Error| Error::Broken { connection, byte, why };
         let (_, opened) = open(None, to, patience)?;
@@ -238,7 +238,7 @@ pub fn fetch(to: SocketAddr, bytes: u64, connections: u64, patience: Duration) -
         let mut content = Content::default();
         let mut done = 0;
         while done < bytes {
-            let wanted = usize::try_from(bytes - done).map_or(BLOCK, |l| l.min(BLOCK));
+            let wanted = usize::try_from(bytes - done).map_or(CHUNK, |l| l.min(CHUNK));
             block.resize(wanted, 0);
             stream.read_exact(&mut block).map_err(broken(done))?;
             expected.resize(wanted, 0);
@@ -259,6 +259,17 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(500);
 
+    struct Ready(std::sync::mpsc::Sender<u16>, u16);
+    impl Write for Ready {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(self.1);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     // A server on a port of the loopback interface.
     fn server(tcp: bool) -> SocketAddr {
         let (tell, told) = std::sync::mpsc::channel();
@@ -270,16 +281,6 @@ mod tests {
                 UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port()
             };
             let (tcp, udp) = if tcp { (vec![port], vec![]) } else { (vec![], vec![port]) };
-            struct Ready(std::sync::mpsc::Sender<u16>, u16);
-            impl Write for Ready {
-                fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                    let _ = self.0.send(self.1);
-                    Ok(bytes.len())
-                }
-                fn flush(&mut self) -> io::Result<()> {
-                    Ok(())
-                }
-            }
             super::super::serve::serve("host", &tcp, &udp, &mut Ready(tell, port))
         });
         let port = told.recv_timeout(Duration::from_secs(5)).unwrap();

@@ -25,7 +25,7 @@ pub enum Error {
     #[error("a lab needs root: it makes network namespaces. Try again with sudo")]
     NotRoot,
     /// It stands already, or remains of it do.
-    #[error("lab {name} is there already ({what}); `portcullis lab down --name {name}` removes it")]
+    #[error("a lab named {name} is there already ({what}); `portcullis lab down --name {name}` removes it")]
     Standing {
         /// The lab.
         name: LabName,
@@ -33,7 +33,7 @@ pub enum Error {
         what: String,
     },
     /// There is no such lab.
-    #[error("lab {0} is not up; `portcullis lab up --name {0}` raises it")]
+    #[error("there is no lab named {0}; `portcullis lab up --name {0}` raises it")]
     NotUp(LabName),
     /// There is no such host in it.
     #[error("no host {0} in a lab; there are {1}")]

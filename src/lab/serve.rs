@@ -4,18 +4,20 @@
 //! [`Content`]. UDP: the datagram back, behind `HOST PORT `. Everything else ends the connection.
 //! Bounded: connections at a time, line length, bytes a request, idle time.
 
+use std::convert::Infallible;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use super::stream::{BLOCK, Content};
+use super::stream::{CHUNK, Content};
 
 /// Connections a host holds at a time; further ones are closed at once.
 const CONNECTIONS: usize = 512;
 /// How long a silent client is kept.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Bytes of a request line.
 const LINE: u64 = 64;
 /// Bytes a request may ask for: 64 GiB.
@@ -33,7 +35,7 @@ pub enum Error {
     /// Nothing to serve.
     #[error("no port to serve: name at least one with --tcp or --udp")]
     Nothing,
-    /// A thread is missing.
+    /// A listener ended, and with it the service.
     #[error("a listener ended: {0}")]
     Ended(io::Error),
 }
@@ -41,32 +43,27 @@ pub enum Error {
 /// Serves until the process is ended. Writes `ready` to `out` once every port listens.
 ///
 /// # Errors
-/// A port can't be listened on.
-pub fn serve(host: &str, tcp: &[u16], udp: &[u16], out: &mut dyn Write) -> Result<(), Error> {
+/// A port can't be listened on, or no longer.
+pub fn serve(host: &str, tcp: &[u16], udp: &[u16], out: &mut dyn Write) -> Result<Infallible, Error> {
     let any = Ipv6Addr::UNSPECIFIED;
-    let mut threads = Vec::new();
+    let (tell, told) = mpsc::channel();
     let open = Arc::new(AtomicUsize::new(0));
     for &port in tcp {
         let listener = TcpListener::bind((any, port)).map_err(|e| Error::Listen("tcp", port, e))?;
-        let (name, open) = (format!("{host} {port}"), Arc::clone(&open));
-        threads.push(std::thread::spawn(move || accept(&listener, &name, &open)));
+        let (name, open, tell) = (format!("{host} {port}"), Arc::clone(&open), tell.clone());
+        std::thread::spawn(move || tell.send(accept(&listener, &name, &open)));
     }
     for &port in udp {
         let socket = UdpSocket::bind((any, port)).map_err(|e| Error::Listen("udp", port, e))?;
-        let name = format!("{host} {port}");
-        threads.push(std::thread::spawn(move || echo(&socket, &name)));
+        let (name, tell) = (format!("{host} {port}"), tell.clone());
+        std::thread::spawn(move || tell.send(echo(&socket, &name)));
     }
-    if threads.is_empty() {
+    if tcp.is_empty() && udp.is_empty() {
         return Err(Error::Nothing);
     }
     writeln!(out, "ready").and_then(|()| out.flush()).map_err(Error::Ready)?;
-    for thread in threads {
-        match thread.join() {
-            Ok(why) => return Err(Error::Ended(why)),
-            Err(_) => return Err(Error::Ended(io::ErrorKind::Other.into())),
-        }
-    }
-    Ok(())
+    drop(tell);
+    Err(Error::Ended(told.recv().unwrap_or_else(|_| io::ErrorKind::Other.into())))
 }
 
 // Ends only with the error that ends the listener.
@@ -112,7 +109,7 @@ fn converse(mut stream: TcpStream, name: &str) -> io::Result<()> {
         let mut content = Content::default();
         let mut left = wanted;
         while left > 0 {
-            block.resize(usize::try_from(left).map_or(BLOCK, |l| l.min(BLOCK)), 0);
+            block.resize(usize::try_from(left).map_or(CHUNK, |l| l.min(CHUNK)), 0);
             content.fill(&mut block);
             stream.write_all(&block)?;
             left = left.saturating_sub(block.len() as u64);

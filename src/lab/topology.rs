@@ -123,6 +123,16 @@ pub const fn switch(side: Side) -> &'static str {
     }
 }
 
+/// The hosts in one sentence.
+#[must_use]
+pub fn in_words() -> String {
+    let on = |side| {
+        let names: Vec<&str> = HOSTS.iter().filter(|h| h.side == side).map(|h| h.name).collect();
+        format!("{} hosts {side} ({})", names.len(), names.join(", "))
+    };
+    format!("{}, {}, IPv4 and IPv6", on(Side::Outside), on(Side::Inside))
+}
+
 /// Every namespace of a lab: the gate, both switches, the hosts.
 pub fn parts() -> impl Iterator<Item = &'static str> {
     [GATE, switch(Side::Outside), switch(Side::Inside)]

@@ -1,0 +1,231 @@
+//! `portcullis lab`: the rig of namespaces, its hosts and the demo.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::lab::{self, Lab, LabName, probe};
+
+/// A rig of namespaces to try the gate in.
+#[derive(Debug, Args)]
+pub struct LabArgs {
+    /// Name of the lab; several can stand side by side.
+    #[arg(long, global = true, default_value_t, value_name = "NAME")]
+    name: LabName,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Raise it.
+    Up,
+    /// Remove it, with everything that runs in it.
+    Down,
+    /// What is there of it.
+    Status {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Run a command on a host, a switch (out, in) or the gate.
+    Exec {
+        /// Where.
+        host: String,
+        /// What, with its arguments.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// The services of a host; `up` starts them.
+    #[command(hide = true)]
+    Serve {
+        /// Who answers.
+        #[arg(long)]
+        host: String,
+        /// A TCP port that answers.
+        #[arg(long = "tcp", value_name = "PORT")]
+        tcp: Vec<u16>,
+        /// A UDP port that answers.
+        #[arg(long = "udp", value_name = "PORT")]
+        udp: Vec<u16>,
+    },
+    /// One attempt from where this runs; prints JSON.
+    #[command(hide = true)]
+    Probe {
+        #[command(subcommand)]
+        what: Probe,
+        /// How long to wait for an answer, milliseconds.
+        #[arg(long, global = true, default_value_t = 1000, value_name = "MS")]
+        patience: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Probe {
+    /// Connect over TCP and read a line.
+    Tcp {
+        /// To.
+        address: IpAddr,
+        /// Its port.
+        port: u16,
+        /// From this address.
+        #[arg(long)]
+        bind: Option<IpAddr>,
+    },
+    /// Send a datagram and wait for it to come back.
+    Udp {
+        /// To.
+        address: IpAddr,
+        /// Its port.
+        port: u16,
+        /// From this address.
+        #[arg(long)]
+        bind: Option<IpAddr>,
+    },
+    /// Send one echo request.
+    Icmp {
+        /// To.
+        address: IpAddr,
+        /// From this address.
+        #[arg(long)]
+        bind: Option<IpAddr>,
+    },
+    /// Take bytes from a lab service and compare every one.
+    Fetch {
+        /// From.
+        address: IpAddr,
+        /// Its port.
+        port: u16,
+        /// Bytes a connection.
+        #[arg(long, default_value_t = 1_000_000)]
+        bytes: u64,
+        /// Connections, one after the other.
+        #[arg(long, default_value_t = 1)]
+        connections: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Why a verb of the lab failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lab itself.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// A host's services.
+    #[error(transparent)]
+    Serve(#[from] lab::ServeError),
+    /// An attempt that could not be made, or a transfer that failed.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    /// The program can't find itself.
+    #[error("this program's own file can't be found: {0}")]
+    Program(io::Error),
+    /// Nobody reads what is printed.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+    /// A form of output that does not go together.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What went wrong, to be printed; the exit code is then 2.
+pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
+    let out = &mut io::stdout().lock();
+    let program: PathBuf = std::env::current_exe().map_err(Error::Program)?;
+    let lab = Lab { name: args.name.clone(), program };
+    match &args.verb {
+        Verb::Up => {
+            lab.up(&release)?;
+            writeln!(out, "lab {} is up: {}", lab.name, lab::topology::in_words())?;
+            writeln!(
+                out,
+                "the gate's place is pc-{}-gate, between its interfaces outside and inside",
+                lab.name
+            )?;
+        }
+        Verb::Down => {
+            let removed = lab.down(&release)?;
+            if removed.namespaces == 0 && removed.processes == 0 {
+                writeln!(out, "lab {}: nothing was up", lab.name)?;
+            } else {
+                let (n, p) = (removed.namespaces, removed.processes);
+                writeln!(out, "lab {} is gone: {n} namespaces removed, {p} processes ended", lab.name)?;
+            }
+        }
+        Verb::Status { format } => return status(&lab, *format, out),
+        Verb::Exec { host, command } => {
+            let Some((program, rest)) = command.split_first() else { return Ok(ExitCode::from(2)) };
+            return Ok(exit(lab.exec(host, program, rest)?));
+        }
+        Verb::Serve { host, tcp, udp } => match lab::serve(host, tcp, udp, out)? {},
+        Verb::Probe { what, patience } => {
+            writeln!(out, "{}", attempt(what, Duration::from_millis(*patience))?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release(_gate: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+// The command's own code; as a shell has it, 128 and the signal where one ended it.
+fn exit(status: std::process::ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn status(lab: &Lab, format: Format, out: &mut impl Write) -> Result<ExitCode, Error> {
+    let status = lab.status()?;
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(&status)?)?,
+        Format::Table if status.up => {
+            let (n, p) = (status.namespaces.len(), status.processes.len());
+            writeln!(out, "lab {} is up: {n} namespaces, {p} processes", status.name)?;
+        }
+        Format::Table if status.namespaces.is_empty() && status.processes.is_empty() => {
+            writeln!(out, "lab {} is not up", status.name)?;
+        }
+        Format::Table => {
+            let missing = status.missing.join(", ");
+            let missing = if missing.is_empty() { "services on its hosts" } else { &missing };
+            writeln!(
+                out,
+                "lab {0} is up in part, `portcullis lab down --name {0}` removes it; missing: {missing}",
+                status.name
+            )?;
+        }
+    }
+    Ok(if status.up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn attempt(what: &Probe, patience: Duration) -> Result<String, Error> {
+    let probe = match *what {
+        Probe::Tcp { address, port, bind } => probe::tcp(bind, SocketAddr::new(address, port), patience)?,
+        Probe::Udp { address, port, bind } => probe::udp(bind, SocketAddr::new(address, port), patience)?,
+        Probe::Icmp { address, bind } => probe::ping(bind, address, patience)?,
+        Probe::Fetch { address, port, bytes, connections } => {
+            let done = probe::fetch(SocketAddr::new(address, port), bytes, connections, patience)?;
+            return Ok(serde_json::to_string(&done)?);
+        }
+    };
+    Ok(serde_json::to_string(&probe)?)
+}
