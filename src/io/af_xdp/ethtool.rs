@@ -1,0 +1,120 @@
+//! What an interface's driver says of itself: its name, and how many queues it runs.
+//!
+//! By ioctl on a socket of the calling thread's network namespace; `/sys/class/net` shows the namespace
+//! that mounted it, which need not be this one.
+#![allow(unsafe_code, reason = "SIOCETHTOOL takes a pointer inside a structure")]
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+// linux/ethtool.h
+const GET_DRIVER: u32 = 0x0000_0003;
+const GET_CHANNELS: u32 = 0x0000_003c;
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Driver {
+    command: u32,
+    driver: [u8; 32],
+    version: [u8; 32],
+    firmware: [u8; 32],
+    bus: [u8; 32],
+    expansion_rom: [u8; 32],
+    reserved: [u8; 12],
+    counts: [u32; 5],
+}
+
+/// `struct ethtool_channels`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Channels {
+    command: u32,
+    most: [u32; 4],
+    receive: u32,
+    transmit: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// A structure that an ethtool command fills, its first field being that command.
+///
+/// # Safety
+/// The type is `repr(C)`, valid for any bytes, and at least as large as what its command writes.
+unsafe trait Answer: Copy {}
+
+// SAFETY: the layout of ethtool_drvinfo (196 bytes), integers only.
+unsafe impl Answer for Driver {}
+// SAFETY: the layout of ethtool_channels (36 bytes), integers only.
+unsafe impl Answer for Channels {}
+
+fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
+    /// `struct ifreq`, the pointer variant.
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        data: *mut libc::c_void,
+        rest: [u8; 16],
+    }
+    let mut request = Request { name: [0; libc::IFNAMSIZ], data: (&raw mut answer).cast(), rest: [0; 16] };
+    // The last byte stays 0.
+    if interface.len() >= request.name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.name.iter_mut().zip(interface.bytes()) {
+        *to = from;
+    }
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: `request` is an ifreq (name, then the union, of which the pointer is used; no larger than
+    // ours), and its pointer leads to an `Answer`, which holds all that its command writes. Both outlive
+    // the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// The driver's name.
+pub(super) fn driver(interface: &str) -> io::Result<String> {
+    let blank = Driver {
+        command: GET_DRIVER,
+        driver: [0; 32],
+        version: [0; 32],
+        firmware: [0; 32],
+        bus: [0; 32],
+        expansion_rom: [0; 32],
+        reserved: [0; 12],
+        counts: [0; 5],
+    };
+    let answer = ask(interface, blank)?;
+    let name = answer.driver.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Receive queues in use. A driver that knows no channels has one.
+pub(super) fn receive_queues(interface: &str) -> io::Result<u32> {
+    let blank =
+        Channels { command: GET_CHANNELS, most: [0; 4], receive: 0, transmit: 0, other: 0, combined: 0 };
+    match ask(interface, blank) {
+        Ok(found) => Ok(found.receive.saturating_add(found.combined).max(1)),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_are_the_kernels() {
+        assert_eq!(size_of::<Driver>(), 196);
+        assert_eq!(size_of::<Channels>(), 36);
+    }
+
+    #[test]
+    fn a_name_too_long_or_unknown_is_an_error() {
+        assert_eq!(driver("0123456789abcdef").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(driver("no-such-port").unwrap_err().raw_os_error(), Some(libc::ENODEV));
+    }
+}

@@ -1,0 +1,201 @@
+//! Port settings: changed while a wire stands, given back when it is released.
+//!
+//! What was there before is written to a file first, so that any later process can give it back. The file
+//! of an earlier start of the same boot is kept as it is: by then the settings are ours.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::AfXdpError;
+use super::link::{self, Link};
+use super::program::at;
+
+/// Settings of both ports before we came, by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    /// Settings do not outlive a boot, interface numbers mean something else after it.
+    boot: String,
+    outside: PortSettings,
+    inside: PortSettings,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortSettings {
+    interface: String,
+    index: u32,
+    up: bool,
+    promiscuous: bool,
+    /// The root qdisc was `noqueue` and is a `pfifo` of ours now.
+    queued: bool,
+}
+
+impl PortSettings {
+    fn of(interface: &str, link: &Link) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            index: link.index,
+            up: link.up,
+            promiscuous: link.promiscuous,
+            queued: false,
+        }
+    }
+
+    fn fail(&self, doing: &'static str) -> impl FnOnce(io::Error) -> AfXdpError + use<> {
+        let interface = self.interface.clone();
+        move |source| AfXdpError::Setting { doing, interface, source }
+    }
+
+    /// Without a qdisc veth drops what its peer's ring cannot take; with one it stops the queue (6.16 and
+    /// later), and the frame waits. An operator's own qdisc does that as well and is left alone.
+    fn queue(&mut self) -> Result<(), AfXdpError> {
+        if link::root_qdisc(self.index).map_err(self.fail("read the qdisc of"))?.as_deref()
+            == Some("noqueue")
+        {
+            link::set_pfifo(self.index).map_err(self.fail("put a pfifo on"))?;
+            self.queued = true;
+        }
+        Ok(())
+    }
+
+    /// Up before the queue: an interface that is down has no qdisc yet.
+    fn raise(&self) -> Result<(), AfXdpError> {
+        if !self.up {
+            link::set_up(self.index, true).map_err(self.fail("bring up"))?;
+        }
+        if !self.promiscuous {
+            link::set_promiscuous(self.index, true).map_err(self.fail("set promiscuous mode on"))?;
+        }
+        Ok(())
+    }
+
+    fn give_back(&self) -> Result<(), AfXdpError> {
+        // Gone, or another one under the same name: nothing to give back.
+        let found = link::find(&self.interface).map_err(self.fail("look up"))?;
+        if found.is_none_or(|found| found.index != self.index) {
+            return Ok(());
+        }
+        if self.queued
+            && link::root_qdisc(self.index).map_err(self.fail("read the qdisc of"))?.as_deref()
+                == Some("pfifo")
+        {
+            link::remove_root_qdisc(self.index).map_err(self.fail("remove the pfifo of"))?;
+        }
+        if !self.promiscuous {
+            link::set_promiscuous(self.index, false).map_err(self.fail("end promiscuous mode on"))?;
+        }
+        if !self.up {
+            link::set_up(self.index, false).map_err(self.fail("take down"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes what is there and sets what a wire needs: up, promiscuous, queued. Answers what to give back if
+/// the opening fails later on: nothing, when an earlier start already changed it.
+pub(super) fn change(
+    file: &Path,
+    interfaces: [&str; 2],
+    links: [&Link; 2],
+) -> Result<Option<Saved>, AfXdpError> {
+    let boot = boot_id()?;
+    let ([outside, inside], [outside_link, inside_link]) = (interfaces, links);
+    let mut now = Saved {
+        boot,
+        outside: PortSettings::of(outside, outside_link),
+        inside: PortSettings::of(inside, inside_link),
+    };
+    if let Some(earlier) = read(file)? {
+        if now.is_same_wire(&earlier) {
+            earlier.raise()?;
+            return Ok(None);
+        }
+        if earlier.boot == now.boot {
+            earlier.give_back()?;
+        }
+    }
+    // Written before the first change, and again when the queues are known.
+    write(file, &now)?;
+    let changed = now.apply(file);
+    match changed {
+        Ok(()) => Ok(Some(now)),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = now.give_back();
+            let _ = fs::remove_file(file);
+            Err(error)
+        }
+    }
+}
+
+impl Saved {
+    fn is_same_wire(&self, other: &Self) -> bool {
+        let port = |settings: &PortSettings| (settings.interface.clone(), settings.index);
+        self.boot == other.boot
+            && port(&self.outside) == port(&other.outside)
+            && port(&self.inside) == port(&other.inside)
+    }
+
+    fn raise(&self) -> Result<(), AfXdpError> {
+        self.outside.raise()?;
+        self.inside.raise()
+    }
+
+    fn apply(&mut self, file: &Path) -> Result<(), AfXdpError> {
+        self.raise()?;
+        self.outside.queue()?;
+        write(file, self)?;
+        self.inside.queue()?;
+        write(file, self)
+    }
+
+    /// Both ports, even if the first fails.
+    pub(super) fn give_back(&self) -> Result<(), AfXdpError> {
+        let outside = self.outside.give_back();
+        let inside = self.inside.give_back();
+        outside.and(inside)
+    }
+}
+
+/// Gives back what the file says and removes it. Answers whether there was one.
+pub(super) fn give_back(file: &Path) -> Result<bool, AfXdpError> {
+    let Some(saved) = read(file)? else { return Ok(false) };
+    if saved.boot == boot_id()? {
+        saved.give_back()?;
+    }
+    fs::remove_file(file).map_err(|source| at(file, source))?;
+    Ok(true)
+}
+
+fn read(file: &Path) -> Result<Option<Saved>, AfXdpError> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(at(file, source)),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| AfXdpError::Saved { path: file.to_owned(), reason: error.to_string() })
+}
+
+/// Whole or not at all: a new file takes the place of the old one.
+fn write(file: &Path, saved: &Saved) -> Result<(), AfXdpError> {
+    let text = serde_json::to_vec_pretty(saved)
+        .map_err(|error| AfXdpError::Saved { path: file.to_owned(), reason: error.to_string() })?;
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory).map_err(|source| at(directory, source))?;
+    }
+    let new = file.with_extension("new");
+    fs::write(&new, text).map_err(|source| at(&new, source))?;
+    fs::rename(&new, file).map_err(|source| at(file, source))
+}
+
+fn boot_id() -> Result<String, AfXdpError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| at(path, source))
+}
