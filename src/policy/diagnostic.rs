@@ -1,14 +1,42 @@
 //! Errors and warnings with code, place, caret and help.
+//!
+//! What it is: one finding, its picture for people and its row for programs. What it is not: it finds
+//! nothing itself. Invariant: text from a policy reaches a terminal only with its control characters
+//! taken out. Cost: bounded, [`RENDERED`] findings with one line of text each.
 
-use super::source::{Origin, Sources};
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use super::code::Code;
+use super::source::{Origin, SourceFile, Sources};
+
+/// Findings that [`render`] draws; the others are counted.
+pub const RENDERED: usize = 100;
+
+/// Bytes of a line that [`render`] draws; of a longer one only the place is shown.
+const LINE_LIMIT: usize = 2000;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The policy is not loaded.
     Error,
     /// It is.
     Warning,
+}
+
+impl Severity {
+    /// The word people read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// One finding in a policy's text.
@@ -17,10 +45,10 @@ pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
     /// Stable code: `P0104`.
-    pub code: &'static str,
+    pub code: Code,
     /// What is wrong: `"prd" is not a value of label env`.
     pub message: String,
-    /// Where; none when a file could not be read at all.
+    /// Where; none when the first file could not be read at all.
     pub origin: Option<Origin>,
     /// Words under the caret: `did you mean "prod"?`.
     pub label: Option<String>,
@@ -30,9 +58,181 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+impl Diagnostic {
+    /// A finding with its code's severity.
+    #[must_use]
+    pub fn new(code: Code, origin: Option<Origin>, message: impl Into<String>) -> Self {
+        Self {
+            severity: code.severity(),
+            code,
+            message: message.into(),
+            origin,
+            label: None,
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// With words under the caret.
+    #[must_use]
+    pub fn label(mut self, words: impl Into<String>) -> Self {
+        self.label = Some(words.into());
+        self
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn help(mut self, words: impl Into<String>) -> Self {
+        self.help = Some(words.into());
+        self
+    }
+
+    /// With another place concerned.
+    #[must_use]
+    pub fn related(mut self, origin: Origin, words: impl Into<String>) -> Self {
+        self.related.push((origin, words.into()));
+        self
+    }
+}
+
+/// Errors and warnings among the findings.
+#[must_use]
+pub fn count(diagnostics: &[Diagnostic]) -> (usize, usize) {
+    let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+    (errors, diagnostics.len() - errors)
+}
+
 /// Renders findings as rustc does, one after the other, with a closing count.
 #[must_use]
 pub fn render(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) -> String {
-    let _ = (sources, diagnostics, colour);
-    String::new()
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(100);
+    let mut page = String::new();
+    for diagnostic in diagnostics.iter().take(RENDERED) {
+        page.push_str(&picture(&renderer, sources, diagnostic));
+        page.push_str("\n\n");
+    }
+    let (errors, warnings) = count(diagnostics);
+    if let more @ 1.. = diagnostics.len().saturating_sub(RENDERED) {
+        let _ = writeln!(page, "and {more} more\n");
+    }
+    let _ = write!(page, "{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+    page.push_str(if errors > 0 { "; nothing was loaded\n" } else { "\n" });
+    page
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.number());
+    let mut group = Group::with_title(title);
+    let first = diagnostic.origin.map(|origin| (origin, diagnostic.label.as_deref()));
+    let others = diagnostic.related.iter().map(|(origin, words)| (*origin, Some(words.as_str())));
+    for (place, (origin, words)) in first.into_iter().chain(others).enumerate() {
+        let Some(file) = sources.files.get(usize::from(origin.file)) else { continue };
+        let kind = if place == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+        match line_of(file, origin) {
+            Some((line, span)) => {
+                let caret = kind.span(span).label(words);
+                let snippet = Snippet::source(line).path(file.name.as_str());
+                let first = usize::try_from(origin.line).unwrap_or(1);
+                group = group.element(snippet.line_start(first).annotation(caret));
+            }
+            None => {
+                let line = usize::try_from(origin.line).unwrap_or(1);
+                let at = annotate_snippets::Origin::path(file.name.as_str()).line(line);
+                group = group.element(at.char_column(sources.column(origin)));
+                if let Some(words) = words {
+                    group = group.element(Level::NOTE.message(words));
+                }
+            }
+        }
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    renderer.render(&[group])
+}
+
+/// The line of a place and its span in it, cut at the line's end; none for a line too long to draw.
+fn line_of(file: &SourceFile, origin: Origin) -> Option<(&str, std::ops::Range<usize>)> {
+    let at = usize::try_from(origin.start).ok()?;
+    let before = file.text.get(..at)?;
+    let start = before.rfind('\n').map_or(0, |found| found + 1);
+    let rest = file.text.get(start..)?;
+    let line = rest.split('\n').next()?.trim_end_matches('\r');
+    if line.len() > LINE_LIMIT {
+        return None;
+    }
+    let from = (at - start).min(line.len());
+    let until = usize::try_from(origin.end).ok()?.saturating_sub(start).clamp(from, line.len());
+    Some((line, from..until))
+}
+
+/// A finding as a row for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row<'a> {
+    /// `P0104`.
+    pub code: Code,
+    /// `error` or `warning`.
+    pub severity: Severity,
+    /// The file, relative to the folder of the first.
+    pub file: Option<&'a str>,
+    /// Line, from 1.
+    pub line: Option<u32>,
+    /// Column in characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: &'a str,
+    /// Words under the caret.
+    pub label: Option<&'a str>,
+    /// What to do.
+    pub help: Option<&'a str>,
+    /// Other places concerned.
+    pub related: Vec<RelatedRow<'a>>,
+}
+
+/// Another place that a finding concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelatedRow<'a> {
+    /// The file.
+    pub file: Option<&'a str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What it has to do with it.
+    pub message: &'a str,
+}
+
+/// The findings as rows for programs, all of them, in their order.
+#[must_use]
+pub fn rows<'a>(sources: &'a Sources, diagnostics: &'a [Diagnostic]) -> Vec<Row<'a>> {
+    let name = |origin: Origin| Some(sources.files.get(usize::from(origin.file))?.name.as_str());
+    let row = |found: &'a Diagnostic| Row {
+        code: found.code,
+        severity: found.severity,
+        file: found.origin.and_then(name),
+        line: found.origin.map(|origin| origin.line),
+        column: found.origin.map(|origin| sources.column(origin)),
+        message: &found.message,
+        label: found.label.as_deref(),
+        help: found.help.as_deref(),
+        related: found
+            .related
+            .iter()
+            .map(|(origin, words)| RelatedRow {
+                file: name(*origin),
+                line: origin.line,
+                column: sources.column(*origin),
+                message: words,
+            })
+            .collect(),
+    };
+    diagnostics.iter().map(row).collect()
 }

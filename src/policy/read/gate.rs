@@ -1,0 +1,115 @@
+//! `[gate]` and `[profile]`.
+
+use std::collections::BTreeMap;
+
+use super::super::code::Code;
+use super::super::model::Gate;
+use super::super::verdict::Action;
+use super::document::{Keys, Value, not_yet};
+use super::findings::Findings;
+use super::sections::Sections;
+use crate::wire::Housekeeping;
+
+const GATE: Keys = Keys {
+    known: &["socket", "rings", "flows", "heartbeat", "approvals"],
+    later: &[
+        ("state", Code::LaterGate),
+        ("management", Code::LaterGate),
+        ("timeouts", Code::LaterGate),
+        ("limits", Code::LaterGate),
+        ("cold_start_reset", Code::LaterGate),
+        ("inventory_limit", Code::LaterGate),
+    ],
+};
+
+const PROFILE: Keys = Keys { known: &["arp", "ndp", "lldp", "stp", "lacp", "dhcp", "other"], later: &[] };
+
+/// Flows that fit into the memory of any machine this runs on, and fewer than one worker needs.
+const FLOWS: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;
+
+/// Reads `[gate]`; what is not written has the default of [`Gate`].
+pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
+    let mut gate = Gate::default();
+    for entry in sections.of("gate") {
+        let value = entry.value;
+        GATE.check("[gate]", entry.name, findings);
+        match entry.name.text {
+            "socket" => {
+                if let Some(path) = value.text(findings) {
+                    if path.text.starts_with('/') && path.text.len() < 108 {
+                        gate.socket = path.text.into();
+                    } else {
+                        let words = "`socket` must be an absolute path of less than 108 bytes";
+                        findings.say(Code::Value, path.origin, words);
+                    }
+                }
+            }
+            "rings" => {
+                let Some(rings) = value.integer(64..=4096, findings) else { continue };
+                if !rings.is_power_of_two() {
+                    let words = "`rings` must be a power of two";
+                    let help = format!("write {}", rings.next_power_of_two());
+                    findings.say_with(Code::Value, value.origin, words, help);
+                }
+                gate.rings = rings;
+            }
+            "flows" => gate.flows = value.integer(FLOWS, findings).unwrap_or(gate.flows),
+            "heartbeat" => gate.heartbeat = heartbeat(value, findings).unwrap_or(gate.heartbeat),
+            "approvals" => {
+                let Some(word) = value.text(findings) else { continue };
+                if word.text != "off" {
+                    let what = format!("approvals = \"{}\"", word.text);
+                    not_yet(Code::LaterApprovals, &what, word.origin, findings);
+                }
+            }
+            _ => {}
+        }
+    }
+    gate
+}
+
+/// A time like `500ms` or `2s`, 10 ms to 60 s.
+fn heartbeat(value: Value<'_>, findings: &mut Findings) -> Option<u64> {
+    let text = value.text(findings)?;
+    let (digits, unit) = match text.text.strip_suffix("ms") {
+        Some(digits) => (digits, 1_000_000),
+        None => (text.text.strip_suffix('s').unwrap_or_default(), 1_000_000_000),
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let nanos = number.and_then(|number| number.checked_mul(unit));
+    let nanos = nanos.filter(|nanos| (10_000_000..=60_000_000_000).contains(nanos));
+    if nanos.is_none() {
+        let words = "`heartbeat` must be a time from 10ms to 60s";
+        findings.say_with(Code::Value, text.origin, words, "write \"500ms\" or \"2s\"");
+    }
+    nanos
+}
+
+/// Reads `[profile]`: all seven keys, each written.
+pub(super) fn profile(sections: &Sections<'_>, findings: &mut Findings) -> BTreeMap<Housekeeping, Action> {
+    let mut profile = BTreeMap::new();
+    let written: Vec<_> = sections.of("profile").collect();
+    for entry in &written {
+        PROFILE.check("[profile]", entry.name, findings);
+        let words = [("forward", Action::Forward), ("drop", Action::Drop)];
+        let class = Housekeeping::ALL.into_iter().find(|class| class.name() == entry.name.text);
+        if let Some(class) = class {
+            // A wrong word is reported; the key was written all the same.
+            let action = entry.value.word(&words, findings).unwrap_or(Action::Drop);
+            profile.insert(class, action);
+        }
+    }
+    let missing: Vec<&str> = Housekeeping::ALL
+        .into_iter()
+        .filter(|class| !profile.contains_key(class))
+        .map(Housekeeping::name)
+        .collect();
+    if !missing.is_empty() {
+        let last = written.iter().map(|entry| entry.name.origin).max_by_key(|at| (at.file, at.start));
+        let origin = last.unwrap_or_else(|| findings.origin(0, &(0..0)));
+        let message = format!("[profile] does not say {}", missing.join(", "));
+        let help = "write each of the seven: \"forward\" or \"drop\"";
+        findings.say_with(Code::MissingKey, origin, message, help);
+    }
+    profile
+}

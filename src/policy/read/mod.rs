@@ -1,0 +1,237 @@
+//! Files → [`Model`], or every error at once.
+//!
+//! What it is: the readers of the language, one a noun, each of which reports everything it finds and
+//! goes on. What it is not: it does not compile, and it decides nothing that needs two workloads to be
+//! judged against each other, warnings aside. Invariants: [`Loaded`] means that no error was found;
+//! a name that is declared wrongly still counts as declared, so one error does not make ten; with text
+//! that could not be read, nothing is called undeclared. Cost: linear in the text, plus rules ×
+//! workloads for the warnings.
+
+mod document;
+mod findings;
+mod gate;
+mod label;
+mod names;
+mod network;
+mod owner;
+mod reach;
+mod rule;
+mod sections;
+mod selector;
+mod service;
+#[cfg(test)]
+mod tests;
+mod workload;
+mod zone;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::code::Code;
+use super::diagnostic::Diagnostic;
+use super::model::Model;
+use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, part_name, read_file};
+use document::{Value, readable};
+use findings::Findings;
+use names::Names;
+use sections::Sections;
+use service::Services;
+
+/// A policy that holds together.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its meaning.
+    pub model: Model,
+    /// Its text.
+    pub sources: Sources,
+    /// What deserves a look but stops nothing.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A policy that does not: nothing of it is used.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// What could be read.
+    pub sources: Sources,
+    /// Every error and warning, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a policy from its first file; its parts lie relative to the folder of that file.
+///
+/// # Errors
+/// All of them at once.
+pub fn read(first: &Path) -> Result<Loaded, Rejected> {
+    let folder = first.parent().unwrap_or_else(|| Path::new(""));
+    let name = first.file_name().unwrap_or(first.as_os_str()).to_string_lossy().into_owned();
+    let file = match read_file(first) {
+        Ok(text) => SourceFile { path: first.to_owned(), name, text },
+        Err(reason) => {
+            let message = format!("can't read the policy {}: {reason}", first.display());
+            let code = match code_of(&reason) {
+                Code::PartMissing => Code::FileUnreadable,
+                other => other,
+            };
+            let found = Diagnostic::new(code, None, message).help(code.remedy());
+            return Err(Rejected { sources: Sources::default(), diagnostics: vec![found] });
+        }
+    };
+    assemble(file, |part| {
+        let path = folder.join(part);
+        read_file(&path).map(|text| (path, text))
+    })
+}
+
+/// Reads a policy from texts, without a disk: the first of `files` is the first file, and `parts`
+/// finds the others by name.
+///
+/// # Errors
+/// All of them at once.
+pub fn read_text(files: Vec<(String, String)>) -> Result<Loaded, Rejected> {
+    let mut files = files.into_iter();
+    let (name, text) = files.next().unwrap_or_default();
+    let mut parts: std::collections::BTreeMap<String, String> = files.collect();
+    assemble(SourceFile { path: PathBuf::from(&name), name, text }, |part| {
+        parts.remove(part).map(|text| (part.into(), text)).ok_or(NotRead::Missing)
+    })
+}
+
+fn code_of(reason: &NotRead) -> Code {
+    match reason {
+        NotRead::Missing => Code::PartMissing,
+        NotRead::Folder | NotRead::NotRegular => Code::NotAFile,
+        NotRead::TooLarge => Code::TooLarge,
+        NotRead::NotText { .. } => Code::NotText,
+        NotRead::Refused(_) => Code::FileUnreadable,
+    }
+}
+
+fn assemble(
+    first: SourceFile,
+    fetch: impl FnMut(&str) -> Result<(PathBuf, String), NotRead>,
+) -> Result<Loaded, Rejected> {
+    let mut findings = Findings::new();
+    let mut sources = Sources { files: vec![first] };
+    findings.learn_lines(&sources);
+    add_parts(&mut sources, fetch, &mut findings);
+    findings.learn_lines(&sources);
+    let texts: Vec<Cow<'_, str>> = sources
+        .files
+        .iter()
+        .enumerate()
+        .map(|(number, file)| {
+            readable(u16::try_from(number).unwrap_or(u16::MAX), &file.text, &mut findings)
+        })
+        .collect();
+    let documents: Vec<DeTable<'_>> =
+        texts.iter().map(|text| DeTable::parse_recoverable(text).0.into_inner()).collect();
+    let model = model(&documents, &mut findings);
+    drop(documents);
+    drop(texts);
+    let failed = findings.has_errors();
+    let diagnostics = findings.into_sorted();
+    match model {
+        Some(model) if !failed => Ok(Loaded { model, sources, warnings: diagnostics }),
+        Some(_) | None => Err(Rejected { sources, diagnostics }),
+    }
+}
+
+/// Reads the files that the first one lists.
+fn add_parts(
+    sources: &mut Sources,
+    mut fetch: impl FnMut(&str) -> Result<(PathBuf, String), NotRead>,
+    findings: &mut Findings,
+) {
+    let Some(first) = sources.files.first() else { return };
+    let mut total = first.text.len();
+    let mut seen = vec![first.name.clone()];
+    // Its syntax errors are reported when all files are read.
+    let text = readable(0, &first.text, &mut Findings::new());
+    let document = DeTable::parse_recoverable(&text).0.into_inner();
+    let Some(parts) = document.get("parts") else { return };
+    let parts = Value::at(0, "parts", parts, findings);
+    if let DeValue::Array(items) = parts.raw
+        && items.len() > PARTS_LIMIT
+    {
+        let message = format!("`parts` names {} files, and at most {PARTS_LIMIT} are read", items.len());
+        findings.say_with(Code::TooLarge, parts.origin, message, "merge some of them");
+        findings.text_is_partial();
+        return;
+    }
+    let mut files = Vec::new();
+    for part in parts.texts(findings) {
+        let Some(name) = part_name(part.text) else {
+            let message = format!("\"{}\" is not the path of a part", part.text);
+            findings.say_with(Code::PartPath, part.origin, message, Code::PartPath.remedy());
+            findings.text_is_partial();
+            continue;
+        };
+        if seen.contains(&name) {
+            let message = format!("{name} is a part twice");
+            let message = if seen.first() == Some(&name) {
+                format!("{name} names itself as a part")
+            } else {
+                message
+            };
+            findings.say_with(Code::PartTwice, part.origin, message, "remove this one");
+            continue;
+        }
+        match fetch(&name) {
+            Ok((path, text)) => {
+                total += text.len();
+                if total > POLICY_LIMIT {
+                    let message = "the policy is larger than 32 MiB in all";
+                    findings.say_with(Code::TooLarge, part.origin, message, Code::TooLarge.remedy());
+                    findings.text_is_partial();
+                    break;
+                }
+                files.push(SourceFile { path, name: name.clone(), text });
+            }
+            Err(reason) => {
+                let code = code_of(&reason);
+                let message = format!("can't read part {name}: {reason}");
+                findings.say_with(code, part.origin, message, code.remedy());
+                findings.text_is_partial();
+            }
+        }
+        seen.push(name);
+    }
+    drop(document);
+    drop(text);
+    sources.files.extend(files);
+}
+
+/// Reads all sections. None, or errors in `findings`, when the policy does not hold together.
+fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Model> {
+    let sections = Sections::gather(documents, findings);
+    let labels = label::declarations(&sections, findings);
+    let mut names = Names::new(&sections, labels);
+    let owners = owner::owners(&sections, findings);
+    let gate = gate::gate(&sections, findings);
+    let wire = network::wire(&sections, findings);
+    let profile = match wire {
+        // Without a wire the policy is not one yet: a list of all that is missing helps nobody.
+        None if sections.of("wire").next().is_none() => std::collections::BTreeMap::new(),
+        Some(_) | None => gate::profile(&sections, findings),
+    };
+    let networks = network::networks(&sections, &names, findings);
+    let workloads = workload::workloads(&sections, &mut names, findings);
+    let (services, named) = Services::read(&sections, findings);
+    let zones = zone::zones(&sections, &names, &services, findings);
+    let placed = rule::rules(&sections, &names, &services, findings);
+    reach::check(&networks, &workloads, &zones, &placed, findings);
+    Some(Model {
+        gate,
+        wire: wire?,
+        profile,
+        labels: names.labels,
+        owners,
+        networks,
+        workloads,
+        zones,
+        services: named,
+        rules: placed.into_iter().map(|placed| placed.rule).collect(),
+    })
+}

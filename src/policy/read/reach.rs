@@ -1,0 +1,226 @@
+//! Findings that take the whole policy: what selectors mean among the workloads there are now.
+//!
+//! What it is: warnings, and the two errors that depend on who is a member of a zone. What it is not:
+//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes.
+
+use std::collections::BTreeSet;
+
+use super::super::code::Code;
+use super::super::diagnostic::Diagnostic;
+use super::super::model::{Match, Network, Selector, Tier, Workload, Zone};
+use super::super::prefix::Prefix;
+use super::super::source::Origin;
+use super::findings::{Findings, listing};
+use super::rule::Placed;
+use crate::wire::Side;
+
+/// Addresses of one claim that lie in the same networks.
+struct Spot<'m> {
+    workload: &'m Workload,
+    /// Narrowest first.
+    networks: Vec<&'m Network>,
+    /// Zones it is a member of.
+    zones: BTreeSet<&'m str>,
+}
+
+impl Spot<'_> {
+    fn side(&self) -> Option<Side> {
+        self.networks.first().map(|network| network.side)
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        let inherited = || self.networks.iter().find_map(|network| network.labels.get(key));
+        self.workload.labels.get(key).or_else(inherited).map(String::as_str)
+    }
+
+    fn is_in(&self, matched: &Match) -> bool {
+        let one_of = |wanted: &[String], has: &dyn Fn(&str) -> bool| {
+            wanted.is_empty() || wanted.iter().any(|wanted| has(wanted))
+        };
+        let keys = matched.labels.len() + matched.not.len() + matched.names.len();
+        let keys = keys + matched.zones.len() + matched.networks.len() + matched.accounts.len();
+        keys > 0
+            && one_of(&matched.names, &|name| self.workload.name == name)
+            && one_of(&matched.zones, &|zone| self.zones.contains(zone))
+            && one_of(&matched.networks, &|name| self.networks.iter().any(|n| n.name == name))
+            && one_of(&matched.accounts, &|name| self.workload.service_account.as_deref() == Some(name))
+            && matched
+                .labels
+                .iter()
+                .all(|(key, values)| self.label(key).is_some_and(|has| values.iter().any(|v| v == has)))
+            && matched
+                .not
+                .iter()
+                .all(|(key, values)| self.label(key).is_some_and(|has| values.iter().all(|v| v != has)))
+    }
+
+    fn is_selected(&self, selector: &Selector) -> bool {
+        match selector {
+            Selector::Any => true,
+            Selector::Except(matches) => !matches.iter().any(|matched| self.is_in(matched)),
+            Selector::Match(matched) => self.is_in(matched),
+        }
+    }
+}
+
+/// Reports what only the whole policy shows.
+pub(super) fn check(
+    networks: &[Network],
+    workloads: &[Workload],
+    zones: &[Zone],
+    rules: &[Placed],
+    findings: &mut Findings,
+) {
+    let mut spots = spots(networks, workloads);
+    for spot in &mut spots {
+        let member = |zone: &&Zone| spot.is_selected(&zone.members);
+        let zones = zones.iter().filter(member).map(|zone| zone.name.as_str()).collect();
+        spot.zones = zones;
+    }
+    // What an error took out of the model would show as missing: no warnings then.
+    let complete = !findings.has_errors();
+    for zone in zones.iter().filter(|_| complete) {
+        if !spots.iter().any(|spot| spot.zones.contains(zone.name.as_str())) {
+            let message = format!("zone {} has no members now", zone.name);
+            findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
+        }
+    }
+    if complete {
+        without_mac(&spots, findings);
+    }
+    let zone_inside = spots.iter().any(|spot| spot.side() == Some(Side::Inside) && !spot.zones.is_empty());
+    for placed in rules {
+        let from: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.from)).collect();
+        let to: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.to)).collect();
+        if placed.rule.tier == Tier::Allow {
+            allow(placed, &from, &to, zone_inside, findings);
+        }
+        if !complete {
+            continue;
+        }
+        empty(placed, &placed.rule.from, placed.from, &from, "from", findings);
+        empty(placed, &placed.rule.to, placed.to, &to, "to", findings);
+        one_side(placed, &from, &to, findings);
+    }
+}
+
+/// Each claim, and each network within one.
+fn spots<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Spot<'m>> {
+    let mut prefixes: Vec<(Prefix, &Network)> = networks
+        .iter()
+        .flat_map(|network| network.prefixes.iter().map(move |prefix| (*prefix, network)))
+        .collect();
+    prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length));
+    let around = |inner: Prefix| {
+        let holds = |(outer, _): &&(Prefix, &Network)| {
+            outer.length <= inner.length && outer.contains(inner.address)
+        };
+        prefixes.iter().filter(holds).map(|(_, network)| *network).collect()
+    };
+    let mut spots = Vec::new();
+    for workload in workloads {
+        for claim in &workload.addresses {
+            let mut place = |prefix| {
+                spots.push(Spot { workload, networks: around(prefix), zones: BTreeSet::new() });
+            };
+            place(*claim);
+            if !claim.is_host() {
+                let within = |p: &&(Prefix, _)| p.0.length > claim.length && claim.contains(p.0.address);
+                prefixes.iter().filter(within).for_each(|(prefix, _)| place(*prefix));
+            }
+        }
+    }
+    spots
+}
+
+/// Without a MAC a claim from the inside can't be told from a forgery.
+fn without_mac(spots: &[Spot<'_>], findings: &mut Findings) {
+    let bare = |spot: &&Spot<'_>| {
+        spot.side() == Some(Side::Inside)
+            && spot.workload.macs.is_empty()
+            && spot.networks.first().is_some_and(|network| network.via.is_empty())
+    };
+    let mut named: Vec<&Workload> = spots.iter().filter(bare).map(|spot| spot.workload).collect();
+    named.dedup_by_key(|workload| &workload.name);
+    let Some(first) = named.iter().min_by_key(|w| (w.origin.file, w.origin.start)) else { return };
+    let names = listing(named.iter().map(|workload| workload.name.as_str()));
+    let message = if named.len() == 1 {
+        format!("workload {names} is inside and has no MAC written")
+    } else {
+        format!("{} workloads are inside and have no MAC written: {names}", named.len())
+    };
+    let help = "write `macs`, or `via` of their network: without, every zone inside governs their frames";
+    findings.say_with(Code::NoMac, first.origin, message, help);
+}
+
+fn allow(
+    placed: &Placed,
+    from: &[&Spot<'_>],
+    to: &[&Spot<'_>],
+    zone_inside: bool,
+    findings: &mut Findings,
+) {
+    let rule = &placed.rule;
+    let unknown = |selector: &Selector| match selector {
+        Selector::Any | Selector::Except(_) => false,
+        Selector::Match(matched) => matched.unknown,
+    };
+    let names_zone = |selector: &Selector| match selector {
+        Selector::Any | Selector::Except(_) => None,
+        Selector::Match(matched) => matched.zones.first().cloned(),
+    };
+    // Unknown addresses inside are members of every zone that has members there.
+    let zone = |selector: &Selector, spots: &[&Spot<'_>]| {
+        names_zone(selector)
+            .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|z| (*z).to_owned())))
+            .or_else(|| (unknown(selector) && zone_inside).then(|| "inside".to_owned()))
+    };
+    let into = zone(&rule.to, to);
+    if rule.services.any
+        && let Some(zone) = into.clone().or_else(|| zone(&rule.from, from))
+    {
+        let message = format!("{} allows any service and touches zone {zone}", rule.full_id());
+        let help = "name the services: an allow that touches a zone can't say any";
+        findings.say_with(Code::AnyIntoZone, placed.services, message, help);
+    }
+    let wide = unknown(&rule.from) || unknown(&rule.to);
+    if let Some(zone) = into.filter(|_| wide) {
+        let at = if unknown(&rule.from) { placed.from } else { placed.to };
+        let message = format!("{} lets unknown addresses into zone {zone}", rule.full_id());
+        findings.say_with(Code::UnknownIntoZone, at, message, Code::UnknownIntoZone.remedy());
+    }
+}
+
+fn empty(
+    placed: &Placed,
+    selector: &Selector,
+    at: Origin,
+    spots: &[&Spot<'_>],
+    end: &str,
+    findings: &mut Findings,
+) {
+    let Selector::Match(matched) = selector else { return };
+    if spots.is_empty() && !matched.unknown {
+        let message = format!("{} has no effect: empty", placed.rule.full_id());
+        let report = Diagnostic::new(Code::NoEffect, Some(at), message)
+            .label(format!("no workload matches `{end}` now"));
+        findings.push(report);
+    }
+}
+
+fn one_side(placed: &Placed, from: &[&Spot<'_>], to: &[&Spot<'_>], findings: &mut Findings) {
+    let side = |selector: &Selector, spots: &[&Spot<'_>]| match selector {
+        Selector::Match(matched) if !matched.unknown => {
+            let first = spots.first()?.side()?;
+            spots.iter().all(|spot| spot.side() == Some(first)).then_some(first)
+        }
+        Selector::Any | Selector::Except(_) | Selector::Match(_) => None,
+    };
+    let rule = &placed.rule;
+    if let (Some(one), Some(two)) = (side(&rule.from, from), side(&rule.to, to))
+        && one == two
+    {
+        let message = format!("{}: both ends lie {one}, so this gate never sees it", rule.full_id());
+        findings.say(Code::OneSide, rule.origin, message);
+    }
+}

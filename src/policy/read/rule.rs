@@ -1,0 +1,224 @@
+//! `[allow.ID]`, `[deny.ID]`, `[guardrail.ID]`.
+
+use toml::de::DeValue;
+
+use super::super::code::Code;
+use super::super::model::{Match, Rule, Selector, ServiceSet, Tier};
+use super::super::source::Origin;
+use super::document::{Fields, Keys, Value};
+use super::findings::Findings;
+use super::names::Names;
+use super::network::MODES;
+use super::sections::{Entry, Sections};
+use super::selector::{Place, selector};
+use super::service::Services;
+
+const KEYS: Keys = Keys {
+    known: &[
+        "from",
+        "to",
+        "services",
+        "owner",
+        "justification",
+        "ticket",
+        "review_by",
+        "both_ways",
+        "log",
+        "mitigation",
+    ],
+    later: &[("reply", Code::LaterReply)],
+};
+const GUARDRAIL: Keys = Keys {
+    known: &[
+        "mode",
+        "from",
+        "to",
+        "services",
+        "owner",
+        "justification",
+        "ticket",
+        "review_by",
+        "both_ways",
+        "log",
+        "mitigation",
+    ],
+    later: KEYS.later,
+};
+
+/// A rule and the places in it that checks over the whole policy point at.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) rule: Rule,
+    pub(super) from: Origin,
+    pub(super) to: Origin,
+    pub(super) services: Origin,
+}
+
+/// Reads all rules: guardrails, denies, allows, each tier sorted by id.
+pub(super) fn rules(
+    sections: &Sections<'_>,
+    names: &Names<'_>,
+    services: &Services<'_>,
+    findings: &mut Findings,
+) -> Vec<Placed> {
+    let mut rules = Vec::new();
+    for tier in [Tier::Guardrail, Tier::Deny, Tier::Allow] {
+        for entry in sections.of(tier.name()) {
+            rules.extend(rule(tier, entry, names, services, findings));
+        }
+    }
+    rules
+}
+
+fn rule(
+    tier: Tier,
+    entry: Entry<'_>,
+    names: &Names<'_>,
+    services: &Services<'_>,
+    findings: &mut Findings,
+) -> Option<Placed> {
+    let id = format!("{}.{}", tier.name(), entry.name.text);
+    let keys = if tier == Tier::Guardrail { GUARDRAIL } else { KEYS };
+    let fields = Fields::open(id.as_str(), entry.value, keys, findings)?;
+    let place = if tier == Tier::Allow { Place::Allow } else { Place::Deny };
+    let from_value = fields.need("from", "from = { LABEL = \"VALUE\" }", findings);
+    let from = from_value.and_then(|value| selector(value, place, names, findings));
+    let to_value = fields.need("to", "to = { LABEL = \"VALUE\" }", findings);
+    let to = to_value.and_then(|value| selector(value, place, names, findings));
+    let services_value = fields.need("services", "services = [\"NAME\"]", findings);
+    let services = services_value.map(|value| services.set(value, findings));
+    let mode = guardrail_mode(tier, &fields, findings);
+    let both_ways = both_ways(tier, &id, &fields, services.as_ref(), findings);
+    let log = fields.get("log").and_then(|value| value.boolean(findings)).unwrap_or_default();
+    let mut words = |key: &str| {
+        let text = fields.get(key)?.text(findings)?;
+        Some(text.text.to_owned())
+    };
+    let (justification, ticket) = (words("justification"), words("ticket"));
+    let mitigation = words("mitigation");
+    let owner = fields.get("owner").and_then(|value| value.text(findings));
+    let owner = owner.map(|owner| names.owner(owner, findings));
+    let review_by = fields.get("review_by").and_then(|value| review_by(value, findings));
+    if fields.get("owner").is_none() {
+        let message = format!("{id} has no owner");
+        findings.say_with(Code::NoOwner, fields.origin, message, "write owner = \"NAME\"");
+    }
+    if fields.get("justification").is_none() {
+        let message = format!("{id} has no justification");
+        findings.say_with(Code::NoJustification, fields.origin, message, "write why it exists");
+    }
+    if tier == Tier::Allow {
+        required_labels(&id, from_value, from.as_ref(), "from", names, findings);
+        required_labels(&id, to_value, to.as_ref(), "to", names, findings);
+    }
+    Some(Placed {
+        from: from_value?.origin,
+        to: to_value?.origin,
+        services: services_value?.origin,
+        rule: Rule {
+            tier,
+            id: entry.name.text.to_owned(),
+            from: from?,
+            to: to?,
+            services: services?,
+            mode,
+            both_ways,
+            log,
+            justification,
+            owner,
+            ticket,
+            review_by,
+            mitigation,
+            origin: entry.value.origin,
+        },
+    })
+}
+
+fn guardrail_mode(
+    tier: Tier,
+    fields: &Fields<'_>,
+    findings: &mut Findings,
+) -> Option<super::super::verdict::Mode> {
+    if tier != Tier::Guardrail {
+        return None;
+    }
+    let remedy = "mode = \"observe\", \"simulate\" or \"enforce\": it can bite before its zone does";
+    fields.need("mode", remedy, findings)?.word(&MODES, findings)
+}
+
+/// A protocol without ports has no client, so an allow of it says that both may begin.
+fn both_ways(
+    tier: Tier,
+    id: &str,
+    fields: &Fields<'_>,
+    services: Option<&ServiceSet>,
+    findings: &mut Findings,
+) -> bool {
+    let value = fields.get("both_ways");
+    let written = value.and_then(|value| value.boolean(findings));
+    let Some(services) = services else { return written.unwrap_or_default() };
+    let portless = services.atoms.iter().find(|atom| atom.is_portless());
+    match (written, portless) {
+        (Some(true), _) if tier != Tier::Allow => {
+            let origin = value.map_or(fields.origin, |value| value.origin);
+            let message = format!("{id}: `both_ways` belongs to allows");
+            let help = "remove it; write a second rule for the other direction";
+            findings.say_with(Code::BothWaysUnused, origin, message, help);
+        }
+        (Some(true), None) if !services.any => {
+            let origin = value.map_or(fields.origin, |value| value.origin);
+            let message = format!("{id}: `both_ways` is for protocols without ports");
+            let help = "remove it: replies need no rule; connections of the other direction need their own";
+            findings.say_with(Code::BothWaysUnused, origin, message, help);
+        }
+        (None | Some(false), Some(atom)) if tier == Tier::Allow => {
+            let origin = fields.get("services").map_or(fields.origin, |value| value.origin);
+            let message = format!("{id} allows ip/{}, which has no client", atom.protocol);
+            findings.say_with(Code::BothWays, origin, message, "write both_ways = true");
+        }
+        (None | Some(_), None | Some(_)) => {}
+    }
+    written.unwrap_or_default()
+}
+
+/// A TOML local date; ends at 24:00 UTC.
+fn review_by(value: Value<'_>, findings: &mut Findings) -> Option<String> {
+    let help = "write a date without quotes and without a time: review_by = 2027-05-31";
+    let message = match value.raw {
+        DeValue::Datetime(date) if date.time.is_none() && date.offset.is_none() => {
+            return Some(date.to_string());
+        }
+        DeValue::Datetime(_) => "`review_by` is a date, and this has a time of day",
+        DeValue::String(_) => "`review_by` is a date, and this is a string",
+        DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => "`review_by` must be a date",
+    };
+    findings.say_with(Code::ReviewDate, value.origin, message, help);
+    None
+}
+
+fn required_labels(
+    id: &str,
+    value: Option<Value<'_>>,
+    selector: Option<&Selector>,
+    end: &str,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) {
+    let (Some(value), Some(selector)) = (value, selector) else { return };
+    let none = Match::default();
+    let matched = match selector {
+        Selector::Match(matched) => matched,
+        Selector::Any | Selector::Except(_) => &none,
+    };
+    for (key, _) in names.labels.iter().filter(|(_, label)| label.required) {
+        if !matched.labels.contains_key(key) && !matched.not.contains_key(key) {
+            let message = format!("{id}: `{end}` does not name {key}, so it means any {key}");
+            let help = format!("{key} is required: write {key} = \"VALUE\", or a list of them");
+            findings.say_with(Code::RequiredLabel, value.origin, message, help);
+        }
+    }
+}

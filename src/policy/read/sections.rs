@@ -1,0 +1,116 @@
+//! The sections of all files, put together.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+use super::super::code::Code;
+use super::super::diagnostic::Diagnostic;
+use super::document::{Keys, Text, Value, entries, not_yet};
+use super::findings::Findings;
+
+const TOP: Keys = Keys {
+    known: &[
+        "parts",
+        "gate",
+        "label",
+        "owner",
+        "profile",
+        "wire",
+        "network",
+        "workload",
+        "zone",
+        "service",
+        "allow",
+        "deny",
+        "guardrail",
+    ],
+    later: &[("group", Code::LaterGroup), ("test", Code::LaterTest)],
+};
+
+/// What one section holds under one name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) name: Text<'a>,
+    pub(super) value: Value<'a>,
+}
+
+/// All entries of all files by section, each section sorted by name.
+#[derive(Debug, Default)]
+pub(super) struct Sections<'a> {
+    by_name: BTreeMap<&'a str, BTreeMap<&'a str, Entry<'a>>>,
+}
+
+impl<'a> Sections<'a> {
+    /// Puts the files together; the first comes first.
+    pub(super) fn gather(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Self {
+        let mut sections = Self::default();
+        for (number, document) in documents.iter().enumerate() {
+            let file = u16::try_from(number).unwrap_or(u16::MAX);
+            for (section, value) in entries(file, document, findings) {
+                sections.add(section, value, findings);
+            }
+        }
+        sections
+    }
+
+    fn add(&mut self, section: Text<'a>, value: Value<'a>, findings: &mut Findings) {
+        if let Some((name, code)) = TOP.later.iter().find(|(name, _)| *name == section.text) {
+            not_yet(*code, &format!("`[{name}]`"), section.origin, findings);
+            return;
+        }
+        if !TOP.known.contains(&section.text) {
+            TOP.check("a policy", section, findings);
+            return;
+        }
+        if section.text == "parts" {
+            if section.origin.file != 0 {
+                let help = "list all parts in the first file";
+                let words = "a part names parts of its own";
+                findings.say_with(Code::PartNamesParts, section.origin, words, help);
+            }
+            return;
+        }
+        for (name, value) in value.entries(findings) {
+            let names = self.by_name.entry(section.text).or_default();
+            if let Some(first) = names.get(name.text) {
+                let message = format!("{} {} is declared twice", section.text, name.text);
+                let report = Diagnostic::new(Code::Duplicate, Some(name.origin), message)
+                    .related(first.name.origin, "first declared here")
+                    .help("names are unique across all files: rename one of the two, or merge them");
+                findings.push(report);
+                continue;
+            }
+            check_name(section.text, name, findings);
+            names.insert(name.text, Entry { name, value });
+        }
+    }
+
+    /// The entries of a section, sorted by name.
+    pub(super) fn of(&self, section: &str) -> impl Iterator<Item = Entry<'a>> + use<'_, 'a> {
+        self.by_name.get(section).into_iter().flat_map(BTreeMap::values).copied()
+    }
+
+    /// The names in a section, sorted.
+    pub(super) fn names(&self, section: &str) -> Vec<&'a str> {
+        self.of(section).map(|entry| entry.name.text).collect()
+    }
+
+    /// Whether any file writes anything at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+/// Names appear in commands, pages and file names.
+fn check_name(section: &str, name: Text<'_>, findings: &mut Findings) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.text.is_empty() || name.text.len() > 128 || !name.text.chars().all(plain) {
+        let message = format!("{:?} can't be the name of a {section}", name.text);
+        let help = "names have 1 to 128 letters, digits, `-`, `_` and `.`";
+        findings.say_with(Code::Name, name.origin, message, help);
+    } else if name.text.parse::<std::net::IpAddr>().is_ok() {
+        let message = format!("{} can't be the name of a {section}: it is an address", name.text);
+        findings.say_with(Code::Name, name.origin, message, "names and addresses stay apart");
+    }
+}

@@ -1,0 +1,209 @@
+//! Selectors.
+
+use toml::de::DeValue;
+
+use super::super::code::Code;
+use super::super::model::{Match, Selector};
+use super::document::{Text, Value, entries, not_yet};
+use super::findings::Findings;
+use super::names::Names;
+
+/// Where a selector stands, which decides what it may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Members of a zone.
+    Members,
+    /// An end of an allow.
+    Allow,
+    /// An end of a deny or a guardrail.
+    Deny,
+    /// Within `except`.
+    Except,
+}
+
+/// Reads a selector.
+pub(super) fn selector(
+    value: Value<'_>,
+    place: Place,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<Selector> {
+    let DeValue::Table(table) = value.raw else {
+        value.not("a selector like { app = \"payments\" }", findings);
+        return None;
+    };
+    let keys = entries(value.origin.file, table, findings);
+    if keys.is_empty() {
+        let help = "write { any = true } for every claimed workload";
+        findings.say_with(Code::EmptySelector, value.origin, "this selector has no keys", help);
+        return None;
+    }
+    let alone = keys.iter().find(|(key, _)| matches!(key.text, "any" | "except"));
+    if let Some((key, value)) = alone {
+        if keys.len() > 1 {
+            let message = format!("`{}` stands beside other keys", key.text);
+            let help = "write it alone: it already says who is meant";
+            findings.say_with(Code::MixedSelector, key.origin, message, help);
+            return None;
+        }
+        return if key.text == "any" {
+            any(*value, place, findings)
+        } else {
+            except(*key, *value, place, names, findings)
+        };
+    }
+    let mut matched = Match::default();
+    for (key, value) in keys {
+        key_of(key, value, place, names, &mut matched, findings);
+    }
+    Some(Selector::Match(matched))
+}
+
+fn any(value: Value<'_>, place: Place, findings: &mut Findings) -> Option<Selector> {
+    if place == Place::Except {
+        let help = "to except every claimed workload, select { unknown = true } instead";
+        findings.say_with(Code::MixedSelector, value.origin, "`any` within `except`", help);
+        return None;
+    }
+    if !value.boolean(findings)? {
+        findings.say_with(Code::Value, value.origin, "`any` can only be true", "select by labels");
+        return None;
+    }
+    Some(Selector::Any)
+}
+
+fn except(
+    key: Text<'_>,
+    value: Value<'_>,
+    place: Place,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Option<Selector> {
+    if place != Place::Deny {
+        let words = match place {
+            Place::Members => "`except` in the members of a zone",
+            Place::Allow => "`except` in an allow",
+            Place::Except | Place::Deny => "`except` within `except`",
+        };
+        let help = "only the ends of denies and guardrails may say `except`: it takes in unknown addresses";
+        findings.say_with(Code::ExceptHere, key.origin, words, help);
+        return None;
+    }
+    let DeValue::Array(items) = value.raw else {
+        value.not("a list of selectors like [{ env = \"prod\" }]", findings);
+        return None;
+    };
+    if items.is_empty() {
+        findings.say_with(
+            Code::Value,
+            value.origin,
+            "`except` is an empty list",
+            "name those who are excepted: [{ env = \"prod\" }]",
+        );
+        return None;
+    }
+    let read: Vec<_> = value
+        .items(findings)
+        .into_iter()
+        .map(|item| selector(item, Place::Except, names, findings))
+        .collect();
+    let matches = read.into_iter().map(|selector| match selector {
+        Some(Selector::Match(matched)) => Some(matched),
+        Some(Selector::Any | Selector::Except(_)) | None => None,
+    });
+    matches.collect::<Option<Vec<_>>>().map(Selector::Except)
+}
+
+fn key_of(
+    key: Text<'_>,
+    value: Value<'_>,
+    place: Place,
+    names: &Names<'_>,
+    matched: &mut Match,
+    findings: &mut Findings,
+) {
+    match key.text {
+        "name" => {
+            let texts = value.one_or_more(findings);
+            matched.names = texts.into_iter().map(|text| names.workload(text, findings)).collect();
+        }
+        "zone" if place == Place::Members => {
+            let help = "select the members by labels";
+            findings.say_with(Code::ZoneHere, key.origin, "a zone's members can't name zones", help);
+        }
+        "zone" => {
+            let texts = value.one_or_more(findings);
+            matched.zones = texts.into_iter().map(|text| names.zone(text, findings)).collect();
+        }
+        "network" => {
+            let texts = value.one_or_more(findings);
+            matched.networks = texts.into_iter().map(|text| names.network(text, findings)).collect();
+        }
+        "service_account" => {
+            let texts = value.one_or_more(findings);
+            matched.accounts = texts.into_iter().map(|text| names.account(text, findings)).collect();
+        }
+        "unknown" => unknown(key, value, place, matched, findings),
+        "group" => not_yet(Code::LaterGroup, "`group` in a selector", key.origin, findings),
+        "same" => not_yet(Code::LaterSame, "`same`", key.origin, findings),
+        "differs" => not_yet(Code::LaterDiffers, "`differs`", key.origin, findings),
+        "not" => {
+            let help = "write { env = { not = \"prod\" } }";
+            findings.say_with(Code::UnknownKey, key.origin, "`not` stands without a label", help);
+        }
+        _ => label(key, value, names, matched, findings),
+    }
+}
+
+fn unknown(key: Text<'_>, value: Value<'_>, place: Place, matched: &mut Match, findings: &mut Findings) {
+    match value.boolean(findings) {
+        Some(true) if place == Place::Members => {
+            let help = "unknown addresses inside count as members of every zone there already";
+            let words = "a zone's members can't be unknown";
+            findings.say_with(Code::UnknownHere, key.origin, words, help);
+        }
+        Some(true) => matched.unknown = true,
+        Some(false) => {
+            let words = "`unknown` can only be true";
+            findings.say_with(
+                Code::Value,
+                value.origin,
+                words,
+                "leave it out: false is what it means then",
+            );
+        }
+        None => {}
+    }
+}
+
+/// `env = "prod"`, `env = ["prod", "test"]`, `env = { not = "prod" }`.
+fn label(key: Text<'_>, value: Value<'_>, names: &Names<'_>, matched: &mut Match, findings: &mut Findings) {
+    let declared = names.label_key(key, findings);
+    let (texts, refused) = if let DeValue::Table(_) = value.raw {
+        let mut texts = Vec::new();
+        let written = value.entries(findings);
+        if written.is_empty() {
+            let message = format!("`{}` has an empty table", key.text);
+            findings.say_with(Code::Value, value.origin, message, "write { not = \"VALUE\" }");
+        }
+        for (word, value) in written {
+            if word.text == "not" {
+                texts = value.one_or_more(findings);
+            } else {
+                let message = format!("`{}` can only say `not`, and this is `{}`", key.text, word.text);
+                let help = "write a value, a list of values, or { not = … }";
+                findings.say_with(Code::UnknownKey, word.origin, message, help);
+            }
+        }
+        (texts, true)
+    } else {
+        (value.one_or_more(findings), false)
+    };
+    let Some(declared) = declared else { return };
+    let values: Vec<String> =
+        texts.into_iter().map(|text| names.label_value(key.text, declared, text, findings)).collect();
+    let side = if refused { &mut matched.not } else { &mut matched.labels };
+    if !values.is_empty() {
+        side.insert(key.text.to_owned(), values);
+    }
+}

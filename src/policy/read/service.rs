@@ -1,0 +1,317 @@
+//! `[service]` and `services = [ … ]`.
+
+use std::collections::BTreeMap;
+
+use super::super::code::Code;
+use super::super::diagnostic::Diagnostic;
+use super::super::model::{Atom, NamedService, ServiceSet};
+use super::document::{Text, Value};
+use super::findings::Findings;
+use super::network::some;
+use super::sections::Sections;
+
+/// Every IP protocol.
+pub(super) const ANY: &str = "any";
+
+/// Protocol numbers with ports or types (IANA).
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+const FULL: (u16, u16) = (0, u16::MAX);
+
+/// ICMP types by name (RFC 792, RFC 950, RFC 1256).
+const ICMP_TYPES: [(&str, u8); 10] = [
+    ("echo-reply", 0),
+    ("destination-unreachable", 3),
+    ("redirect", 5),
+    ("echo-request", 8),
+    ("router-advertisement", 9),
+    ("router-solicitation", 10),
+    ("time-exceeded", 11),
+    ("parameter-problem", 12),
+    ("timestamp-request", 13),
+    ("timestamp-reply", 14),
+];
+/// `ICMPv6` types by name (RFC 4443, RFC 4861).
+const ICMPV6_TYPES: [(&str, u8); 11] = [
+    ("destination-unreachable", 1),
+    ("packet-too-big", 2),
+    ("time-exceeded", 3),
+    ("parameter-problem", 4),
+    ("echo-request", 128),
+    ("echo-reply", 129),
+    ("router-solicitation", 133),
+    ("router-advertisement", 134),
+    ("neighbor-solicitation", 135),
+    ("neighbor-advertisement", 136),
+    ("redirect", 137),
+];
+
+impl Atom {
+    /// A protocol with neither ports nor types: its flows have no client.
+    #[must_use]
+    pub const fn is_portless(self) -> bool {
+        !matches!(self.protocol, ICMP | TCP | UDP | ICMPV6)
+    }
+}
+
+/// One item of a list of services.
+#[derive(Clone, Debug)]
+enum Item<'a> {
+    Atom(Atom),
+    Name(Text<'a>),
+    /// Reported already.
+    Wrong,
+}
+
+/// The declared services with references between them followed.
+#[derive(Debug, Default)]
+pub(super) struct Services<'a> {
+    items: BTreeMap<&'a str, Vec<Item<'a>>>,
+    resolved: BTreeMap<&'a str, Vec<Atom>>,
+}
+
+impl<'a> Services<'a> {
+    /// Reads `[service]`.
+    pub(super) fn read(
+        sections: &Sections<'a>,
+        findings: &mut Findings,
+    ) -> (Self, BTreeMap<String, NamedService>) {
+        let mut services = Self::default();
+        for entry in sections.of("service") {
+            if entry.name.text == ANY {
+                let words = "`any` can't be the name of a service: it means every IP protocol";
+                findings.say_with(Code::ReservedAny, entry.name.origin, words, "rename the service");
+            }
+            let texts = some(entry.value, findings);
+            let items = texts.into_iter().map(|text| {
+                if text.text != ANY {
+                    return item(text, findings);
+                }
+                let words = "`any` can't be part of a named service";
+                let help = "write services = [\"any\"] in the rule itself";
+                findings.say_with(Code::ReservedAny, text.origin, words, help);
+                Item::Wrong
+            });
+            let items = items.collect();
+            services.items.insert(entry.name.text, items);
+        }
+        let names: Vec<&str> = services.items.keys().copied().collect();
+        for name in names {
+            services.resolve(name, findings);
+        }
+        let named = sections.of("service").map(|entry| {
+            let atoms = services.resolved.get(entry.name.text).cloned().unwrap_or_default();
+            (entry.name.text.to_owned(), NamedService { atoms, origin: entry.name.origin })
+        });
+        let named = named.collect();
+        (services, named)
+    }
+
+    /// Follows the references of one service, without recursion: a chain may be as long as a file.
+    fn resolve(&mut self, name: &'a str, findings: &mut Findings) {
+        let mut path: Vec<(&'a str, usize)> = vec![(name, 0)];
+        while let Some((name, next)) = path.last_mut() {
+            let name = *name;
+            let items = self.items.get(name).map(Vec::as_slice).unwrap_or_default();
+            if self.resolved.contains_key(name) {
+                path.pop();
+                continue;
+            }
+            let Some(item) = items.get(*next) else {
+                let atoms = self.atoms_of(items);
+                self.resolved.insert(name, atoms);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let Item::Name(reference) = item.clone() else { continue };
+            if let Some(start) = path.iter().position(|(on_path, _)| *on_path == reference.text) {
+                let around: Vec<&str> = path.iter().skip(start).map(|(name, _)| *name).collect();
+                let message =
+                    format!("services go in a circle: {} → {}", around.join(" → "), reference.text);
+                findings.say_with(
+                    Code::ServiceCycle,
+                    reference.origin,
+                    message,
+                    Code::ServiceCycle.remedy(),
+                );
+            } else if self.items.contains_key(reference.text) {
+                path.push((reference.text, 0));
+            } else {
+                self.unknown(reference, findings);
+            }
+        }
+    }
+
+    fn atoms_of(&self, items: &[Item<'a>]) -> Vec<Atom> {
+        let mut atoms = Vec::new();
+        for item in items {
+            match item {
+                Item::Atom(atom) => atoms.push(*atom),
+                Item::Name(name) => {
+                    atoms.extend(self.resolved.get(name.text).into_iter().flatten().copied());
+                }
+                Item::Wrong => {}
+            }
+        }
+        atoms.sort_unstable();
+        atoms.dedup();
+        atoms
+    }
+
+    fn unknown(&self, name: Text<'_>, findings: &mut Findings) {
+        let message = format!("service {} is not declared", name.text);
+        let mut report = Diagnostic::new(Code::UnknownService, Some(name.origin), message);
+        match findings.nearest(name.text, self.items.keys().copied()) {
+            Some(near) => report = report.label(format!("did you mean \"{near}\"?")),
+            None => report = report.help(Code::UnknownService.remedy()),
+        }
+        findings.push(report);
+    }
+
+    /// Reads `services = [ … ]` of a rule.
+    pub(super) fn set(&self, list: Value<'_>, findings: &mut Findings) -> ServiceSet {
+        let before = findings.len();
+        let texts = list.texts(findings);
+        if texts.is_empty() && findings.len() == before {
+            let help = "name a service, or write [\"any\"]";
+            findings.say_with(Code::NoServices, list.origin, "`services` is an empty list", help);
+        }
+        self.meaning(&texts, findings)
+    }
+
+    /// What some items mean together.
+    pub(super) fn meaning(&self, texts: &[Text<'_>], findings: &mut Findings) -> ServiceSet {
+        let written = texts.iter().map(|text| text.text.to_owned()).collect();
+        let mut set = ServiceSet { written, any: false, atoms: Vec::new() };
+        for text in texts {
+            if text.text == ANY {
+                set.any = true;
+                continue;
+            }
+            match item(*text, findings) {
+                Item::Atom(atom) => set.atoms.push(atom),
+                Item::Name(name) => match self.resolved.get(name.text) {
+                    Some(atoms) => set.atoms.extend(atoms),
+                    None => self.unknown(name, findings),
+                },
+                Item::Wrong => {}
+            }
+        }
+        set.atoms.sort_unstable();
+        set.atoms.dedup();
+        set
+    }
+}
+
+/// A name has no slash, everything else has one.
+fn item<'a>(text: Text<'a>, findings: &mut Findings) -> Item<'a> {
+    let Some((protocol, rest)) = text.text.split_once('/') else {
+        if text.text.contains(char::is_whitespace) {
+            wrong(text, findings);
+            return Item::Wrong;
+        }
+        return Item::Name(text);
+    };
+    let atom = match protocol {
+        "tcp" => ports(TCP, rest, text, findings),
+        "udp" => ports(UDP, rest, text, findings),
+        "icmp" => icmp(ICMP, rest, &ICMP_TYPES, text, findings),
+        "icmpv6" => icmp(ICMPV6, rest, &ICMPV6_TYPES, text, findings),
+        "ip" => match decimal::<u8>(rest) {
+            Some(protocol) => Some(Atom { protocol, to: FULL, from: FULL }),
+            None => bad_number(text, "a protocol number is 0 to 255", findings),
+        },
+        _ => wrong(text, findings),
+    };
+    atom.map_or(Item::Wrong, Item::Atom)
+}
+
+fn wrong(text: Text<'_>, findings: &mut Findings) -> Option<Atom> {
+    let message = format!("\"{}\" is not a service", text.text);
+    findings.say_with(Code::Service, text.origin, message, Code::Service.remedy());
+    None
+}
+
+fn bad_number(text: Text<'_>, rule: &str, findings: &mut Findings) -> Option<Atom> {
+    let message = format!("\"{}\": {rule}", text.text);
+    findings.say(Code::Ports, text.origin, message);
+    None
+}
+
+/// `443`, `9000-9010`, `67 from 68`.
+fn ports(protocol: u8, rest: &str, text: Text<'_>, findings: &mut Findings) -> Option<Atom> {
+    let (to, from) = match rest.split_once(" from ") {
+        Some((to, from)) => (to, Some(from)),
+        None => (rest, None),
+    };
+    let to = range(to.trim(), text, findings)?;
+    let from = match from {
+        Some(from) => range(from.trim(), text, findings)?,
+        None => FULL,
+    };
+    Some(Atom { protocol, to, from })
+}
+
+fn range(ports: &str, text: Text<'_>, findings: &mut Findings) -> Option<(u16, u16)> {
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |digits: &str| decimal::<u16>(digits).filter(|port| *port > 0);
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => return Some((first, last)),
+        (Some(first), Some(last)) => {
+            let message = format!("\"{}\": the range runs backwards", text.text);
+            let help = format!("write {last}-{first}");
+            findings.say_with(Code::Ports, text.origin, message, help);
+        }
+        (_, None) | (None, _) => {
+            bad_number(text, "ports are 1 to 65535, a range is 9000-9010", findings);
+        }
+    }
+    None
+}
+
+/// `8`, `echo-request`, `3.4`.
+fn icmp(
+    protocol: u8,
+    rest: &str,
+    types: &[(&str, u8)],
+    text: Text<'_>,
+    findings: &mut Findings,
+) -> Option<Atom> {
+    if let Some((_, kind)) = types.iter().find(|(name, _)| *name == rest) {
+        return Some(Atom { protocol, to: (word(*kind, 0), word(*kind, 255)), from: FULL });
+    }
+    if rest.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let message = format!("\"{}\" names no ICMP type", text.text);
+        let mut report = Diagnostic::new(Code::Service, Some(text.origin), message)
+            .help("write the number: icmp/8, icmp/3.4");
+        if let Some(near) = findings.nearest(rest, types.iter().map(|(name, _)| *name)) {
+            report = report.label(format!("did you mean {near}?"));
+        }
+        findings.push(report);
+        return None;
+    }
+    let (kind, code) = match rest.split_once('.') {
+        Some((kind, code)) => (decimal(kind), decimal(code).map(|code| (code, code))),
+        None => (decimal(rest), Some((0, 255))),
+    };
+    match kind.zip(code) {
+        Some((kind, (first, last))) => {
+            Some(Atom { protocol, to: (word(kind, first), word(kind, last)), from: FULL })
+        }
+        None => bad_number(text, "ICMP types and codes are 0 to 255", findings),
+    }
+}
+
+const fn word(kind: u8, code: u8) -> u16 {
+    u16::from_be_bytes([kind, code])
+}
+
+/// Digits only: `FromStr` of numbers also takes a sign.
+fn decimal<T: std::str::FromStr>(digits: &str) -> Option<T> {
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
+}

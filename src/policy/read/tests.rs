@@ -1,0 +1,68 @@
+//! The reader on whole policies.
+
+use std::path::Path;
+
+use super::super::diagnostic::render;
+use super::super::model::{Atom, Selector, Tier};
+use super::super::verdict::Mode;
+use super::{Loaded, Rejected, read, read_text};
+use crate::wire::Side;
+
+/// FACE's example in one file, without its test.
+const FACE: &str = include_str!("face.toml");
+
+fn load(text: &str) -> Result<Loaded, Rejected> {
+    read_text(vec![("gate.toml".to_owned(), text.to_owned())])
+}
+
+fn shown(result: Result<Loaded, Rejected>) -> String {
+    match result {
+        Ok(loaded) => render(&loaded.sources, &loaded.warnings, false),
+        Err(rejected) => render(&rejected.sources, &rejected.diagnostics, false),
+    }
+}
+
+fn cde() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/cde/gate.toml")
+}
+
+#[test]
+fn the_example_loads_from_its_six_files_without_a_finding() {
+    let loaded = read(&cde()).unwrap_or_else(|rejected| panic!("{}", shown(Err(rejected))));
+    assert_eq!(shown(Ok(loaded.clone())), "0 errors, 0 warnings\n");
+    let names: Vec<&str> = loaded.sources.files.iter().map(|file| file.name.as_str()).collect();
+    let parts =
+        ["zones.toml", "inventory.toml", "services.toml", "rules/guardrails.toml", "rules/payments.toml"];
+    assert_eq!(names[0], "gate.toml");
+    assert_eq!(names[1..], parts);
+    let model = loaded.model;
+    assert_eq!(model.gate, super::super::model::Gate::default());
+    assert_eq!(model.wire.ports, ["ens1f0", "ens1f1"]);
+    assert_eq!(model.wire.unzoned, Mode::Observe);
+    assert_eq!(model.profile.len(), 7);
+    assert_eq!(model.networks.iter().map(|n| n.side).collect::<Vec<_>>(), [Side::Inside, Side::Outside]);
+    let zone = &model.zones[0];
+    assert_eq!(zone.mode, Mode::Simulate);
+    assert_eq!(zone.service_modes[0].1, Mode::Enforce);
+    assert_eq!(zone.service_modes[0].0.atoms, [Atom { protocol: 6, to: (443, 443), from: (0, 65535) }]);
+    assert_eq!(zone.data_class.as_deref(), Some("cardholder data"));
+    assert_eq!(model.services["web"].atoms.len(), 2);
+    assert_eq!(model.services["ping"].atoms[0].to, (0x0800, 0x08ff));
+    let rules: Vec<(Tier, String)> = model.rules.iter().map(|r| (r.tier, r.full_id())).collect();
+    let guardrail = (Tier::Guardrail, "guardrail.only-prod-reaches-cards".to_owned());
+    assert_eq!(rules, [guardrail, (Tier::Allow, "allow.payments-to-vault".to_owned())]);
+    let Selector::Except(except) = &model.rules[0].from else { panic!("except") };
+    assert_eq!(except[0].labels["env"], ["prod"]);
+    let allow = &model.rules[1];
+    assert_eq!(loaded.sources.place(allow.origin), "rules/payments.toml:3");
+    let Selector::Match(from) = &allow.from else { panic!("a match") };
+    assert_eq!(from.accounts, ["payments-prod"]);
+    assert_eq!(allow.review_by.as_deref(), Some("2027-05-31"));
+    assert_eq!(allow.ticket.as_deref(), Some("CHG-20417"));
+}
+
+#[test]
+fn the_example_loads_from_one_file() {
+    let loaded = load(FACE).unwrap_or_else(|rejected| panic!("{}", shown(Err(rejected))));
+    insta::assert_snapshot!(shown(Ok(loaded)));
+}
