@@ -1,0 +1,269 @@
+//! The order of measurements: paired, interleaved blocks, each line written as soon as it is known.
+//!
+//! A block is gate, forwarder, forwarder, gate, and the bridge once, before them in even blocks and
+//! after them in odd ones. A block in which the hypervisor took more than 1 % of the time is marked and
+//! measured again; no other is left out.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::device::{Device, DeviceError, Place};
+use crate::measure::{Phases, turn};
+use crate::processors::Ticks;
+use crate::records::{Block, Kind, Record, Run, STEAL_LIMIT};
+use crate::traffic::{ENDS, Generator, Hook, RigError, SHORTEST, Sink};
+
+/// Why a run ended without all its blocks.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlocksError {
+    /// The rig failed.
+    #[error(transparent)]
+    Rig(#[from] RigError),
+    /// A device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The results file.
+    #[error("{path}: {source}")]
+    Results {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No signal can be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[from] ctrlc::Error),
+    /// Ctrl-C.
+    #[error("stopped; the blocks measured so far stand in the results file")]
+    Stopped,
+    /// The machine is not to be had.
+    #[error("{0} blocks discarded for steal above 1 %: measure on a quieter machine")]
+    Stolen(u32),
+}
+
+/// What both verbs ask.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The kernel half, compiled from bench/rig.bpf.c.
+    #[arg(long, default_value = "target/bench/rig.bpf.o")]
+    object: PathBuf,
+    /// The `portcullis` binary.
+    #[arg(long, default_value = "target/dist/portcullis")]
+    gate: PathBuf,
+    /// The plain forwarder.
+    #[arg(long, default_value = "target/dist/examples/bench-forwarder")]
+    forwarder: PathBuf,
+    /// The gate's policy.
+    #[arg(long, default_value = "bench/policy/gate.toml")]
+    policy: PathBuf,
+    /// Results, one JSON object a line.
+    #[arg(long)]
+    results: PathBuf,
+    /// Command, for the record.
+    #[arg(long, default_value = "bench-rig")]
+    command: String,
+    /// Machine, for the record.
+    #[arg(long, default_value = "unknown")]
+    machine: String,
+    /// Date, for the record.
+    #[arg(long, default_value = "unknown")]
+    date: String,
+    /// Source, for the record.
+    #[arg(long, default_value = "unknown")]
+    source: String,
+    /// Devices to measure.
+    #[arg(long, value_delimiter = ',', default_value = "gate,forwarder,bridge")]
+    devices: Vec<Kind>,
+    /// 5-tuples.
+    #[arg(long, default_value_t = 10_000)]
+    flows: u64,
+    /// Length on the wire.
+    #[arg(long, default_value_t = SHORTEST)]
+    size: usize,
+    /// Frames a second offered while times are taken.
+    #[arg(long, default_value_t = 1_500_000)]
+    offered: u64,
+    /// Short phases: for trying the rig, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// Namespace of the generator, of the device, of the sink.
+    #[arg(long, value_delimiter = ',', default_value = "pc-bench-gen,pc-bench-dut,pc-bench-out")]
+    namespaces: Vec<String>,
+}
+
+/// `veth`.
+#[derive(Args)]
+pub(crate) struct BlocksLine {
+    #[command(flatten)]
+    common: Common,
+    /// Blocks.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=60))]
+    blocks: u32,
+    /// Frames in flight at most, each direction.
+    #[arg(long, default_value_t = 256)]
+    depth: u32,
+}
+
+/// `rings`.
+#[derive(Args)]
+pub(crate) struct RingsLine {
+    #[command(flatten)]
+    common: Common,
+    /// Depths.
+    #[arg(long, value_delimiter = ',', default_value = "64,128,256,512,1024,2048")]
+    depths: Vec<u32>,
+    /// Times each.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+    blocks: u32,
+}
+
+/// Everything a turn needs.
+struct Rig {
+    generator: Generator,
+    sink: Sink,
+    place: Place,
+    phases: Phases,
+    devices: Vec<Kind>,
+    results: File,
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+}
+
+/// Runs the blocks.
+///
+/// # Errors
+/// The rig, a device or the results file fails, or it was stopped.
+pub(crate) fn veth(line: &BlocksLine) -> Result<(), BlocksError> {
+    let mut rig = Rig::open(&line.common)?;
+    rig.blocks(line.blocks, |block| {
+        let mut order = vec![Kind::Gate, Kind::Forwarder, Kind::Forwarder, Kind::Gate];
+        order.insert(if block.is_multiple_of(2) { 0 } else { order.len() }, Kind::Bridge);
+        order.into_iter().map(|kind| (kind, line.depth)).collect()
+    })
+}
+
+/// Runs the curve: in even blocks the depths upwards, in odd ones downwards.
+///
+/// # Errors
+/// As [`veth`].
+pub(crate) fn rings(line: &RingsLine) -> Result<(), BlocksError> {
+    let mut rig = Rig::open(&line.common)?;
+    rig.blocks(line.blocks, |block| {
+        let mut order: Vec<_> =
+            line.depths.iter().flat_map(|d| [(Kind::Gate, *d), (Kind::Forwarder, *d)]).collect();
+        if !block.is_multiple_of(2) {
+            order.reverse();
+        }
+        order
+    })
+}
+
+impl Rig {
+    fn open(common: &Common) -> Result<Self, BlocksError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
+        let name = |i: usize| common.namespaces.get(i).map_or("", String::as_str);
+        let path = common.results.clone();
+        let results = |source| BlocksError::Results { path: path.clone(), source };
+        let directory = path.parent().map(PathBuf::from).unwrap_or_default();
+        let mut rig = Self {
+            generator: Generator::open(&common.object, name(0), "sender", ENDS, 0)?,
+            sink: Sink::open(&common.object, name(2), "receiver", Hook::Xdp)?,
+            place: Place {
+                namespace: name(1).to_owned(),
+                gate: common.gate.clone(),
+                forwarder: common.forwarder.clone(),
+                policy: common.policy.clone(),
+                directory,
+                core: 1,
+            },
+            phases: Phases {
+                overload: Duration::from_millis(if common.quick { 300 } else { 1000 }),
+                offered: common.offered,
+                trial: Duration::from_millis(if common.quick { 150 } else { 300 }),
+                halvings: if common.quick { 4 } else { 7 },
+                flows: common.flows,
+                frame: common.size,
+            },
+            devices: common.devices.clone(),
+            results: File::create(&path).map_err(results)?,
+            path: path.clone(),
+            stop,
+        };
+        rig.write(&Record::Run(Run {
+            command: common.command.clone(),
+            machine: common.machine.clone(),
+            date: common.date.clone(),
+            source: common.source.clone(),
+            frame: common.size,
+            flows: common.flows,
+            offered: common.offered,
+        }))?;
+        Ok(rig)
+    }
+
+    fn blocks(&mut self, blocks: u32, order: impl Fn(u32) -> Vec<(Kind, u32)>) -> Result<(), BlocksError> {
+        let (mut kept, mut discarded, mut number) = (0, 0, 0);
+        while kept < blocks {
+            let quiet = Ticks::read();
+            std::thread::sleep(Duration::from_millis(300));
+            let start = Ticks::read();
+            let background = start.since(quiet).busy;
+            for (kind, depth) in order(number) {
+                if self.devices.contains(&kind) {
+                    self.turn(number, kind, depth)?;
+                }
+            }
+            let stolen = Ticks::read().since(start).stolen;
+            let block = Block { block: number, stolen, background, discarded: stolen > STEAL_LIMIT };
+            self.write(&Record::Block(block))?;
+            if block.discarded {
+                discarded += 1;
+            } else {
+                kept += 1;
+            }
+            if discarded > 2 * blocks {
+                return Err(BlocksError::Stolen(discarded));
+            }
+            number += 1;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, block: u32, device: Kind, depth: u32) -> Result<(), BlocksError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(BlocksError::Stopped);
+        }
+        let stands = Device::raise(device, depth, &self.place)?;
+        let turn = turn(&mut self.generator, &self.sink, &self.phases)?;
+        drop(stands);
+        let depth = if device == Kind::Bridge { 0 } else { depth };
+        self.write(&Record::Turn { block, device, depth, turn })?;
+        let _ = writeln!(
+            io::stderr(),
+            "block {block:2}  {device:9?} {depth:5}  most {:6.3} Mpps  offered {:5.3} Mpps: {:6.3} Mpps, p50 {:7.1} µs, p99 {:7.1} µs  lossless {:6.3} Mpps",
+            turn.most / 1e6,
+            turn.overload_offered / 1e6,
+            turn.overload / 1e6,
+            turn.p50 / 1e3,
+            turn.p99 / 1e3,
+            turn.lossless.unwrap_or(0.0) / 1e6,
+        );
+        Ok(())
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), BlocksError> {
+        let mut line = serde_json::to_string(record).unwrap_or_default();
+        line.push('\n');
+        self.results
+            .write_all(line.as_bytes())
+            .map_err(|source| BlocksError::Results { path: self.path.clone(), source })
+    }
+}

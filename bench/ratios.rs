@@ -1,0 +1,340 @@
+//! Judges the results files of the rig: a table of what was measured, ratios with their intervals, verdicts.
+//!
+//! What it is not: it measures nothing and leaves nothing out but blocks marked as stolen, which it
+//! counts. Exit code 0: every promise met; 1: one missed or not resolved, or the run does not count.
+
+mod records;
+mod statistics;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use comfy_table::{CellAlignment, Table, presets};
+
+use records::{Block, Kind, Record, Run, Turn};
+use statistics::{Promise, Ratio, Verdict, ratio, spread};
+
+/// A plain forwarder that does not reach this multiple of the bridge is no yardstick.
+const YARDSTICK: f64 = 1.5;
+
+#[derive(Parser)]
+#[command(about = "Ratios and verdicts from results of the veth rig")]
+struct Line {
+    /// Results files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Why a file cannot be judged.
+#[derive(Debug, thiserror::Error)]
+enum ResultsError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}:{line}: {source}")]
+    Parse { path: PathBuf, line: usize, source: serde_json::Error },
+}
+
+/// One file.
+#[derive(Debug, Default)]
+struct Results {
+    run: Option<Run>,
+    turns: Vec<(u32, Kind, u32, Turn)>,
+    blocks: Vec<Block>,
+}
+
+impl Results {
+    fn read(path: &PathBuf) -> Result<Self, ResultsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ResultsError::Read { path: path.clone(), source })?;
+        Self::parse(&text).map_err(|(line, source)| ResultsError::Parse {
+            path: path.clone(),
+            line,
+            source,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, (usize, serde_json::Error)> {
+        let mut results = Self::default();
+        for (i, line) in text.lines().enumerate() {
+            match serde_json::from_str(line).map_err(|e| (i + 1, e))? {
+                Record::Run(run) => results.run = Some(run),
+                Record::Turn { block, device, depth, turn } => {
+                    results.turns.push((block, device, depth, turn));
+                }
+                Record::Block(block) => results.blocks.push(block),
+            }
+        }
+        // A block that was cut short or stolen from is not used.
+        let whole = |b: u32| results.blocks.iter().any(|x| x.block == b && !x.discarded);
+        results.turns.retain(|(block, ..)| whole(*block));
+        Ok(results)
+    }
+
+    /// Blocks of (A's, B's) of one measure.
+    fn pairs(&self, a: Kind, b: Kind, measure: impl Fn(&Turn) -> f64) -> Vec<(Vec<f64>, Vec<f64>)> {
+        let mut blocks: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+        for (block, device, _, turn) in &self.turns {
+            let pair = blocks.entry(*block).or_default();
+            if *device == a {
+                pair.0.push(measure(turn));
+            } else if *device == b {
+                pair.1.push(measure(turn));
+            }
+        }
+        blocks.into_values().filter(|(a, b)| !a.is_empty() && !b.is_empty()).collect()
+    }
+
+    fn depths(&self) -> usize {
+        let mut depths: Vec<u32> = self.turns.iter().filter(|t| t.1 != Kind::Bridge).map(|t| t.2).collect();
+        depths.sort_unstable();
+        depths.dedup();
+        depths.len()
+    }
+}
+
+fn main() -> ExitCode {
+    let mut out = std::io::stdout();
+    let mut kept = true;
+    for path in Line::parse().files {
+        match Results::read(&path) {
+            Ok(results) => {
+                let (text, met) = report(&results);
+                kept &= met;
+                let _ = writeln!(out, "{}\n{text}", path.display());
+            }
+            Err(e) => {
+                let _ = writeln!(std::io::stderr(), "bench-ratios: {e}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if kept { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// The report, and whether all of it is met.
+fn report(results: &Results) -> (String, bool) {
+    let mut text = String::new();
+    if let Some(run) = &results.run {
+        text += &format!(
+            "{}\n{} · {} · source {}\n{} B on the wire, {} flows, times at {:.1} Mpps offered\n",
+            run.machine,
+            run.date,
+            run.command,
+            run.source,
+            run.frame,
+            run.flows,
+            mega(run.offered)
+        );
+    }
+    let discarded = results.blocks.iter().filter(|b| b.discarded).count();
+    let busiest = results.blocks.iter().map(|b| b.background).fold(0.0, f64::max);
+    text += &format!(
+        "{} blocks, {discarded} discarded for steal above 1 %; before a block others used at most {:.0} % of the processors{}\n",
+        results.blocks.len() - discarded,
+        busiest * 100.0,
+        if busiest > 0.1 { " (NOT QUIET: the spread tells what the figures are worth)" } else { "" }
+    );
+    text += &table(results);
+    if results.depths() > 1 {
+        return (text, true);
+    }
+    let (judged, met) = judge(results);
+    (text + &judged, met)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates are below 2^40")]
+fn mega(rate: u64) -> f64 {
+    rate as f64 / 1e6
+}
+
+fn table(results: &Results) -> String {
+    let mut groups: BTreeMap<(Kind, u32), Vec<&Turn>> = BTreeMap::new();
+    for (_, device, depth, turn) in &results.turns {
+        groups.entry((*device, *depth)).or_default().push(turn);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header([
+        "device",
+        "frames",
+        "turns",
+        "most, Mpps",
+        "≤ 0.1 % loss, Mpps",
+        "forwarded of offered, Mpps",
+        "p50, µs",
+        "p99, µs",
+        "reordered",
+    ]);
+    for ((device, depth), turns) in &groups {
+        let cell = |measure: &dyn Fn(&Turn) -> Option<f64>, unit: f64, digits: usize| {
+            let values: Vec<f64> = turns.iter().filter_map(|t| measure(t)).map(|v| v / unit).collect();
+            spread(&values).map_or_else(
+                || "–".to_owned(),
+                |(m, low, high)| format!("{m:.digits$} ({low:.digits$}–{high:.digits$})"),
+            )
+        };
+        let offered: Vec<f64> = turns.iter().map(|t| t.overload_offered / 1e6).collect();
+        let offered = spread(&offered).map_or(0.0, |s| s.0);
+        table.add_row([
+            format!("{device:?}").to_lowercase(),
+            if *depth == 0 { "–".to_owned() } else { depth.to_string() },
+            turns.len().to_string(),
+            cell(&|t| Some(t.most), 1e6, 3),
+            cell(&|t| t.lossless, 1e6, 3),
+            format!("{} of {offered:.2}", cell(&|t| Some(t.overload), 1e6, 3)),
+            cell(&|t| Some(t.p50), 1e3, 0),
+            cell(&|t| Some(t.p99), 1e3, 0),
+            turns.iter().map(|t| t.reordered).sum::<u64>().to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("medians (smallest–largest)\n{table}\n")
+}
+
+/// A measure of a turn.
+type Measure = fn(&Turn) -> f64;
+
+fn judge(results: &Results) -> (String, bool) {
+    let rows: [(&str, Kind, Kind, Measure, Promise); 4] = [
+        ("gate / forwarder, most", Kind::Gate, Kind::Forwarder, |t| t.most, Promise::AtLeast(0.90)),
+        (
+            "gate / forwarder, ≤ 0.1 % loss",
+            Kind::Gate,
+            Kind::Forwarder,
+            |t| t.lossless.unwrap_or(0.0),
+            Promise::AtLeast(0.90),
+        ),
+        (
+            "gate / forwarder, forwarded of offered",
+            Kind::Gate,
+            Kind::Forwarder,
+            |t| t.overload,
+            Promise::AtLeast(0.90),
+        ),
+        ("gate / forwarder, p99 one way", Kind::Gate, Kind::Forwarder, |t| t.p99, Promise::AtMost(1.1)),
+    ];
+    let mut text = String::new();
+    let mut met = true;
+    for (name, a, b, measure, promise) in rows {
+        let verdict = match ratio(&results.pairs(a, b, measure)) {
+            Some(r) => {
+                let verdict = promise.judge(&r);
+                text += &format!("{}\n", sentence(name, &r, promise, verdict));
+                verdict
+            }
+            None => {
+                text += &format!("{name:40} not measured\n");
+                Verdict::NotResolved
+            }
+        };
+        met &= verdict == Verdict::Met;
+    }
+    match ratio(&results.pairs(Kind::Forwarder, Kind::Bridge, |t| t.most)) {
+        Some(r) if r.estimate >= YARDSTICK => {
+            text += &format!(
+                "{:40} {:.3} [{:.3}, {:.3}]: the yardstick is good\n",
+                "forwarder / bridge, most", r.estimate, r.lower, r.upper
+            );
+        }
+        Some(r) => {
+            met = false;
+            text += &format!(
+                "{:40} {:.3} [{:.3}, {:.3}]: THIS RUN DOES NOT COUNT, a forwarder below {YARDSTICK} × the bridge is no yardstick\n",
+                "forwarder / bridge, most", r.estimate, r.lower, r.upper
+            );
+        }
+        None => {
+            met = false;
+            text += "THIS RUN DOES NOT COUNT: forwarder and bridge were not both measured\n";
+        }
+    }
+    (text, met)
+}
+
+fn sentence(name: &str, r: &Ratio, promise: Promise, verdict: Verdict) -> String {
+    let wants = match promise {
+        Promise::AtLeast(t) => format!("≥ {t:.2}"),
+        Promise::AtMost(t) => format!("≤ {t:.2}"),
+    };
+    let hint = match verdict {
+        Verdict::NotResolved if r.blocks < 60 => " (more blocks, at most 60: --blocks N)",
+        Verdict::NotResolved => " (after 60 blocks: that is the answer)",
+        Verdict::Met | Verdict::Missed if r.blocks < 15 => " (fewer than 15 blocks: not a result)",
+        Verdict::Met | Verdict::Missed => "",
+    };
+    format!(
+        "{name:40} {:.3} [{:.3}, {:.3}] of {} blocks, {wants}: {}{hint}",
+        r.estimate,
+        r.lower,
+        r.upper,
+        r.blocks,
+        verdict.word()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(block: u32, device: Kind, most: f64, p99: f64) -> String {
+        let turn = Turn { most, overload: most, lossless: Some(most), p99, ..Turn::default() };
+        serde_json::to_string(&Record::Turn { block, device, depth: 256, turn }).expect("serializes")
+    }
+
+    fn file(gate: f64, forwarder: f64, bridge: f64) -> String {
+        let mut lines = Vec::new();
+        for block in 0..16 {
+            for (kind, most) in [
+                (Kind::Bridge, bridge),
+                (Kind::Gate, gate),
+                (Kind::Forwarder, forwarder),
+                (Kind::Forwarder, forwarder),
+                (Kind::Gate, gate),
+            ] {
+                lines.push(line(block, kind, most, 100.0));
+            }
+            // Block 3 was stolen from: its turns say nonsense and must not be used.
+            let stolen = block == 3;
+            if stolen {
+                lines.push(line(block, Kind::Gate, 1.0, 1e9));
+            }
+            let end = Block { block, stolen: 0.0, background: 0.0, discarded: stolen };
+            lines.push(serde_json::to_string(&Record::Block(end)).expect("serializes"));
+        }
+        // Block 16 was cut short.
+        lines.push(line(16, Kind::Gate, 1.0, 1e9));
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_good_run_is_met() {
+        let results = Results::parse(&file(1.14e6, 1.2e6, 0.7e6)).expect("parses");
+        let (text, met) = report(&results);
+        assert!(met, "{text}");
+        assert!(text.contains("15 blocks, 1 discarded"), "{text}");
+        assert!(text.contains("0.950 [0.950, 0.950] of 15 blocks, ≥ 0.90: met"), "{text}");
+        assert!(text.contains("1.000 [1.000, 1.000] of 15 blocks, ≤ 1.10: met"), "{text}");
+    }
+
+    #[test]
+    fn a_slow_gate_is_missed() {
+        let (text, met) = report(&Results::parse(&file(1.0e6, 1.2e6, 0.7e6)).expect("parses"));
+        assert!(!met && text.contains("≥ 0.90: missed"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_yardstick_makes_a_run_worthless() {
+        let (text, met) = report(&Results::parse(&file(0.98e6, 1.0e6, 0.7e6)).expect("parses"));
+        assert!(!met && text.contains("THIS RUN DOES NOT COUNT"), "{text}");
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        assert_eq!(Results::parse("{\"line\":\"turn\"}").unwrap_err().0, 1);
+    }
+}

@@ -1,0 +1,100 @@
+//! The lines of a results file: one JSON object each, in the order they were measured.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What stands between the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Portcullis with the whole policy of `bench/policy/`.
+    Gate,
+    /// Two `AF_XDP` sockets and nothing else.
+    Forwarder,
+    /// The kernel's bridge, without filter.
+    Bridge,
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+pub(crate) enum Record {
+    /// The run: first line of a file.
+    Run(Run),
+    /// One device's turn.
+    Turn {
+        /// Which block.
+        block: u32,
+        /// What stood.
+        device: Kind,
+        /// Frames in flight at most, each direction; 0 where there is no such bound.
+        depth: u32,
+        /// What it did.
+        #[serde(flatten)]
+        turn: Turn,
+    },
+    /// A block is over.
+    Block(Block),
+}
+
+/// What was run, where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The command.
+    pub(crate) command: String,
+    /// Processor, count of cores, kernel.
+    pub(crate) machine: String,
+    /// When it began.
+    pub(crate) date: String,
+    /// Source it was built from.
+    pub(crate) source: String,
+    /// Length on the wire.
+    pub(crate) frame: usize,
+    /// 5-tuples.
+    pub(crate) flows: u64,
+    /// Frames a second offered in the second phase.
+    pub(crate) offered: u64,
+}
+
+/// How a block went.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// Which.
+    pub(crate) block: u32,
+    /// Share of processor time that the hypervisor took.
+    pub(crate) stolen: f64,
+    /// Share of processor time that others used just before it.
+    pub(crate) background: f64,
+    /// More than [`STEAL_LIMIT`] was stolen: its turns are not used.
+    pub(crate) discarded: bool,
+}
+
+/// A block with more steal than this is discarded, and counted.
+pub(crate) const STEAL_LIMIT: f64 = 0.01;
+
+/// What a device did in its turn. Rates in frames a second, times in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Turn {
+    /// Forwarded while the generator gave all it could.
+    pub(crate) most: f64,
+    /// Offered then.
+    pub(crate) most_offered: f64,
+    /// Forwarded at the offered rate of the run.
+    pub(crate) overload: f64,
+    /// Offered then, in truth.
+    pub(crate) overload_offered: f64,
+    /// Median one-way time then.
+    pub(crate) p50: f64,
+    /// 99th percentile then.
+    pub(crate) p99: f64,
+    /// Forwarded in the best trial that lost no more than one in a thousand; `None`: not searched.
+    pub(crate) lossless: Option<f64>,
+    /// Frames handed to the first veth in the two phases.
+    pub(crate) sent: u64,
+    /// Refused by it.
+    pub(crate) refused: u64,
+    /// Arrived at the sink.
+    pub(crate) arrived: u64,
+    /// Arrived after a later one.
+    pub(crate) reordered: u64,
+}
