@@ -16,8 +16,11 @@ use clap::Args;
 use crate::device::{Device, DeviceError, Place};
 use crate::measure::{Phases, turn};
 use crate::processors::Ticks;
-use crate::records::{Block, Kind, Record, Run, STEAL_LIMIT};
+use crate::records::{Block, Kind, Record, Run};
 use crate::traffic::{ENDS, Generator, Hook, RigError, SHORTEST, Sink};
+
+/// A block with more steal than this is discarded, and counted.
+const STEAL_LIMIT: f64 = 0.01;
 
 /// Why a run ended without all its blocks.
 #[derive(Debug, thiserror::Error)]
@@ -222,7 +225,7 @@ impl Rig {
                 }
             }
             let stolen = Ticks::read().since(start).stolen;
-            let block = Block { block: number, stolen, background, discarded: stolen > STEAL_LIMIT };
+            let block = Block { number, stolen, background, discarded: stolen > STEAL_LIMIT };
             self.write(&Record::Block(block))?;
             if block.discarded {
                 discarded += 1;

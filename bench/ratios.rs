@@ -7,7 +7,8 @@ mod records;
 mod statistics;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,7 +69,7 @@ impl Results {
             }
         }
         // A block that was cut short or stolen from is not used.
-        let whole = |b: u32| results.blocks.iter().any(|x| x.block == b && !x.discarded);
+        let whole = |b: u32| results.blocks.iter().any(|x| x.number == b && !x.discarded);
         results.turns.retain(|(block, ..)| whole(*block));
         Ok(results)
     }
@@ -118,8 +119,9 @@ fn main() -> ExitCode {
 fn report(results: &Results) -> (String, bool) {
     let mut text = String::new();
     if let Some(run) = &results.run {
-        text += &format!(
-            "{}\n{} · {} · source {}\n{} B on the wire, {} flows, times at {:.1} Mpps offered\n",
+        let _ = writeln!(
+            text,
+            "{}\n{} · {} · source {}\n{} B on the wire, {} flows, times at {:.1} Mpps offered",
             run.machine,
             run.date,
             run.command,
@@ -131,8 +133,9 @@ fn report(results: &Results) -> (String, bool) {
     }
     let discarded = results.blocks.iter().filter(|b| b.discarded).count();
     let busiest = results.blocks.iter().map(|b| b.background).fold(0.0, f64::max);
-    text += &format!(
-        "{} blocks, {discarded} discarded for steal above 1 %; before a block others used at most {:.0} % of the processors{}\n",
+    let _ = writeln!(
+        text,
+        "{} blocks, {discarded} discarded for steal above 1 %; before a block others used at most {:.0} % of the processors{}",
         results.blocks.len() - discarded,
         busiest * 100.0,
         if busiest > 0.1 { " (NOT QUIET: the spread tells what the figures are worth)" } else { "" }
@@ -224,11 +227,11 @@ fn judge(results: &Results) -> (String, bool) {
         let verdict = match ratio(&results.pairs(a, b, measure)) {
             Some(r) => {
                 let verdict = promise.judge(&r);
-                text += &format!("{}\n", sentence(name, &r, promise, verdict));
+                let _ = writeln!(text, "{}", sentence(name, &r, promise, verdict));
                 verdict
             }
             None => {
-                text += &format!("{name:40} not measured\n");
+                let _ = writeln!(text, "{name:40} not measured");
                 Verdict::NotResolved
             }
         };
@@ -236,15 +239,17 @@ fn judge(results: &Results) -> (String, bool) {
     }
     match ratio(&results.pairs(Kind::Forwarder, Kind::Bridge, |t| t.most)) {
         Some(r) if r.estimate >= YARDSTICK => {
-            text += &format!(
-                "{:40} {:.3} [{:.3}, {:.3}]: the yardstick is good\n",
+            let _ = writeln!(
+                text,
+                "{:40} {:.3} [{:.3}, {:.3}]: the yardstick is good",
                 "forwarder / bridge, most", r.estimate, r.lower, r.upper
             );
         }
         Some(r) => {
             met = false;
-            text += &format!(
-                "{:40} {:.3} [{:.3}, {:.3}]: THIS RUN DOES NOT COUNT, a forwarder below {YARDSTICK} × the bridge is no yardstick\n",
+            let _ = writeln!(
+                text,
+                "{:40} {:.3} [{:.3}, {:.3}]: THIS RUN DOES NOT COUNT, a forwarder below {YARDSTICK} × the bridge is no yardstick",
                 "forwarder / bridge, most", r.estimate, r.lower, r.upper
             );
         }
@@ -303,7 +308,7 @@ mod tests {
             if stolen {
                 lines.push(line(block, Kind::Gate, 1.0, 1e9));
             }
-            let end = Block { block, stolen: 0.0, background: 0.0, discarded: stolen };
+            let end = Block { number: block, stolen: 0.0, background: 0.0, discarded: stolen };
             lines.push(serde_json::to_string(&Record::Block(end)).expect("serializes"));
         }
         // Block 16 was cut short.

@@ -60,17 +60,14 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Block {
     /// Which.
-    pub(crate) block: u32,
+    pub(crate) number: u32,
     /// Share of processor time that the hypervisor took.
     pub(crate) stolen: f64,
     /// Share of processor time that others used just before it.
     pub(crate) background: f64,
-    /// More than [`STEAL_LIMIT`] was stolen: its turns are not used.
+    /// Too much was stolen: its turns are not used.
     pub(crate) discarded: bool,
 }
-
-/// A block with more steal than this is discarded, and counted.
-pub(crate) const STEAL_LIMIT: f64 = 0.01;
 
 /// What a device did in its turn. Rates in frames a second, times in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
