@@ -224,16 +224,13 @@ fn judge(results: &Results) -> (String, bool) {
     let mut text = String::new();
     let mut met = true;
     for (name, a, b, measure, promise) in rows {
-        let verdict = match ratio(&results.pairs(a, b, measure)) {
-            Some(r) => {
-                let verdict = promise.judge(&r);
-                let _ = writeln!(text, "{}", sentence(name, &r, promise, verdict));
-                verdict
-            }
-            None => {
-                let _ = writeln!(text, "{name:40} not measured");
-                Verdict::NotResolved
-            }
+        let verdict = if let Some(r) = ratio(&results.pairs(a, b, measure)) {
+            let verdict = promise.judge(&r);
+            let _ = writeln!(text, "{}", sentence(name, &r, promise, verdict));
+            verdict
+        } else {
+            let _ = writeln!(text, "{name:40} not measured");
+            Verdict::NotResolved
         };
         met &= verdict == Verdict::Met;
     }
