@@ -1,0 +1,288 @@
+//! Start, stop and release of one wire.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+#[cfg(feature = "xdp")]
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+#[cfg(feature = "xdp")]
+use arc_swap::ArcSwap;
+
+use super::place::{Lock, Place, PlaceError};
+use super::shared::Shared;
+use crate::policy::read::Loaded;
+
+/// A gate that does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its place is taken or unusable.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// Its ports do not open.
+    #[cfg(feature = "xdp")]
+    #[error(transparent)]
+    Ports(#[from] crate::io::af_xdp::AfXdpError),
+    /// A worker does not come up.
+    #[error("worker of queue {queue}: {reason}")]
+    Worker {
+        /// Its queue.
+        queue: u32,
+        /// Why.
+        reason: String,
+    },
+    /// This binary has no port for interfaces.
+    #[error(
+        "this portcullis was built without the feature `xdp`: it cannot open interfaces; build it with default features"
+    )]
+    NoXdp,
+}
+
+/// A wire that is not released.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A gate runs on it, or its place is unusable.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// Something of it could not be removed or given back.
+    #[cfg(feature = "xdp")]
+    #[error(transparent)]
+    Ports(#[from] crate::io::af_xdp::AfXdpError),
+}
+
+/// What a release found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Programs were attached; they are no more.
+    pub programs: bool,
+    /// The ports had settings of ours; they have their own again.
+    pub settings: bool,
+}
+
+/// A gate at work.
+pub struct Running {
+    shared: Arc<Shared>,
+    notes: Vec<String>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    // Freed last: nobody else takes the wire before the sockets are closed.
+    _lock: Lock,
+}
+
+impl Running {
+    /// What it shows.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What the operator should know about how it came up.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Stops the workers: what the kernel had handed over is still judged and sent, then the sockets close
+    /// and the wire is left to the pinned programs, in its fail mode.
+    pub fn stop(self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for thread in self.threads {
+            // A worker that panicked has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the wire of a policy and puts its workers to work, or takes over from a process that left it.
+///
+/// The calling thread, and the threads it makes from then on, are pinned away from the workers while
+/// there is a core to spare.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left attached, pinned or changed.
+#[cfg(feature = "xdp")]
+pub fn start(loaded: Loaded) -> Result<Running, StartError> {
+    use crate::io::af_xdp::{self, OpenRequest};
+
+    let place = Place::of(&loaded.model.wire.name)?;
+    let lock = place.lock()?;
+    let gate = loaded.model.gate.clone();
+    let [outside, inside] = &loaded.model.wire.ports;
+    let (saved, heartbeat) = (place.saved(), std::time::Duration::from_nanos(gate.heartbeat));
+    let opened = af_xdp::open(&OpenRequest {
+        interfaces: [outside, inside],
+        pins: &place.pins,
+        saved: &saved,
+        queues: 1,
+        rings: gate.rings,
+        heartbeat_limit: heartbeat,
+    });
+    let wire = match opened {
+        Ok(wire) => wire,
+        Err(error) => {
+            if !saved.exists() {
+                // A first start that failed leaves no state folder; one over a stopped gate keeps it.
+                let _ = place.clear(lock);
+            }
+            return Err(error.into());
+        }
+    };
+
+    let fresh = !wire.ports.iter().any(|port| port.took_over);
+    work(wire, loaded, lock).inspect_err(|_| {
+        if fresh {
+            // Nothing of this start stays; over a stopped gate the wire stays as it was found.
+            let _ = af_xdp::release(&place.pins, &saved);
+        }
+    })
+}
+
+/// Puts a worker on every queue of an open wire.
+#[cfg(feature = "xdp")]
+fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Running, StartError> {
+    use crate::flow::Owner;
+    use crate::io::clock::Clock;
+    use crate::worker::{Orders, Policy, Worker, WorkerFace};
+
+    let gate = loaded.model.gate.clone();
+    let table = crate::policy::compile(&loaded.model);
+    let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
+    let stop = Arc::new(AtomicBool::new(false));
+    let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
+    let owner = Owner::new(workers, secret());
+    let cores = Cores::share(wire.queues.len());
+    let mut clock = Clock::start();
+    let started = clock.read().now;
+
+    let mut faces = Vec::new();
+    let mut threads = Vec::new();
+    let mut notes = wire.notes;
+    for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(cores.workers) {
+        let face = Arc::new(WorkerFace::new(queue, core.map(|core| core.id)));
+        let orders =
+            Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
+        let flows = gate.flows / workers;
+        let failed = |reason: String| StartError::Worker { queue, reason };
+        let worker = Worker::new(pair, heart, clock, (owner, queue, flows), Arc::clone(&face), orders)
+            .map_err(|error| failed(error.to_string()))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{queue}"))
+            .spawn(move || {
+                if let Some(core) = core {
+                    core_affinity::set_for_current(core);
+                }
+                let work = std::panic::AssertUnwindSafe(|| drop(worker.run()));
+                if std::panic::catch_unwind(work).is_err() {
+                    // The panic's own message is on stderr. The wire is the pinned program's now.
+                    std::process::exit(70);
+                }
+            })
+            .map_err(|error| failed(error.to_string()))?;
+        faces.push(face);
+        threads.push(thread);
+    }
+    match cores.control {
+        Some(core) => {
+            core_affinity::set_for_current(core);
+        }
+        None => notes.push("every core has a worker: control shares the last one".to_owned()),
+    }
+
+    let took_over = wire.ports.iter().any(|port| port.took_over);
+    let zero_copy = wire.zero_copy;
+    let ports = wire.ports.map(|port| super::shared::PortFace {
+        interface: port.interface,
+        driver: port.driver,
+        xdp: port.mode,
+        zero_copy,
+    });
+    let counters = wire.counters;
+    let shared = Shared {
+        policy,
+        ports,
+        workers: faces,
+        started,
+        took_over,
+        bpf: Box::new(move || counters.read()),
+    };
+    await_first_turn(&shared, &stop)?;
+    Ok(Running { shared: Arc::new(shared), notes, stop, threads, _lock: lock })
+}
+
+/// A gate is up when every worker has begun a turn with its policy.
+#[cfg(feature = "xdp")]
+fn await_first_turn(shared: &Shared, stop: &AtomicBool) -> Result<(), StartError> {
+    const TRIES: u32 = 2_000;
+    for face in &shared.workers {
+        let mut tries = 0;
+        while face.generation.load(Ordering::Acquire) == 0 {
+            if tries == TRIES {
+                stop.store(true, Ordering::Relaxed);
+                let reason = "did not begin within 2 s; is its core free?".to_owned();
+                return Err(StartError::Worker { queue: face.queue, reason });
+            }
+            tries += 1;
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+/// The same without interfaces: always an error.
+///
+/// # Errors
+/// [`StartError::NoXdp`].
+#[cfg(not(feature = "xdp"))]
+pub fn start(_loaded: Loaded) -> Result<Running, StartError> {
+    Err(StartError::NoXdp)
+}
+
+/// Detaches a wire's programs, removes its pins and gives its ports their settings back. Done twice, it
+/// finds nothing the second time.
+///
+/// # Errors
+/// A gate runs on it, or something could not be undone.
+pub fn release(wire: &str) -> Result<Released, ReleaseError> {
+    let place = Place::of(wire)?;
+    let lock = place.lock()?;
+    let released = released(&place.pins, &place.saved())?;
+    place.clear(lock)?;
+    Ok(released)
+}
+
+#[cfg(feature = "xdp")]
+fn released(pins: &Path, saved: &Path) -> Result<Released, ReleaseError> {
+    let found = crate::io::af_xdp::release(pins, saved)?;
+    Ok(Released { programs: found.pins, settings: found.settings })
+}
+
+#[cfg(not(feature = "xdp"))]
+fn released(_pins: &Path, _saved: &Path) -> Result<Released, ReleaseError> {
+    Ok(Released::default())
+}
+
+/// Which core is whose: the last ones for workers, the first for everything else.
+#[cfg(feature = "xdp")]
+struct Cores {
+    workers: Vec<Option<core_affinity::CoreId>>,
+    control: Option<core_affinity::CoreId>,
+}
+
+#[cfg(feature = "xdp")]
+impl Cores {
+    fn share(workers: usize) -> Self {
+        let mut cores = core_affinity::get_core_ids().unwrap_or_default();
+        let mut theirs: Vec<_> = (0..workers).map(|_| cores.pop()).collect();
+        theirs.reverse();
+        Self { workers: theirs, control: cores.first().copied() }
+    }
+}
+
+/// The owner function's secret, from the kernel.
+#[cfg(feature = "xdp")]
+fn secret() -> (u64, u64) {
+    use std::hash::{BuildHasher, RandomState};
+    let state = RandomState::new();
+    (state.hash_one(0_u8), state.hash_one(1_u8))
+}
