@@ -17,6 +17,8 @@ mod quote;
 #[doc(hidden)]
 pub mod samples;
 mod side;
+#[cfg(test)]
+mod tests;
 mod upper;
 
 pub use facts::{
