@@ -1,11 +1,97 @@
 //! [`Model`] → [`Table`].
+//!
+//! Addresses that selectors cannot tell apart are one *identity*; identities that the same rules match are
+//! one *row* as sender and one *column* as destination. Each (row, column) is the list of rules that match
+//! both ends, strongest first; equal lists share one program over services. Cost: selectors × identities,
+//! then matches of rows × columns.
 
+use super::digest;
+use super::identity::{Consulted, Identities};
+use super::matrix::Matrix;
 use super::model::Model;
-use super::table::Table;
+use super::space::Space;
+use super::table::{NetworkFace, RuleFace, Spot, Table, WorkloadFace};
+use super::verdict::{Action, Mode};
+use crate::wire::Housekeeping;
 
 /// Compiles a validated policy. The same model gives the same table and digest.
 #[must_use]
 pub fn compile(model: &Model) -> Table {
-    let _ = model;
-    Table {}
+    let space = Space::new(model);
+    let identities = Identities::new(model, &space);
+    let consulted = Consulted::new(model, &identities);
+    let matrix = Matrix::new(model, &identities, &consulted);
+    let spots = spots(&space, &identities, &matrix);
+    let groups = identities.groups.map(|group| matrix.column_of.get(group).copied().unwrap_or(0));
+    let [_, inside] = &space.zones_at;
+    let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
+    let Matrix { rows, columns, cells, programs, answers, .. } = matrix;
+    Table {
+        spots,
+        groups,
+        networks: model
+            .networks
+            .iter()
+            .map(|n| NetworkFace {
+                name: n.name.clone(),
+                side: n.side,
+                vlans: n.vlans.clone(),
+                via: n.via.clone(),
+            })
+            .collect(),
+        workloads: model
+            .workloads
+            .iter()
+            .map(|w| WorkloadFace {
+                name: w.name.clone(),
+                account: w.service_account.clone(),
+                macs: w.macs.clone(),
+            })
+            .collect(),
+        zones: model.zones.iter().map(|z| z.name.clone()).collect(),
+        rows,
+        columns,
+        cells,
+        programs,
+        answers,
+        inside,
+        unzoned: model.wire.unzoned,
+        strictest: strictest(model),
+        profile: Housekeeping::ALL.map(|class| model.profile.get(&class).copied().unwrap_or(Action::Drop)),
+        rules: model
+            .rules
+            .iter()
+            .map(|r| RuleFace {
+                id: r.full_id(),
+                tier: r.tier,
+                origin: r.origin,
+                owner: r.owner.clone(),
+                log: r.log,
+            })
+            .collect(),
+        digest: digest::of(model),
+        space,
+    }
+}
+
+fn spots(space: &Space, identities: &Identities<'_>, matrix: &Matrix) -> Vec<Spot> {
+    let narrow = |index: Option<usize>| index.and_then(|i| u32::try_from(i).ok()).unwrap_or(Spot::NONE);
+    space
+        .all
+        .iter()
+        .zip(&identities.of_stretch)
+        .map(|(stretch, identity)| Spot {
+            network: narrow(stretch.networks.first().copied()),
+            workload: narrow(stretch.workload),
+            rows: matrix.rows_of.get(*identity).copied().unwrap_or([0, 0]),
+            column: matrix.column_of.get(*identity).copied().unwrap_or(0),
+        })
+        .collect()
+}
+
+fn strictest(model: &Model) -> Mode {
+    let zones = model.zones.iter();
+    zones
+        .flat_map(|z| z.service_modes.iter().map(|(_, mode)| *mode).chain([z.mode]))
+        .fold(model.wire.unzoned, Mode::max)
 }

@@ -7,14 +7,22 @@
 pub mod code;
 pub mod compile;
 pub mod diagnostic;
+mod digest;
 pub mod explain;
+mod identity;
+mod matrix;
 pub mod model;
 #[cfg(test)]
 mod oracle;
 pub mod prefix;
 pub mod read;
+#[cfg(test)]
+mod sample;
+mod selector;
 pub mod sentences;
+mod services;
 pub mod source;
+mod space;
 pub mod table;
 pub mod verdict;
 

@@ -245,7 +245,7 @@ impl Rule {
 }
 
 /// A set of addresses (POLICY.md §3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
     /// `any = true`: every claimed workload.
     Any,
@@ -257,7 +257,7 @@ pub enum Selector {
 
 /// The keys of one selector: all must hold; within a list any one does. Empty lists are not written
 /// keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Match {
     /// Label key → accepted values.
     pub labels: BTreeMap<String, Vec<String>>,

@@ -1,1 +1,339 @@
-//! The naive evaluator over the model.
+//! The naive evaluator over the model: the compiled table's slow twin.
+//!
+//! It shares nothing with the compiler but the model: every question scans every claim, network and rule,
+//! and what needs "some address that …" tries one address of every run that the policy's prefixes cut.
+
+mod random;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::model::{Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone};
+use super::prefix::Prefix;
+use super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
+use crate::wire::{Service, Side};
+
+/// A model, with what would be too slow to find anew for each question.
+pub(super) struct Oracle<'m> {
+    model: &'m Model,
+    /// One address at least of every run of addresses.
+    witnesses: Vec<IpAddr>,
+    /// Zones with a member at a side.
+    peopled: [Vec<&'m Zone>; 2],
+    /// Specificity of each rule.
+    products: Vec<u64>,
+}
+
+/// An end of a flow.
+#[derive(Clone)]
+struct End<'m> {
+    workload: Option<&'m Workload>,
+    held: bool,
+    networks: Vec<&'m Network>,
+    labels: BTreeMap<&'m str, &'m str>,
+    zones: Vec<&'m Zone>,
+}
+
+impl<'m> Oracle<'m> {
+    pub(super) fn new(model: &'m Model) -> Self {
+        let mut oracle =
+            Self { model, witnesses: Vec::new(), peopled: [Vec::new(), Vec::new()], products: Vec::new() };
+        let claims = model.workloads.iter().flat_map(|w| &w.addresses);
+        let networks = model.networks.iter().flat_map(|n| &n.prefixes);
+        let witnesses: BTreeSet<IpAddr> =
+            claims.chain(networks).flat_map(|p| [Some(p.address), past(*p)]).flatten().collect();
+        oracle.witnesses = witnesses.into_iter().collect();
+        for side in Side::BOTH {
+            oracle.peopled[side.index()] = model
+                .zones
+                .iter()
+                .filter(|zone| {
+                    oracle.witnesses.iter().any(|address| {
+                        let end = oracle.bare(*address, true);
+                        side_of(&end) == Some(side) && restricts(&zone.members, &end)
+                    })
+                })
+                .collect();
+        }
+        oracle.products = model.rules.iter().map(|rule| oracle.product(rule)).collect();
+        oracle
+    }
+
+    pub(super) fn judge(
+        &self,
+        src: Sender,
+        dst: IpAddr,
+        service: Service,
+        side: Side,
+        now: Moment,
+    ) -> Verdict {
+        let _ = now;
+        let group = match dst {
+            IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
+            IpAddr::V6(v6) => v6.octets()[0] == 255,
+        };
+        let genuine = self.genuine(src, side);
+        let from = self.end(src.address, genuine);
+        let to = if group {
+            End {
+                workload: None,
+                held: false,
+                networks: Vec::new(),
+                labels: BTreeMap::new(),
+                zones: self.peopled[side.other().index()].clone(),
+            }
+        } else {
+            self.end(dst, true)
+        };
+
+        let mut modes: Vec<Mode> = to.zones.iter().map(|zone| mode_to(zone, service)).collect();
+        modes.extend(from.zones.iter().map(|zone| zone.mode));
+        if side == Side::Inside && !genuine {
+            modes.extend(self.peopled[Side::Inside.index()].iter().map(|zone| zone.mode));
+        }
+        if modes.is_empty() {
+            modes.push(self.model.wire.unzoned);
+        }
+
+        let mut matching: Vec<(usize, &Rule)> = Vec::new();
+        let mut would = false;
+        for (number, rule) in self.model.rules.iter().enumerate() {
+            if !in_services(rule, service) {
+                continue;
+            }
+            let mut ways = vec![(&rule.from, &rule.to)];
+            if rule.both_ways {
+                ways.push((&rule.to, &rule.from));
+            }
+            let both_known = from.workload.is_some() && to.workload.is_some();
+            let open = both_known || to.zones.is_empty();
+            let matches = ways.iter().any(|(f, t)| match rule.tier {
+                Tier::Allow => open && grants(f, &from) && grants(t, &to),
+                Tier::Deny | Tier::Guardrail => restricts(f, &from) && restricts(t, &to),
+            });
+            if matches {
+                matching.push((number, rule));
+            } else if rule.tier == Tier::Allow {
+                let holding = |end: &End<'m>| End { held: true, ..end.clone() };
+                would |= open
+                    && ways.iter().any(|(f, t)| grants(f, &holding(&from)) && grants(t, &holding(&to)));
+            }
+        }
+        for (_, rule) in &matching {
+            modes.extend(if rule.tier == Tier::Guardrail { rule.mode } else { None });
+        }
+        matching.sort_by_key(|(number, rule)| (rule.tier, self.products[*number], rule.id.clone()));
+        let numbers: Vec<RuleNumber> =
+            matching.iter().map(|(number, _)| RuleNumber(u32::try_from(*number).unwrap())).collect();
+        let denial = match matching.first().map(|(_, rule)| rule.tier) {
+            Some(Tier::Guardrail) => Some(Denial::Guardrail),
+            Some(Tier::Deny) => Some(Denial::Rule),
+            Some(Tier::Allow) => None,
+            None if would => Some(Denial::AccountNotHeld),
+            None => Some(Denial::NoRule),
+        };
+        let nth = |n: usize| numbers.get(n).copied().unwrap_or(RuleNumber::NONE);
+        let mut verdict = Verdict {
+            denial,
+            mode: *modes.iter().max().unwrap(),
+            rule: nth(0),
+            also: [nth(1), nth(2), nth(3), nth(4)],
+            judge_at: Moment::NEVER,
+        };
+
+        let listed = |end: &End<'_>| end.networks.first().is_some_and(|n| n.vlans.contains(&src.vlans));
+        let failed = if side_of(&from) != Some(side) || !listed(&from) {
+            Some(Denial::Spoofed)
+        } else if !group && !listed(&to) {
+            Some(Denial::WrongVlan)
+        } else if !group && side_of(&to) == Some(side) {
+            Some(Denial::SameSide)
+        } else {
+            None
+        };
+        if failed.is_some() {
+            verdict.denial = failed;
+            verdict.rule = RuleNumber::NONE;
+            verdict.also = [RuleNumber::NONE; 4];
+        }
+        verdict
+    }
+
+    fn claim(&self, address: IpAddr) -> Option<(&'m Workload, Prefix)> {
+        let claims = self.model.workloads.iter().flat_map(|w| w.addresses.iter().map(move |p| (w, *p)));
+        claims.filter(|(_, p)| p.contains(address)).max_by_key(|(_, p)| p.length)
+    }
+
+    fn genuine(&self, src: Sender, side: Side) -> bool {
+        let SenderMac::Seen(mac) = src.mac else { return true };
+        let end = self.bare(src.address, false);
+        side_of(&end) == Some(side)
+            && (end.networks[0].via.contains(&mac) || end.workload.is_some_and(|w| w.macs.contains(&mac)))
+    }
+
+    /// An end without its zones.
+    fn bare(&self, address: IpAddr, genuine: bool) -> End<'m> {
+        let claim = self.claim(address);
+        let mut networks: Vec<(Reverse<u8>, &Network)> = self
+            .model
+            .networks
+            .iter()
+            .filter_map(|n| {
+                let holding = n.prefixes.iter().filter(|p| p.contains(address));
+                holding.map(|p| p.length).max().map(|length| (Reverse(length), n))
+            })
+            .collect();
+        networks.sort_by_key(|(length, _)| *length);
+        let side = networks.first().map(|(_, n)| n.side);
+        let networks: Vec<&Network> =
+            networks.into_iter().map(|(_, n)| n).filter(|n| Some(n.side) == side).collect();
+        let workload = claim.map(|(w, _)| w);
+        let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
+        for layer in networks.iter().rev().map(|n| &n.labels).chain(workload.map(|w| &w.labels)) {
+            labels.extend(layer.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        }
+        let held = genuine && claim.is_some_and(|(w, p)| p.is_host() && w.service_account.is_some());
+        End { workload, held, networks, labels, zones: Vec::new() }
+    }
+
+    fn end(&self, address: IpAddr, genuine: bool) -> End<'m> {
+        let mut end = self.bare(address, genuine);
+        end.zones = self
+            .model
+            .zones
+            .iter()
+            .filter(|zone| {
+                let stray = end.workload.is_none() && side_of(&end) == Some(Side::Inside);
+                restricts(&zone.members, &self.bare(address, true))
+                    || (stray && self.peopled[Side::Inside.index()].iter().any(|z| z.name == zone.name))
+            })
+            .collect();
+        end
+    }
+
+    fn product(&self, rule: &Rule) -> u64 {
+        let matched = |selector: &Selector| {
+            let names: BTreeSet<&str> = self
+                .witnesses
+                .iter()
+                .filter_map(|address| {
+                    let end = self.end(*address, true);
+                    let matches = match rule.tier {
+                        Tier::Allow => grants(selector, &end),
+                        Tier::Deny | Tier::Guardrail => restricts(selector, &end),
+                    };
+                    end.workload.filter(|_| matches).map(|w| w.name.as_str())
+                })
+                .collect();
+            u64::try_from(names.len()).unwrap()
+        };
+        matched(&rule.from) * matched(&rule.to) * width(&rule.services)
+    }
+}
+
+fn side_of(end: &End<'_>) -> Option<Side> {
+    end.networks.first().map(|n| n.side)
+}
+
+/// The address after a prefix's last.
+fn past(prefix: Prefix) -> Option<IpAddr> {
+    let host = u32::from(prefix.width() - prefix.length);
+    match prefix.address {
+        IpAddr::V4(v4) => {
+            let past = u64::from(v4.to_bits()) + (1 << host);
+            u32::try_from(past).ok().map(|bits| IpAddr::V4(bits.into()))
+        }
+        IpAddr::V6(v6) => {
+            let past = v6.to_bits().checked_add(1_u128.checked_shl(host)?);
+            past.map(|bits| IpAddr::V6(bits.into()))
+        }
+    }
+}
+
+/// POLICY.md §5: ports and ICMP types named, 65 536 at most.
+fn width(set: &ServiceSet) -> u64 {
+    if set.any {
+        return 65_536;
+    }
+    let mut named: BTreeMap<u8, Vec<bool>> = BTreeMap::new();
+    for atom in &set.atoms {
+        let ports = named.entry(atom.protocol).or_insert_with(|| vec![false; 65_536]);
+        let typed = [1, 58].contains(&atom.protocol) && atom.to != (0, 65_535);
+        for port in atom.to.0..=atom.to.1 {
+            ports[usize::from(if typed { port / 256 } else { port })] = true;
+        }
+    }
+    named.values().map(|ports| ports.iter().filter(|p| **p).count() as u64).sum::<u64>().min(65_536)
+}
+
+fn in_services(rule: &Rule, service: Service) -> bool {
+    let mut atoms = rule.services.atoms.iter().filter(|a| a.protocol == service.protocol);
+    if rule.services.any {
+        true
+    } else if service.readable {
+        atoms.any(|a| {
+            (a.to.0..=a.to.1).contains(&service.dport) && (a.from.0..=a.from.1).contains(&service.sport)
+        })
+    } else if rule.tier == Tier::Allow {
+        let mut ports = vec![false; 65_536];
+        for atom in atoms.filter(|a| a.from == (0, 65_535)) {
+            ports[usize::from(atom.to.0)..=usize::from(atom.to.1)].fill(true);
+        }
+        !ports.contains(&false)
+    } else {
+        atoms.next().is_some()
+    }
+}
+
+fn mode_to(zone: &Zone, service: Service) -> Mode {
+    let named = zone.service_modes.iter().filter(|(set, _)| {
+        set.any
+            || set.atoms.iter().any(|a| {
+                a.protocol == service.protocol
+                    && (a.to.0..=a.to.1).contains(&service.dport)
+                    && (a.from.0..=a.from.1).contains(&service.sport)
+            })
+    });
+    if service.readable {
+        named.map(|(_, mode)| *mode).max().unwrap_or(zone.mode)
+    } else {
+        zone.service_modes.iter().map(|(_, mode)| *mode).chain([zone.mode]).max().unwrap()
+    }
+}
+
+/// As denies, guardrails and zones read a selector.
+fn restricts(selector: &Selector, end: &End<'_>) -> bool {
+    match selector {
+        Selector::Any => end.workload.is_some(),
+        Selector::Match(m) => keys(m, end, false),
+        Selector::Except(list) => list.iter().all(|m| !keys(m, end, true)),
+    }
+}
+
+/// As allows read it.
+fn grants(selector: &Selector, end: &End<'_>) -> bool {
+    match selector {
+        Selector::Any => end.workload.is_some(),
+        Selector::Match(m) => keys(m, end, true),
+        Selector::Except(list) => end.workload.is_some() && list.iter().all(|m| !keys(m, end, false)),
+    }
+}
+
+fn keys(m: &Match, end: &End<'_>, granting: bool) -> bool {
+    let has = |list: &[String], name: &str| list.iter().any(|l| l == name);
+    let name = end.workload.map(|w| w.name.as_str());
+    let account = end.workload.and_then(|w| w.service_account.as_deref());
+    let wanted = [
+        (!m.names.is_empty()).then(|| name.is_some_and(|n| has(&m.names, n))),
+        (!m.zones.is_empty()).then(|| end.zones.iter().any(|z| has(&m.zones, &z.name))),
+        (!m.networks.is_empty()).then(|| end.networks.iter().any(|n| has(&m.networks, &n.name))),
+        (!m.accounts.is_empty())
+            .then(|| account.is_some_and(|a| has(&m.accounts, a)) && (end.held || !granting)),
+        m.unknown.then(|| name.is_none()),
+    ];
+    let labels = m.labels.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| has(v, x)));
+    let refused = m.not.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| !has(v, x)));
+    let all: Vec<bool> = wanted.into_iter().flatten().chain(labels).chain(refused).collect();
+    !all.is_empty() && all.iter().all(|k| *k) && (name.is_some() || m.unknown || !granting)
+}

@@ -1,48 +1,404 @@
 //! The compiled table and its evaluator.
+//!
+//! What it is: one immutable generation of policy, and [`Table::judge`], which serves the packet path,
+//! `explain` and every report. What it is not: it is not built here (`compile`), and it has no state: the
+//! same question gets the same answer. Invariant: default deny is [`Answer::DEFAULT`], answer 0, and every
+//! lookup that could only fail by a broken table ends there or in `enforce`. Cost of `judge`: two address
+//! lookups, one cell, two or three binary searches over the ports that the cell's rules name; no
+//! allocation, no lock; the number of rules is not a factor.
+//!
+//! ```text
+//! address ─ hash or prefix ─→ stretch ─→ spot: network, workload, row (MAC true or not), column
+//! (row, column) ─→ cell ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
+//! ```
 
 use std::net::IpAddr;
 
-use super::verdict::{Action, Mode, Moment, Sender, Verdict};
-use crate::wire::{Housekeeping, Service, Side};
+use super::model::Labels;
+use super::model::Tier;
+use super::services::Programs;
+use super::source::Origin;
+use super::space::{Space, StretchId};
+use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
+use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 
 /// An immutable compiled policy.
 #[derive(Debug)]
-pub struct Table {}
-/// A rule as the table keeps it.
-#[derive(Debug)]
+pub struct Table {
+    pub(super) space: Space,
+    /// By stretch.
+    pub(super) spots: Vec<Spot>,
+    /// Columns of a multicast or broadcast destination, by the side it goes to.
+    pub(super) groups: [u32; 2],
+    pub(super) networks: Vec<NetworkFace>,
+    pub(super) workloads: Vec<WorkloadFace>,
+    pub(super) zones: Vec<String>,
+    pub(super) rows: Vec<Row>,
+    pub(super) columns: Vec<Column>,
+    /// Row × number of columns + column → program.
+    pub(super) cells: Vec<u32>,
+    pub(super) programs: Programs,
+    pub(super) answers: Vec<Answer>,
+    /// Strictest mode of the zones that have a member on the inside.
+    pub(super) inside: Option<Mode>,
+    pub(super) unzoned: Mode,
+    pub(super) strictest: Mode,
+    /// By [`Housekeeping::ALL`].
+    pub(super) profile: [Action; 7],
+    pub(super) rules: Vec<RuleFace>,
+    pub(super) digest: [u8; 32],
+}
+
+/// What a rule is called and where it stands, for events and reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleFace {
-    /// Record what it allows.
+    /// `allow.payments-to-vault`.
+    pub id: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Where it stands.
+    pub origin: Origin,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Record allowed connections too.
     pub log: bool,
 }
 
-impl Table {
-    /// A rule by its number.
-    #[must_use]
-    pub fn rule(&self, number: super::RuleNumber) -> Option<&RuleFace> {
-        let _ = number;
-        None
+/// What the policy knows of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The workload that claims it; `None`: unknown.
+    pub workload: Option<&'a str>,
+    /// The account its workload declares.
+    pub account: Option<&'a str>,
+    /// Its narrowest network.
+    pub network: Option<&'a str>,
+    /// The side it lies at; a group has none.
+    pub side: Option<Side>,
+    /// Its labels, inherited ones included.
+    pub labels: &'a Labels,
+    /// Its zones.
+    pub zones: Vec<&'a str>,
+}
+
+/// What `judge` needs of a stretch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    /// Narrowest network; [`Spot::NONE`] nowhere.
+    pub(super) network: u32,
+    /// Workload; [`Spot::NONE`] for unknown.
+    pub(super) workload: u32,
+    /// Row of a sender whose MAC is not, is one of those written for it.
+    pub(super) rows: [u32; 2],
+    /// Column as destination.
+    pub(super) column: u32,
+}
+
+impl Spot {
+    pub(super) const NONE: u32 = u32::MAX;
+}
+
+#[derive(Debug)]
+pub(super) struct NetworkFace {
+    pub(super) name: String,
+    pub(super) side: Side,
+    pub(super) vlans: Vec<Vlans>,
+    pub(super) via: Vec<Mac>,
+}
+
+#[derive(Debug)]
+pub(super) struct WorkloadFace {
+    pub(super) name: String,
+    pub(super) account: Option<String>,
+    pub(super) macs: Vec<Mac>,
+}
+
+/// A class of senders that no rule tells apart.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Strictest mode of their zones.
+    pub(super) mode: Option<Mode>,
+}
+
+/// A class of destinations that no rule and no zone tells apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    /// Program whose answers are modes, as [`mode_answer`] writes them.
+    pub(super) modes: u32,
+    /// Strictest of all modes of their zones: when the service can't be read.
+    pub(super) strictest: Option<Mode>,
+}
+
+/// What rules say of one class of services between two classes of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Answer {
+    pub(super) denial: Option<Denial>,
+    pub(super) rule: RuleNumber,
+    pub(super) also: [RuleNumber; 4],
+    /// Strictest mode of the guardrails that match.
+    pub(super) guardrails: Option<Mode>,
+}
+
+impl Answer {
+    /// Default deny: what no rule allows.
+    pub(super) const DEFAULT: Self = Self {
+        denial: Some(Denial::NoRule),
+        rule: RuleNumber::NONE,
+        also: [RuleNumber::NONE; 4],
+        guardrails: None,
+    };
+}
+
+/// A mode as the answer of a program.
+pub(super) const fn mode_answer(mode: Option<Mode>) -> u32 {
+    match mode {
+        None => 0,
+        Some(Mode::Observe) => 1,
+        Some(Mode::Simulate) => 2,
+        Some(Mode::Enforce) => 3,
     }
+}
+
+/// The other way; what no program answers is `enforce`.
+const fn answered_mode(answer: Option<u32>) -> Option<Mode> {
+    match answer {
+        Some(0) => None,
+        Some(1) => Some(Mode::Observe),
+        Some(2) => Some(Mode::Simulate),
+        Some(_) | None => Some(Mode::Enforce),
+    }
+}
+
+/// A destination that is no host: limited broadcast or multicast (RFC 919, 5771, 4291 §2.7).
+#[must_use]
+pub const fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_multicast(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
+fn at<T>(all: &[T], index: u32) -> Option<&T> {
+    usize::try_from(index).ok().and_then(|i| all.get(i))
+}
+
+impl Table {
     /// Judges a packet that opens a flow.
+    ///
+    /// *Checks before rules* (POLICY.md §2): a source of the other side or on a VLAN that its network does
+    /// not list is `spoofed`; then a VLAN that the destination's network does not list is `wrong_vlan`;
+    /// then a destination on the arriving side is `same_side`. They name no rule, and obey the mode.
+    ///
+    /// *Mode* (§6): the strictest of the destination's zones for this service, the source's zones and, for
+    /// a frame from the inside whose MAC is written neither for the source's workload nor for its network,
+    /// every zone with a member there; `unzoned` only where that is no zone at all. A source that belongs
+    /// outside has no MAC on the inside that could be true. Then the `mode` of every guardrail that
+    /// matches counts too, whatever the verdict: a matching guardrail with `enforce` in a zone in
+    /// `simulate` has its flows dropped, and one with `observe` in a zone in `enforce` as well, because the
+    /// strictest holds.
+    ///
+    /// *Groups*: a multicast or broadcast destination is unknown, lies on no side, has no network and is in
+    /// every zone with a member on the far side.
+    ///
+    /// *Unreadable services* (a later fragment): denies and guardrails match if they touch the protocol
+    /// at all, allows only if they leave out no port of it; zones take the strictest of all their modes.
+    ///
+    /// *Accounts*: held if the claim is one address, declares the account and, for the sender, the MAC is
+    /// true. Nothing in this policy ends by itself, so `judge_at` is never.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {
-        let _ = (src, dst, service, side, now);
-        Verdict {
-            denial: None,
-            mode: Mode::Observe,
-            rule: super::RuleNumber::NONE,
-            also: [super::RuleNumber::NONE; 4],
-            judge_at: Moment::NEVER,
+        let _ = now;
+        let from = self.spot(self.space.find(src.address));
+        let (column, target) = if is_group(dst) {
+            let [outside, inside] = self.groups;
+            let far = match side {
+                Side::Outside => inside,
+                Side::Inside => outside,
+            };
+            (far, Target::Group)
+        } else {
+            let to = self.spot(self.space.find(dst));
+            (to.column, Target::Host(at(&self.networks, to.network)))
+        };
+        let from_network = at(&self.networks, from.network);
+        let genuine = self.is_genuine(src.mac, from, from_network, side);
+        let [other, own] = from.rows;
+        let row = if genuine { own } else { other };
+        let answer = self.answer(row, column, service);
+
+        let stranger = if side == Side::Inside && !genuine { self.inside } else { None };
+        let zones = self.mode_to(column, service).max(self.mode_from(row)).max(stranger);
+        let mode = zones.unwrap_or(self.unzoned);
+        let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
+
+        match check(from_network, target, src.vlans, side) {
+            Some(denial) => Verdict {
+                denial: Some(denial),
+                mode,
+                rule: RuleNumber::NONE,
+                also: [RuleNumber::NONE; 4],
+                judge_at: Moment::NEVER,
+            },
+            None => Verdict {
+                denial: answer.denial,
+                mode,
+                rule: answer.rule,
+                also: answer.also,
+                judge_at: Moment::NEVER,
+            },
         }
     }
+
+    fn spot(&self, stretch: StretchId) -> Spot {
+        // Row and column 0 are nowhere's.
+        const NOWHERE: Spot = Spot { network: Spot::NONE, workload: Spot::NONE, rows: [0, 0], column: 0 };
+        at(&self.spots, stretch).copied().unwrap_or(NOWHERE)
+    }
+
+    /// Whether the MAC is one of those written for this source. The MACs of a network stand in front of it
+    /// on its own side: a source that arrives on the other one has none.
+    fn is_genuine(&self, mac: SenderMac, from: Spot, network: Option<&NetworkFace>, side: Side) -> bool {
+        match mac {
+            SenderMac::Assumed => true,
+            SenderMac::Seen(mac) => network.is_some_and(|network| {
+                network.side == side
+                    && (network.via.contains(&mac)
+                        || at(&self.workloads, from.workload).is_some_and(|w| w.macs.contains(&mac)))
+            }),
+        }
+    }
+
+    fn answer(&self, row: u32, column: u32, service: Service) -> Answer {
+        let cell = usize::try_from(row)
+            .ok()
+            .and_then(|r| r.checked_mul(self.columns.len()))
+            .and_then(|start| start.checked_add(usize::try_from(column).ok()?));
+        cell.and_then(|cell| self.cells.get(cell))
+            .and_then(|program| self.programs.ask(*program, service))
+            .and_then(|answer| at(&self.answers, answer))
+            .copied()
+            .unwrap_or(Answer::DEFAULT)
+    }
+
+    fn mode_to(&self, column: u32, service: Service) -> Option<Mode> {
+        let Some(column) = at(&self.columns, column) else { return Some(Mode::Enforce) };
+        if service.readable {
+            answered_mode(self.programs.ask(column.modes, service))
+        } else {
+            column.strictest
+        }
+    }
+
+    fn mode_from(&self, row: u32) -> Option<Mode> {
+        at(&self.rows, row).map_or(Some(Mode::Enforce), |row| row.mode)
+    }
+
     /// What the profile says.
     #[must_use]
     pub fn profile(&self, class: Housekeeping) -> Action {
-        let _ = class;
-        Action::Drop
+        let [arp, ndp, lldp, stp, lacp, dhcp, other] = self.profile;
+        match class {
+            Housekeeping::Arp => arp,
+            Housekeeping::Ndp => ndp,
+            Housekeeping::Lldp => lldp,
+            Housekeeping::Stp => stp,
+            Housekeeping::Lacp => lacp,
+            Housekeeping::Dhcp => dhcp,
+            Housekeeping::Other => other,
+        }
     }
-    /// The strictest mode anywhere on the wire: governs frames without IP addresses.
+
+    /// The strictest mode anywhere on the wire, zones' `service_modes` and `unzoned` included: governs
+    /// frames without IP addresses. Guardrails are not asked: they match no such frame.
     #[must_use]
     pub fn strictest(&self) -> Mode {
-        Mode::Enforce
+        self.strictest
+    }
+
+    /// The rules, by [`RuleNumber`].
+    #[must_use]
+    pub fn rules(&self) -> &[RuleFace] {
+        &self.rules
+    }
+
+    /// A rule by its number.
+    #[must_use]
+    pub fn rule(&self, number: RuleNumber) -> Option<&RuleFace> {
+        at(&self.rules, number.0)
+    }
+
+    /// Number of workloads in the inventory.
+    #[must_use]
+    pub fn workloads(&self) -> usize {
+        self.workloads.len()
+    }
+
+    /// Number of zones.
+    #[must_use]
+    pub fn zones(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// Digest of the policy: text and inventory, without places and rule numbers.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Its first eight hexadecimal digits, as people see it.
+    #[must_use]
+    pub fn digest_short(&self) -> String {
+        let [a, b, c, d, ..] = self.digest;
+        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// The side an address lies at; `None` for a group.
+    #[must_use]
+    pub fn network_side(&self, address: IpAddr) -> Option<Side> {
+        if is_group(address) {
+            return None;
+        }
+        at(&self.networks, self.spot(self.space.find(address)).network).map(|network| network.side)
+    }
+
+    /// What the policy knows of an address.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Place<'_> {
+        static NONE: Labels = Labels::new();
+        let stretch = if is_group(address) { None } else { self.space.get(self.space.find(address)) };
+        let workload = stretch.and_then(|p| p.workload).and_then(|w| self.workloads.get(w));
+        let network = stretch.and_then(|p| p.networks.first()).and_then(|n| self.networks.get(*n));
+        let zones = stretch.map_or(&[][..], |p| &p.zones).iter();
+        Place {
+            workload: workload.map(|w| w.name.as_str()),
+            account: workload.and_then(|w| w.account.as_deref()),
+            network: network.map(|n| n.name.as_str()),
+            side: network.map(|n| n.side),
+            labels: stretch.map_or(&NONE, |p| self.space.labels_of(p)),
+            zones: zones.filter_map(|z| self.zones.get(*z)).map(String::as_str).collect(),
+        }
+    }
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// To an address of this network.
+    Host(Option<&'a NetworkFace>),
+    /// To no network and no side.
+    Group,
+}
+
+/// The checks before rules.
+fn check(from: Option<&NetworkFace>, to: Target<'_>, vlans: Vlans, side: Side) -> Option<Denial> {
+    if !from.is_some_and(|network| network.side == side && network.vlans.contains(&vlans)) {
+        return Some(Denial::Spoofed);
+    }
+    match to {
+        Target::Group => None,
+        Target::Host(Some(network)) if network.vlans.contains(&vlans) => {
+            (network.side == side).then_some(Denial::SameSide)
+        }
+        Target::Host(_) => Some(Denial::WrongVlan),
     }
 }

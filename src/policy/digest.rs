@@ -1,0 +1,201 @@
+//! The policy digest: BLAKE3 over a canonical form of the model.
+//!
+//! Invariant: what a policy means and says gives its digest; where it stands in which file does not. Every
+//! field is taken apart by name, so that a new one does not compile until it is placed here.
+
+use std::collections::BTreeMap;
+
+use super::model::{
+    Atom, Gate, LabelKey, Match, Model, NamedService, Network, Owner, Rule, Selector, ServiceSet, Wire,
+    Workload, Zone,
+};
+
+/// Version of the canonical form.
+const FORM: &str = "portcullis policy 1";
+
+/// The digest of a policy.
+pub(super) fn of(model: &Model) -> [u8; 32] {
+    let Model { gate, wire, profile, labels, owners, networks, workloads, zones, services, rules } = model;
+    let mut canon = Canon::default();
+    canon.text(FORM);
+    canon.gate(gate);
+    canon.wire(wire);
+    canon.list(profile, |c, (class, action)| c.text(class.name()).text(&format!("{action:?}")));
+    canon.list(labels, |c, (key, LabelKey { values, required })| {
+        c.text(key).flag(values.is_some()).set(values.iter().flatten()).flag(*required)
+    });
+    canon.list(owners, |c, (name, Owner { authors, approvers })| c.text(name).set(authors).set(approvers));
+    canon.sorted(networks, |n| &n.name, Canon::network);
+    canon.sorted(workloads, |w| &w.name, Canon::workload);
+    canon.sorted(zones, |z| &z.name, Canon::zone);
+    canon.list(services, |c, (name, NamedService { atoms, origin: _ })| c.text(name).atoms(atoms));
+    canon.sorted(rules, |r| (r.tier, &r.id), Canon::rule);
+    *canon.hasher.finalize().as_bytes()
+}
+
+/// Writes length-prefixed fields into the hash.
+#[derive(Default)]
+struct Canon {
+    hasher: blake3::Hasher,
+}
+
+impl Canon {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.number(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        self.hasher.update(text.as_bytes());
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.hasher.update(&number.to_le_bytes());
+        self
+    }
+
+    fn flag(&mut self, flag: bool) -> &mut Self {
+        self.number(u64::from(flag))
+    }
+
+    fn maybe(&mut self, text: Option<&String>) -> &mut Self {
+        self.list(text, |c, text| c.text(text))
+    }
+
+    /// Items in the order given.
+    fn list<I: IntoIterator>(
+        &mut self,
+        items: I,
+        each: impl for<'c> Fn(&'c mut Self, I::Item) -> &'c mut Self,
+    ) -> &mut Self {
+        let items: Vec<I::Item> = items.into_iter().collect();
+        self.number(u64::try_from(items.len()).unwrap_or(u64::MAX));
+        for item in items {
+            each(self, item);
+        }
+        self
+    }
+
+    fn sorted<'a, T, K: Ord>(
+        &mut self,
+        items: &'a [T],
+        key: impl Fn(&'a T) -> K,
+        each: impl for<'c> Fn(&'c mut Self, &'a T) -> &'c mut Self,
+    ) -> &mut Self {
+        let mut items: Vec<&T> = items.iter().collect();
+        items.sort_by_key(|item| key(item));
+        self.list(items, each)
+    }
+
+    /// Items whose order means nothing.
+    fn set<T: ToString>(&mut self, items: impl IntoIterator<Item = T>) -> &mut Self {
+        let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+        items.sort_unstable();
+        items.dedup();
+        self.list(&items, |c, item| c.text(item))
+    }
+
+    fn gate(&mut self, gate: &Gate) -> &mut Self {
+        let Gate { socket, rings, flows, heartbeat } = gate;
+        self.text(&socket.to_string_lossy())
+            .number(u64::from(*rings))
+            .number(u64::from(*flows))
+            .number(*heartbeat)
+    }
+
+    fn wire(&mut self, wire: &Wire) -> &mut Self {
+        let Wire { name, ports: [outside, inside], unzoned, origin: _ } = wire;
+        self.text(name).text(outside).text(inside).text(unzoned.name())
+    }
+
+    fn labels(&mut self, labels: &BTreeMap<String, String>) -> &mut Self {
+        self.list(labels, |c, (key, value)| c.text(key).text(value))
+    }
+
+    fn network(&mut self, network: &Network) -> &mut Self {
+        let Network { name, side, prefixes, vlans, via, labels, origin: _ } = network;
+        self.text(name).text(side.name()).set(prefixes).set(vlans).set(via).labels(labels)
+    }
+
+    fn workload(&mut self, workload: &Workload) -> &mut Self {
+        let Workload { name, addresses, labels, service_account, macs, owner, origin: _ } = workload;
+        self.text(name)
+            .set(addresses)
+            .labels(labels)
+            .maybe(service_account.as_ref())
+            .set(macs)
+            .maybe(owner.as_ref())
+    }
+
+    fn zone(&mut self, zone: &Zone) -> &mut Self {
+        let Zone { name, members, owner, data_class, mode, service_modes, origin: _ } = zone;
+        let mut services: Vec<&(ServiceSet, super::Mode)> = service_modes.iter().collect();
+        services.sort_by_key(|(set, mode)| (&set.written, *mode));
+        self.text(name)
+            .selector(members)
+            .maybe(owner.as_ref())
+            .maybe(data_class.as_ref())
+            .text(mode.name())
+            .list(services, |c, (set, mode)| c.services(set).text(mode.name()))
+    }
+
+    fn atoms(&mut self, atoms: &[Atom]) -> &mut Self {
+        self.set(atoms.iter().map(|a| {
+            let Atom { protocol, to, from } = a;
+            format!("{protocol} {}-{} {}-{}", to.0, to.1, from.0, from.1)
+        }))
+    }
+
+    fn services(&mut self, services: &ServiceSet) -> &mut Self {
+        let ServiceSet { written, any, atoms } = services;
+        self.set(written).flag(*any).atoms(atoms)
+    }
+
+    fn selector(&mut self, selector: &Selector) -> &mut Self {
+        match selector {
+            Selector::Any => self.text("any"),
+            Selector::Except(list) => self.text("except").list(list, Self::keys),
+            Selector::Match(keys) => self.text("match").keys(keys),
+        }
+    }
+
+    fn keys(&mut self, keys: &Match) -> &mut Self {
+        let Match { labels, not, names, zones, networks, accounts, unknown } = keys;
+        self.list(labels, |c, (key, values)| c.text(key).set(values))
+            .list(not, |c, (key, values)| c.text(key).set(values))
+            .set(names)
+            .set(zones)
+            .set(networks)
+            .set(accounts)
+            .flag(*unknown)
+    }
+
+    fn rule(&mut self, rule: &Rule) -> &mut Self {
+        let Rule {
+            tier,
+            id,
+            from,
+            to,
+            services,
+            mode,
+            both_ways,
+            log,
+            justification,
+            owner,
+            ticket,
+            review_by,
+            mitigation,
+            origin: _,
+        } = rule;
+        self.text(tier.name())
+            .text(id)
+            .selector(from)
+            .selector(to)
+            .services(services)
+            .list(mode, |c, mode| c.text(mode.name()))
+            .flag(*both_ways)
+            .flag(*log)
+            .maybe(justification.as_ref())
+            .maybe(owner.as_ref())
+            .maybe(ticket.as_ref())
+            .maybe(review_by.as_ref())
+            .maybe(mitigation.as_ref())
+    }
+}

@@ -1,0 +1,214 @@
+//! Identities: the classes of addresses that selectors can tell apart.
+//!
+//! What it is: stretches merged by what a selector may look at (a workload's name only where some selector
+//! names workloads), each asked every selector of the rules once. What it is not: rules and services come
+//! later. Identity 0 is nowhere.
+
+use std::collections::HashMap;
+
+use super::model::{Model, Selector, Tier};
+use super::selector::Reading;
+use super::space::{Space, Stretch, View};
+use crate::wire::Side;
+
+/// One class of addresses.
+#[derive(Debug)]
+pub(super) struct Identity<'a> {
+    view: View<'a>,
+    /// Its claims are single addresses: with a true MAC, its account is held.
+    host: bool,
+    /// A workload claims it.
+    pub(super) claimed: bool,
+    /// Indexes of its zones.
+    pub(super) zones: Vec<usize>,
+    /// Indexes of the workloads with an address here.
+    workloads: Vec<usize>,
+}
+
+/// All identities, and where each stretch went.
+#[derive(Debug)]
+pub(super) struct Identities<'a> {
+    pub(super) all: Vec<Identity<'a>>,
+    /// By stretch.
+    pub(super) of_stretch: Vec<usize>,
+    /// Multicast and broadcast destinations, by the side they go to.
+    pub(super) groups: [usize; 2],
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'a> {
+    name: Option<usize>,
+    claimed: bool,
+    account: Option<&'a str>,
+    host: bool,
+    labels: usize,
+    networks: &'a [usize],
+    zones: &'a [usize],
+}
+
+impl<'a> Identities<'a> {
+    pub(super) fn new(model: &'a Model, space: &'a Space) -> Self {
+        let selectors = model.rules.iter().flat_map(|r| [&r.from, &r.to]);
+        let by_name = selectors.flat_map(Selector::parts).any(|m| !m.names.is_empty());
+        let mut known: HashMap<Key<'a>, usize> = HashMap::new();
+        let mut all: Vec<Identity<'a>> = Vec::new();
+        let mut of_stretch = Vec::with_capacity(space.all.len());
+        for stretch in &space.all {
+            let workload = stretch.workload.and_then(|w| model.workloads.get(w));
+            let account = workload.and_then(|w| w.service_account.as_deref());
+            let key = Key {
+                name: stretch.workload.filter(|_| by_name),
+                claimed: workload.is_some(),
+                account,
+                host: stretch.host && account.is_some(),
+                labels: stretch.labels,
+                networks: &stretch.networks,
+                zones: &stretch.zones,
+            };
+            let next = all.len();
+            let identity = *known.entry(key).or_insert(next);
+            if identity == next {
+                all.push(Identity::new(model, space, stretch));
+            }
+            if let (Some(workload), false, Some(identity)) =
+                (stretch.workload, stretch.covered, all.get_mut(identity))
+                && identity.workloads.last() != Some(&workload)
+            {
+                identity.workloads.push(workload);
+            }
+            of_stretch.push(identity);
+        }
+        let groups = Side::BOTH.map(|side| {
+            let zones = match (side, &space.zones_at) {
+                (Side::Outside, [outside, _]) => outside,
+                (Side::Inside, [_, inside]) => inside,
+            };
+            let stretch = Stretch { zones: zones.clone(), ..Stretch::NOWHERE };
+            all.push(Identity::new(model, space, &stretch));
+            all.len() - 1
+        });
+        Self { all, of_stretch, groups }
+    }
+}
+
+impl<'a> Identity<'a> {
+    fn new(model: &'a Model, space: &'a Space, stretch: &Stretch) -> Self {
+        Self {
+            view: space.view(model, stretch),
+            host: stretch.host,
+            claimed: stretch.workload.is_some(),
+            zones: stretch.zones.clone(),
+            workloads: Vec::new(),
+        }
+    }
+}
+
+/// What one selector says of one identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// As destination, or as sender with a true MAC.
+    pub(super) genuine: bool,
+    /// As sender with another MAC.
+    pub(super) stranger: bool,
+    /// It would, if the account it declares were held. Of allows only.
+    pub(super) assumed: bool,
+}
+
+/// One way round a rule: `both_ways` gives it two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clause {
+    /// Index of the rule in the model.
+    pub(super) rule: usize,
+    /// Index into [`Consulted::selectors`].
+    pub(super) from: usize,
+    /// The same.
+    pub(super) to: usize,
+}
+
+/// Every selector of the rules, asked about every identity.
+#[derive(Debug)]
+pub(super) struct Consulted {
+    /// By selector, then identity.
+    pub(super) selectors: Vec<Vec<Heard>>,
+    /// Strongest first, then the most specific.
+    pub(super) clauses: Vec<Clause>,
+}
+
+impl Consulted {
+    pub(super) fn new(model: &Model, identities: &Identities<'_>) -> Self {
+        let mut known: HashMap<(&Selector, bool), usize> = HashMap::new();
+        let mut selectors = Vec::new();
+        let mut counts = Vec::new();
+        let mut stamps = vec![0; model.workloads.len()];
+        let mut ask = |selector, tier| {
+            *known.entry((selector, tier == Tier::Allow)).or_insert_with(|| {
+                let heard: Vec<Heard> =
+                    identities.all.iter().map(|identity| identity.asked(selector, tier)).collect();
+                let index = selectors.len();
+                counts.push(count(identities, &heard, &mut stamps, index + 1));
+                selectors.push(heard);
+                index
+            })
+        };
+        let mut ranked = Vec::with_capacity(model.rules.len());
+        for (rule, written) in model.rules.iter().enumerate() {
+            let (from, to) = (ask(&written.from, written.tier), ask(&written.to, written.tier));
+            ranked.push((written, Clause { rule, from, to }));
+        }
+        let workloads = |selector: usize| counts.get(selector).copied().unwrap_or(0);
+        ranked.sort_by_cached_key(|(rule, clause)| {
+            let product = workloads(clause.from)
+                .saturating_mul(workloads(clause.to))
+                .saturating_mul(u64::from(rule.services.width()));
+            (rule.tier, product, rule.id.clone())
+        });
+        let clauses = ranked
+            .into_iter()
+            .flat_map(|(rule, clause)| {
+                let back = Clause { from: clause.to, to: clause.from, ..clause };
+                [Some(clause), rule.both_ways.then_some(back)].into_iter().flatten()
+            })
+            .collect();
+        Self { selectors, clauses }
+    }
+}
+
+impl Identity<'_> {
+    fn asked(&self, selector: &Selector, tier: Tier) -> Heard {
+        let (genuine, stranger) = (self.view.subject(self.host), self.view.subject(false));
+        match tier {
+            Tier::Guardrail | Tier::Deny => {
+                let heard = selector.matches(&genuine, Reading::ByAddress);
+                Heard {
+                    genuine: heard,
+                    stranger: selector.matches(&stranger, Reading::ByAddress),
+                    assumed: false,
+                }
+            }
+            Tier::Allow => Heard {
+                genuine: selector.matches(&genuine, Reading::Granted),
+                stranger: selector.matches(&stranger, Reading::Granted),
+                assumed: selector.matches(&genuine, Reading::Assumed),
+            },
+        }
+    }
+}
+
+/// Distinct workloads with an address that a selector matches, accounts taken as by a true MAC.
+fn count(identities: &Identities<'_>, heard: &[Heard], stamps: &mut [usize], stamp: usize) -> u64 {
+    let mut seen = 0;
+    for (identity, _) in identities.all.iter().zip(heard).filter(|(_, heard)| heard.genuine) {
+        for workload in &identity.workloads {
+            if let Some(last) = stamps.get_mut(*workload).filter(|last| **last != stamp) {
+                *last = stamp;
+                seen += 1;
+            }
+        }
+    }
+    seen
+}
+
+/// Which way an allow rule's matches go is written once, here: unknown reaches no zone by an allow.
+pub(super) const fn may_allow(from_claimed: bool, to_claimed: bool, to_zoned: bool) -> bool {
+    (from_claimed && to_claimed) || !to_zoned
+}

@@ -1,0 +1,257 @@
+//! Random policies and probes: table and oracle answer alike, in every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::Oracle;
+use crate::policy::model::{
+    Atom, Labels, Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone,
+};
+use crate::policy::prefix::Prefix;
+use crate::policy::sample;
+use crate::policy::source::Origin;
+use crate::policy::{Mode, Moment, Sender, SenderMac, compile};
+use crate::wire::{Mac, Service, Side, Vlans};
+
+const KEYS: [&str; 2] = ["app", "env"];
+const VALUES: [&str; 3] = ["x", "y", "z"];
+const ACCOUNTS: [&str; 2] = ["acct-1", "acct-2"];
+const NETWORKS: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
+const WORKLOADS: [&str; 8] = ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7"];
+const ZONES: [&str; 3] = ["z0", "z1", "z2"];
+const PROTOCOLS: [u8; 5] = [6, 17, 1, 58, 50];
+const PORTS: [u16; 9] = [0, 1, 80, 81, 443, 2048, 2050, 2303, 65_535];
+
+/// One probe.
+type Probe = (Sender, IpAddr, Service, Side);
+
+// A small space, so that prefixes nest, meet and cover one another.
+fn address() -> impl Strategy<Value = IpAddr> {
+    let part = || 0..4_u8;
+    prop_oneof![
+        4 => (part(), part()).prop_map(|(a, b)| Ipv4Addr::new(10, 0, a, b).into()),
+        3 => (0..4_u16, 0..4_u16).prop_map(|(a, b)| Ipv6Addr::new(0x2001, 0xdb8, a, 0, 0, 0, 0, b).into()),
+    ]
+}
+
+fn prefix() -> impl Strategy<Value = Prefix> {
+    let v4 = [0, 8, 22, 23, 24, 30, 31, 32, 32, 32];
+    let v6 = [0, 32, 46, 47, 48, 64, 126, 127, 128, 128];
+    (address(), 0..10_usize).prop_map(move |(address, i)| {
+        Prefix::containing(address, if address.is_ipv4() { v4[i] } else { v6[i] })
+    })
+}
+
+fn mac() -> impl Strategy<Value = Mac> {
+    (0..4_u8).prop_map(|n| Mac([2, 0, 0, 0, 0, n]))
+}
+
+fn vlans() -> impl Strategy<Value = Vlans> {
+    select(vec![
+        Vlans::UNTAGGED,
+        Vlans::UNTAGGED,
+        Vlans { outer: 100, inner: Vlans::NONE },
+        Vlans { outer: 100, inner: 20 },
+    ])
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    vec((select(&KEYS[..]), select(&VALUES[..])), 0..3)
+        .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    select(vec![Mode::Observe, Mode::Simulate, Mode::Enforce])
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    select(Side::BOTH.to_vec())
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    let everything = vec![sample::prefix("0.0.0.0/0"), sample::prefix("::/0")];
+    let prefixes = prop_oneof![1 => Just(everything), 3 => vec(prefix(), 1..4)];
+    (side(), prefixes, vec(vlans(), 1..3), vec(mac(), 0..2), labels()).prop_map(
+        |(side, prefixes, vlans, via, labels)| Network {
+            name: String::new(),
+            side,
+            prefixes,
+            vlans,
+            via,
+            labels,
+            origin: Origin::default(),
+        },
+    )
+}
+
+fn workload() -> impl Strategy<Value = Workload> {
+    let account = option::of(select(&ACCOUNTS[..]));
+    (vec(prefix(), 1..4), labels(), account, vec(mac(), 0..3)).prop_map(
+        |(addresses, labels, account, macs)| Workload {
+            name: String::new(),
+            addresses,
+            labels,
+            service_account: account.map(str::to_owned),
+            macs,
+            owner: None,
+            origin: Origin::default(),
+        },
+    )
+}
+
+fn some(names: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    prop_oneof![
+        5 => Just(Vec::new()),
+        1 => subsequence(names, 1..=2).prop_map(|l| l.into_iter().map(str::to_owned).collect()),
+    ]
+}
+
+fn values() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
+    let list = subsequence(&VALUES[..], 1..=2);
+    vec((select(&KEYS[..]), list), 0..2).prop_map(|pairs| {
+        let owned = |l: Vec<&str>| l.into_iter().map(str::to_owned).collect();
+        pairs.into_iter().map(|(k, l)| (k.to_owned(), owned(l))).collect()
+    })
+}
+
+fn keys(zones: bool) -> impl Strategy<Value = Match> {
+    let not = prop_oneof![4 => Just(BTreeMap::new()), 1 => values()];
+    let unknown = prop::bool::weighted(0.15);
+    (values(), not, some(&WORKLOADS), some(&ZONES), some(&NETWORKS), some(&ACCOUNTS), unknown).prop_map(
+        move |(labels, not, names, in_zones, networks, accounts, unknown)| Match {
+            labels,
+            not,
+            names,
+            zones: if zones { in_zones } else { Vec::new() },
+            networks,
+            accounts,
+            unknown,
+        },
+    )
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    prop_oneof![
+        2 => Just(Selector::Any),
+        7 => keys(true).prop_map(Selector::Match),
+        2 => vec(keys(true), 1..3).prop_map(Selector::Except),
+    ]
+}
+
+fn range() -> impl Strategy<Value = (u16, u16)> {
+    prop_oneof![
+        2 => Just((0, 65_535)),
+        3 => select(&PORTS[..]).prop_map(|p| (p, p)),
+        2 => (select(&PORTS[..]), select(&PORTS[..])).prop_map(|(a, b)| (a.min(b), a.max(b))),
+    ]
+}
+
+fn services() -> impl Strategy<Value = ServiceSet> {
+    let from = prop_oneof![4 => Just((0, 65_535)), 1 => range()];
+    let atom = (select(&PROTOCOLS[..]), range(), from).prop_map(|(protocol, to, from)| Atom {
+        protocol,
+        to,
+        from,
+    });
+    (prop::bool::weighted(0.3), vec(atom, 1..4)).prop_map(|(any, atoms)| ServiceSet {
+        written: Vec::new(),
+        any,
+        atoms: if any { Vec::new() } else { atoms },
+    })
+}
+
+fn zone() -> impl Strategy<Value = Zone> {
+    let members = prop_oneof![
+        1 => Just(Selector::Any),
+        6 => keys(false).prop_map(Selector::Match),
+        1 => vec(keys(false), 1..3).prop_map(Selector::Except),
+    ];
+    (members, mode(), vec((services(), mode()), 0..3)).prop_map(|(members, mode, service_modes)| Zone {
+        name: String::new(),
+        members,
+        owner: None,
+        data_class: None,
+        mode,
+        service_modes,
+        origin: Origin::default(),
+    })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let tier = select(vec![Tier::Guardrail, Tier::Deny, Tier::Deny, Tier::Allow, Tier::Allow, Tier::Allow]);
+    (tier, selector(), selector(), services(), mode(), prop::bool::weighted(0.2)).prop_map(
+        |(tier, from, to, services, mode, both_ways)| Rule {
+            mode: (tier == Tier::Guardrail).then_some(mode),
+            both_ways,
+            ..sample::rule(tier, "", from, to, services)
+        },
+    )
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    (vec(network(), 1..=5), vec(workload(), 0..=8), vec(zone(), 0..=3), vec(rule(), 0..10), mode())
+        .prop_map(|(mut networks, mut workloads, mut zones, mut rules, unzoned)| {
+            // As the reader leaves it: names, no prefix twice, rules by tier and id.
+            let mut seen = BTreeSet::new();
+            for network in &mut networks {
+                network.prefixes.retain(|p| seen.insert(*p));
+            }
+            let mut seen = BTreeSet::new();
+            for workload in &mut workloads {
+                workload.addresses.retain(|p| seen.insert(*p));
+            }
+            networks.iter_mut().zip(NETWORKS).for_each(|(n, name)| name.clone_into(&mut n.name));
+            workloads.iter_mut().zip(WORKLOADS).for_each(|(w, name)| name.clone_into(&mut w.name));
+            zones.iter_mut().zip(ZONES).for_each(|(z, name)| name.clone_into(&mut z.name));
+            rules.sort_by_key(|r| r.tier);
+            rules.iter_mut().enumerate().for_each(|(i, r)| r.id = format!("r{}", (i * 7) % 10));
+            let mut model = sample::empty();
+            model.wire.unzoned = unzoned;
+            Model { networks, workloads, zones, rules, ..model }
+        })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let group = select(vec!["255.255.255.255", "224.0.0.18", "ff02::1", "192.0.2.1", "2001:db8:ffff::1"]);
+    let dst = prop_oneof![
+        9 => address(),
+        1 => group.prop_map(|a| a.parse().unwrap()),
+    ];
+    let mac = prop_oneof![3 => mac().prop_map(SenderMac::Seen), 1 => Just(SenderMac::Assumed)];
+    let port = || prop_oneof![select(&PORTS[..]), select(&PORTS[..]).prop_map(|p| p.wrapping_add(1))];
+    let protocol = prop_oneof![9 => select(&PROTOCOLS[..]), 1 => Just(132)];
+    let service = (protocol, port(), port(), prop::bool::weighted(0.9))
+        .prop_map(|(protocol, sport, dport, readable)| Service { protocol, sport, dport, readable });
+    (address(), mac, vlans(), dst, service, side()).prop_map(|(address, mac, vlans, dst, service, side)| {
+        (Sender { address, mac, vlans }, dst, service, side)
+    })
+}
+
+fn cases() -> u32 {
+    let asked = std::env::var("PORTCULLIS_ORACLE_CASES").ok();
+    asked.map_or(2_000, |n| n.parse().expect("PORTCULLIS_ORACLE_CASES is a number of policies"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// POLICY.md §9: the compiled table and the naive evaluator are one evaluator.
+    #[test]
+    fn table_answers_as_the_oracle_does(model in model(), probes in vec(probe(), 64)) {
+        let table = compile(&model);
+        let oracle = Oracle::new(&model);
+        for (src, dst, service, side) in probes {
+            let now = Moment(1);
+            prop_assert_eq!(
+                table.judge(src, dst, service, side, now),
+                oracle.judge(src, dst, service, side, now),
+                "{:?} → {} {:?} from {}", src, dst, service, side
+            );
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Policies for tests, made by hand.
+
+use std::collections::BTreeMap;
+
+use super::model::{Gate, Model, Rule, Selector, ServiceSet, Tier, Wire};
+use super::prefix::Prefix;
+use super::source::Origin;
+use super::verdict::{Action, Mode};
+use crate::wire::Housekeeping;
+
+/// A wire with nothing around it.
+pub(super) fn empty() -> Model {
+    Model {
+        gate: Gate::default(),
+        wire: Wire {
+            name: "cde".into(),
+            ports: ["ens1f0".into(), "ens1f1".into()],
+            unzoned: Mode::Observe,
+            origin: Origin::default(),
+        },
+        profile: Housekeeping::ALL.map(|class| (class, Action::Forward)).into(),
+        labels: BTreeMap::new(),
+        owners: BTreeMap::new(),
+        networks: Vec::new(),
+        workloads: Vec::new(),
+        zones: Vec::new(),
+        services: BTreeMap::new(),
+        rules: Vec::new(),
+    }
+}
+
+pub(super) fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
+}
+
+pub(super) fn rule(tier: Tier, id: &str, from: Selector, to: Selector, services: ServiceSet) -> Rule {
+    Rule {
+        tier,
+        id: id.into(),
+        from,
+        to,
+        services,
+        mode: None,
+        both_ways: false,
+        log: false,
+        justification: None,
+        owner: None,
+        ticket: None,
+        review_by: None,
+        mitigation: None,
+        origin: Origin::default(),
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether a selector matches an address (POLICY.md §2, §3).
+//!
+//! What it is: the one reading of [`Selector`] that the compiler, `explain` and the sentences share; the
+//! oracle has its own. What it is not: it knows no rule, tier or zone mode.
+//!
+//! A selector is read in one of three ways, because what helps an address is held to more than what
+//! restricts it. Denies, guardrails and zones read *by address*: an account counts whether it is held or
+//! not, and unknown addresses match where the keys do. Allows read *granted*: an account must be held, and
+//! unknown matches only where `unknown = true` is written. `except` turns the reading round: an address
+//! leaves a deny or guardrail only by what it could also be granted by, so neither an account that is not
+//! held nor a label inherited by an unknown address takes it out.
+
+use super::model::{Labels, Match, Selector};
+
+/// How a selector is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Reading {
+    /// What restricts: denies, guardrails, zones.
+    ByAddress,
+    /// What helps: allows.
+    Granted,
+    /// What would help if every declared account were held.
+    Assumed,
+}
+
+/// One address as a selector sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    /// Name of the workload that claims it; `None`: unknown.
+    pub(super) workload: Option<&'a str>,
+    /// The account its workload declares.
+    pub(super) account: Option<&'a str>,
+    /// Whether that account is held.
+    pub(super) held: bool,
+    /// Its labels, inherited ones included.
+    pub(super) labels: &'a Labels,
+    /// Its networks.
+    pub(super) networks: &'a [&'a str],
+    /// Its zones.
+    pub(super) zones: &'a [&'a str],
+}
+
+impl Selector {
+    /// Whether the selector matches.
+    pub(super) fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {
+        match self {
+            Self::Any => subject.workload.is_some(),
+            Self::Match(keys) => keys.matches(subject, reading),
+            Self::Except(list) => match reading {
+                Reading::ByAddress => !list.iter().any(|m| m.matches(subject, Reading::Granted)),
+                // The reader refuses `except` in an allow; read narrowly all the same.
+                Reading::Granted | Reading::Assumed => {
+                    subject.workload.is_some()
+                        && !list.iter().any(|m| m.matches(subject, Reading::ByAddress))
+                }
+            },
+        }
+    }
+
+    /// The matches it is made of.
+    pub(super) fn parts(&self) -> &[Match] {
+        match self {
+            Self::Any => &[],
+            Self::Match(keys) => std::slice::from_ref(keys),
+            Self::Except(list) => list,
+        }
+    }
+}
+
+impl Match {
+    /// No key at all: the reader refuses it, and it matches nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { labels, not, names, zones, networks, accounts, unknown } = self;
+        labels.is_empty()
+            && not.is_empty()
+            && names.is_empty()
+            && zones.is_empty()
+            && networks.is_empty()
+            && accounts.is_empty()
+            && !unknown
+    }
+
+    fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {
+        !self.is_empty()
+            && self.knows(subject, reading)
+            && self.holds(subject, reading)
+            && self
+                .labels
+                .iter()
+                .all(|(key, values)| subject.labels.get(key).is_some_and(|value| values.contains(value)))
+            && self
+                .not
+                .iter()
+                .all(|(key, values)| subject.labels.get(key).is_some_and(|value| !values.contains(value)))
+            && (self.names.is_empty()
+                || subject.workload.is_some_and(|name| self.names.iter().any(|n| n == name)))
+            && any_of(&self.zones, subject.zones)
+            && any_of(&self.networks, subject.networks)
+    }
+
+    /// The key `unknown`.
+    pub(super) fn knows(&self, subject: &Subject<'_>, reading: Reading) -> bool {
+        match reading {
+            Reading::ByAddress => !self.unknown || subject.workload.is_none(),
+            Reading::Granted | Reading::Assumed => self.unknown == subject.workload.is_none(),
+        }
+    }
+
+    /// The key `service_account`.
+    pub(super) fn holds(&self, subject: &Subject<'_>, reading: Reading) -> bool {
+        self.accounts.is_empty()
+            || (subject.account.is_some_and(|account| self.accounts.iter().any(|a| a == account))
+                && (subject.held || reading != Reading::Granted))
+    }
+}
+
+/// A list of names: not written, or one of them is the address's.
+pub(super) fn any_of(wanted: &[String], have: &[&str]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|w| have.contains(&w.as_str()))
+}
