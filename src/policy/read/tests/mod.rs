@@ -1,5 +1,8 @@
 //! The reader on whole policies.
 
+mod golden;
+mod mutation;
+
 use std::path::Path;
 
 use super::super::diagnostic::render;
@@ -65,4 +68,38 @@ fn the_example_loads_from_its_six_files_without_a_finding() {
 fn the_example_loads_from_one_file() {
     let loaded = load(FACE).unwrap_or_else(|rejected| panic!("{}", shown(Err(rejected))));
     insta::assert_snapshot!(shown(Ok(loaded)));
+}
+
+#[test]
+fn twelve_independent_errors_are_twelve_findings() {
+    let edits = [
+        (
+            "env  = { values = [\"prod\", \"test\", \"dev\"], required = true }",
+            "env  = { values = [\"prod\", \"test\", \"dev\"], required = 1 }",
+        ),
+        ("approvers = [\"user:lead\"]", "approvers = [\"lead\"]"),
+        ("lacp  = \"drop\"", "lacp  = \"no\""),
+        ("fail    = \"closed\"", "fail    = \"open\""),
+        ("at       = \"cde.inside\"", "at       = \"dce.inside\""),
+        ("addresses       = [\"10.10.0.7\"]", "addresses       = [\"10.10.0.7/24\"]"),
+        ("macs      = [\"02:00:00:20:00:10\"]", "macs      = [\"02:00:00:20:00\"]"),
+        ("https = [\"tcp/443\"]", "https = [\"tcp/4430000\"]"),
+        ("members = { data = \"cardholder\" }", "members = { dat = \"cardholder\" }"),
+        ("mode          = \"enforce\"", "mood          = \"enforce\"\nmode          = \"enforce\""),
+        ("services      = [\"https\"]", "services      = [\"htps\"]"),
+        ("to            = { app = \"vault\", env = \"prod\" }", "to            = {}"),
+    ];
+    let mut text = include_str!("base.toml").to_owned();
+    for (old, new) in edits {
+        assert!(text.contains(old), "{old}");
+        text = text.replacen(old, new, 1);
+    }
+    let rejected = load(&text).expect_err("twelve errors");
+    let codes: Vec<&str> = rejected.diagnostics.iter().map(|found| found.code.number()).collect();
+    let expected = [
+        "P0102", "P0115", "P0114", "P0910", "P0209", "P0202", "P0203", "P0302", "P0105", "P0101", "P0110",
+        "P0401",
+    ];
+    assert_eq!(codes, expected);
+    assert!(shown(Err(rejected)).ends_with("\n12 errors, 0 warnings; nothing was loaded\n"));
 }

@@ -1,0 +1,542 @@
+//! A picture of every finding. The name of a picture begins with the code it is of.
+
+use std::collections::BTreeSet;
+
+use super::super::super::code::Code;
+use super::super::super::diagnostic::{Diagnostic, Severity, render};
+use super::super::{Loaded, Rejected, read, read_text};
+
+const BASE: &str = include_str!("base.toml");
+
+/// A policy that is right but for one thing.
+enum Case {
+    /// A line of the base is another one.
+    Line(&'static str, &'static str),
+    /// Something more at its end.
+    More(&'static str),
+    /// Another text altogether.
+    Text(&'static str),
+    /// Parts: names and texts; the base lists them.
+    Parts(&'static str, &'static [(&'static str, &'static str)]),
+}
+
+use Case::{Line, More, Parts, Text};
+
+/// Name of the picture, code, policy.
+const CASES: &[(&str, Code, Case)] = &[
+    ("", Code::PartMissing, Parts("parts = [\"zones.toml\", \"rules/lost.toml\"]", &[("zones.toml", "")])),
+    ("", Code::PartTwice, Parts("parts = [\"zones.toml\", \"./zones.toml\"]", &[("zones.toml", "")])),
+    ("itself", Code::PartTwice, Parts("parts = [\"gate.toml\"]", &[])),
+    ("", Code::PartNamesParts, Parts("parts = [\"a.toml\"]", &[("a.toml", "parts = [\"b.toml\"]\n")])),
+    ("", Code::PartPath, Parts("parts = [\"/etc/passwd\", \".\"]", &[])),
+    ("", Code::Syntax, Line("mode    = \"simulate\"", "mode    = simulate")),
+    (
+        "three",
+        Code::Syntax,
+        Text("[zone.cde\nmembers {}\nmode = \n[wire.cde]\nfail = \"closed\"\ncolour = 1\n"),
+    ),
+    ("", Code::Empty, Text("")),
+    ("wireless", Code::Empty, Text("[service]\nhttps = [\"tcp/443\"]\n")),
+    ("", Code::UnknownKey, Line("unzoned = \"observe\"", "unzoned = \"observe\"\nfial = \"closed\"")),
+    ("section", Code::UnknownKey, More("[servce]\nssh = [\"tcp/22\"]\n")),
+    (
+        "mode of an allow",
+        Code::UnknownKey,
+        More(
+            "[deny.x]\nmode = \"enforce\"\nfrom = { any = true }\nto = { any = true }\nservices = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "not alone",
+        Code::UnknownKey,
+        Line("to            = { zone = \"cde\" }", "to            = { not = { env = \"prod\" } }"),
+    ),
+    ("", Code::WrongType, Line("owner   = \"pay\"", "owner   = [\"pay\"]")),
+    ("list", Code::WrongType, Line("https = [\"tcp/443\"]", "https = \"tcp/443\"")),
+    ("item", Code::WrongType, Line("https = [\"tcp/443\"]", "https = [443]")),
+    ("", Code::MissingKey, Line("unzoned = \"observe\"", "")),
+    ("guardrail mode", Code::MissingKey, Line("mode          = \"enforce\"", "")),
+    ("profile", Code::MissingKey, Line("lacp  = \"drop\"", "")),
+    (
+        "",
+        Code::LabelValue,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { app = \"payments\", env = \"prd\" }",
+        ),
+    ),
+    (
+        "workload",
+        Code::LabelValue,
+        Line(
+            "labels    = { app = \"vault\", env = \"prod\", data = \"cardholder\" }",
+            "labels    = { app = \"vault\", env = \"live\", data = \"cardholder\" }",
+        ),
+    ),
+    ("", Code::LabelKey, Line("members = { data = \"cardholder\" }", "members = { dat = \"cardholder\" }")),
+    ("", Code::ReservedLabel, Line("app  = {}", "app  = {}\nzone = {}")),
+    ("", Code::UnknownOwner, Line("owner   = \"pay\"", "owner   = \"payy\"")),
+    (
+        "",
+        Code::UnknownZone,
+        Line("to            = { zone = \"cde\" }", "to            = { zone = [\"cde\", \"cdx\"] }"),
+    ),
+    (
+        "",
+        Code::UnknownNetwork,
+        Line("to            = { zone = \"cde\" }", "to            = { network = \"server\" }"),
+    ),
+    ("", Code::UnknownService, Line("services      = [\"https\"]", "services      = [\"http\"]")),
+    ("in a service", Code::UnknownService, Line("https = [\"tcp/443\"]", "https = [\"tls\"]")),
+    (
+        "in service_modes",
+        Code::UnknownService,
+        Line("mode    = \"simulate\"", "mode    = \"simulate\"\nservice_modes = { htps = \"enforce\" }"),
+    ),
+    (
+        "",
+        Code::UnknownWorkload,
+        Line("to            = { zone = \"cde\" }", "to            = { name = \"vault-2\" }"),
+    ),
+    (
+        "",
+        Code::UnknownAccount,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { env = \"prod\", service_account = \"payment-prod\" }",
+        ),
+    ),
+    (
+        "",
+        Code::Duplicate,
+        Parts("parts = [\"a.toml\"]", &[("a.toml", "[workload.api-1]\naddresses = [\"10.10.0.8\"]\n")]),
+    ),
+    (
+        "one file",
+        Code::Duplicate,
+        More("[workload.api-1]\naddresses = [\"10.10.0.8\"]\nlabels = { app = \"payments\" }\n"),
+    ),
+    (
+        "key",
+        Code::Duplicate,
+        Line("mode    = \"simulate\"", "mode    = \"simulate\"\nmode    = \"enforce\""),
+    ),
+    (
+        "services",
+        Code::Duplicate,
+        Parts("parts = [\"a.toml\"]", &[("a.toml", "[service]\nhttps = [\"tcp/8443\"]\n")]),
+    ),
+    ("", Code::Word, Line("mode    = \"simulate\"", "mode    = \"simulat\"")),
+    ("profile", Code::Word, Line("lacp  = \"drop\"", "lacp  = \"allow\"")),
+    (
+        "",
+        Code::Value,
+        More("[gate]\nrings = 300\nflows = 1\nheartbeat = \"5 minutes\"\nsocket = \"gate.sock\"\n"),
+    ),
+    ("empty", Code::Value, Line("justification = \"Every PAN is tokenised.\"", "justification = \" \"")),
+    ("interface", Code::Value, Line("inside  = \"ens1f1\"", "inside  = \"enp0s31f6np0v0.100\"")),
+    ("people", Code::Value, Line("approvers = [\"user:lead\"]", "approvers = [\"lead\"]")),
+    (
+        "unknown false",
+        Code::Value,
+        Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", unknown = false }"),
+    ),
+    (
+        "",
+        Code::Name,
+        More("[workload.\"vault 2\"]\naddresses = [\"10.20.0.11\"]\nmacs = [\"02:00:00:20:00:11\"]\n"),
+    ),
+    (
+        "address",
+        Code::Name,
+        More("[workload.\"10.20.0.11\"]\naddresses = [\"10.20.0.11\"]\nmacs = [\"02:00:00:20:00:11\"]\n"),
+    ),
+    (
+        "",
+        Code::NoEffect,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { app = \"reports\", env = \"prod\" }",
+        ),
+    ),
+    (
+        "",
+        Code::Prefix,
+        Line(
+            "addresses = [\"10.20.0.10\"]",
+            "addresses = [\"10.20.0.300\", \"10.20.0.10/33\", \"::ffff:10.20.0.10\", \"224.0.0.18\", \"127.0.0.1\"]",
+        ),
+    ),
+    (
+        "",
+        Code::HostBits,
+        Line(
+            "prefixes = [\"10.20.0.0/24\", \"2001:db8:20::/64\"]",
+            "prefixes = [\"10.20.0.1/24\", \"2001:db8:20::1/64\"]",
+        ),
+    ),
+    (
+        "",
+        Code::Mac,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02-00-00-20-00-10\", \"01:00:5e:00:00:12\", \"00:00:00:00:00:00\"]",
+        ),
+    ),
+    (
+        "",
+        Code::Vlan,
+        Line(
+            "at       = \"cde.inside\"",
+            "at       = \"cde.inside\"\nvlans    = [\"untagged\", \"100\", \"100.20\", \"4095\", \"0\", \"100.20.3\"]",
+        ),
+    ),
+    (
+        "",
+        Code::ClaimTwice,
+        More("[workload.vault-2]\naddresses = [\"10.20.0.10/32\"]\nmacs = [\"02:00:00:20:00:11\"]\n"),
+    ),
+    (
+        "itself",
+        Code::ClaimTwice,
+        Line("addresses = [\"10.20.0.10\"]", "addresses = [\"10.20.0.10\", \"10.20.0.10\"]"),
+    ),
+    (
+        "",
+        Code::TwoAccounts,
+        More("[workload.api-2]\naddresses = [\"10.10.0.7\"]\nservice_account = \"reports-prod\"\n"),
+    ),
+    (
+        "list",
+        Code::TwoAccounts,
+        Line(
+            "service_account = \"payments-prod\"",
+            "service_account = [\"payments-prod\", \"reports-prod\"]",
+        ),
+    ),
+    ("", Code::NetworkTwice, More("[network.rest]\nat = \"cde.inside\"\nprefixes = [\"::/0\"]\n")),
+    (
+        "",
+        Code::Uncovered,
+        Line("prefixes = [\"0.0.0.0/0\", \"::/0\"]", "prefixes = [\"0.0.0.0/5\", \"2000::/3\"]"),
+    ),
+    ("", Code::At, Line("at       = \"cde.inside\"", "at       = \"cde.insde\"")),
+    (
+        "",
+        Code::AccountOnPrefix,
+        Line("addresses       = [\"10.10.0.7\"]", "addresses       = [\"10.10.0.0/24\"]"),
+    ),
+    ("", Code::NoMac, Line("macs      = [\"02:00:00:20:00:10\"]", "")),
+    ("", Code::SamePort, Line("inside  = \"ens1f1\"", "inside  = \"ens1f0\"")),
+    (
+        "",
+        Code::Service,
+        Line(
+            "https = [\"tcp/443\"]",
+            "https = [\"tpc/443\", \"443 tcp\", \"icmp/echo\", \"icmp/echo-reqest\"]",
+        ),
+    ),
+    (
+        "",
+        Code::Ports,
+        Line(
+            "https = [\"tcp/443\"]",
+            "https = [\"tcp/0\", \"tcp/65536\", \"tcp/9010-9000\", \"icmp/256\", \"ip/256\", \"udp/67 from x\"]",
+        ),
+    ),
+    (
+        "",
+        Code::ServiceCycle,
+        Line("https = [\"tcp/443\"]", "https = [\"web\"]\nweb   = [\"tls\"]\ntls   = [\"https\"]"),
+    ),
+    (
+        "",
+        Code::ReservedAny,
+        Line("https = [\"tcp/443\"]", "https = [\"tcp/443\", \"any\"]\nany   = [\"udp/53\"]"),
+    ),
+    ("", Code::NoServices, Line("services      = [\"https\"]", "services      = []")),
+    ("", Code::AnyIntoZone, Line("services      = [\"https\"]", "services      = [\"any\"]")),
+    ("", Code::BothWays, Line("services      = [\"https\"]", "services      = [\"https\", \"esp\"]")),
+    (
+        "",
+        Code::BothWaysUnused,
+        Line("services      = [\"https\"]", "services      = [\"https\"]\nboth_ways     = true"),
+    ),
+    (
+        "deny",
+        Code::BothWaysUnused,
+        Line("services      = [\"any\"]", "services      = [\"any\"]\nboth_ways     = true"),
+    ),
+    ("", Code::EmptySelector, Line("to            = { zone = \"cde\" }", "to            = {}")),
+    (
+        "",
+        Code::MixedSelector,
+        Line("to            = { zone = \"cde\" }", "to            = { any = true, zone = \"cde\" }"),
+    ),
+    (
+        "except",
+        Code::MixedSelector,
+        Line(
+            "from          = { except = [{ env = \"prod\" }] }",
+            "from          = { except = [{ any = true }] }",
+        ),
+    ),
+    (
+        "",
+        Code::ExceptHere,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { except = [{ env = \"dev\" }] }",
+        ),
+    ),
+    (
+        "members",
+        Code::ExceptHere,
+        Line("members = { data = \"cardholder\" }", "members = { except = [{ env = \"dev\" }] }"),
+    ),
+    (
+        "nested",
+        Code::ExceptHere,
+        Line(
+            "from          = { except = [{ env = \"prod\" }] }",
+            "from          = { except = [{ except = [{ env = \"prod\" }] }] }",
+        ),
+    ),
+    ("", Code::ZoneHere, Line("members = { data = \"cardholder\" }", "members = { zone = \"cde\" }")),
+    ("", Code::UnknownHere, Line("members = { data = \"cardholder\" }", "members = { unknown = true }")),
+    (
+        "",
+        Code::UnknownIntoZone,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { unknown = true }",
+        ),
+    ),
+    (
+        "to",
+        Code::UnknownIntoZone,
+        Line("to            = { app = \"vault\", env = \"prod\" }", "to            = { unknown = true }"),
+    ),
+    (
+        "",
+        Code::EmptyZone,
+        Line(
+            "labels    = { app = \"vault\", env = \"prod\", data = \"cardholder\" }",
+            "labels    = { app = \"vault\", env = \"prod\" }",
+        ),
+    ),
+    (
+        "",
+        Code::RequiredLabel,
+        Line("to            = { app = \"vault\", env = \"prod\" }", "to            = { app = \"vault\" }"),
+    ),
+    ("", Code::NoOwner, Line("owner   = \"pay\"", "")),
+    (
+        "rule",
+        Code::NoOwner,
+        Line(
+            "services      = [\"https\"]\njustification = \"Every PAN is tokenised.\"\nowner         = \"pay\"",
+            "services      = [\"https\"]\njustification = \"Every PAN is tokenised.\"",
+        ),
+    ),
+    ("", Code::NoJustification, Line("justification = \"Every PAN is tokenised.\"", "")),
+    (
+        "",
+        Code::OneSide,
+        Line(
+            "to            = { app = \"vault\", env = \"prod\" }",
+            "to            = { app = \"payments\", env = { not = \"dev\" } }",
+        ),
+    ),
+    (
+        "",
+        Code::ReviewDate,
+        Line("services      = [\"https\"]", "services      = [\"https\"]\nreview_by     = \"2027-05-31\""),
+    ),
+    (
+        "instant",
+        Code::ReviewDate,
+        Line(
+            "services      = [\"https\"]",
+            "services      = [\"https\"]\nreview_by     = 2027-05-31T12:00:00Z",
+        ),
+    ),
+    ("", Code::LaterGroup, More("[group.vrrp]\naddress = \"224.0.0.18\"\n")),
+    (
+        "selector",
+        Code::LaterGroup,
+        Line("to            = { zone = \"cde\" }", "to            = { group = \"vrrp\" }"),
+    ),
+    (
+        "",
+        Code::LaterTest,
+        More(
+            "[test.desktops-never]\nfrom = { app = \"desktop\" }\nto = { zone = \"cde\" }\nservices = [\"any\"]\nexpect = \"deny\"\n",
+        ),
+    ),
+    (
+        "",
+        Code::LaterValidUntil,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 2027-05-31T12:00:00Z",
+        ),
+    ),
+    (
+        "",
+        Code::LaterReply,
+        Line("services      = [\"any\"]", "services      = [\"any\"]\nreply         = \"reset\""),
+    ),
+    (
+        "",
+        Code::LaterSame,
+        Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", same = \"env\" }"),
+    ),
+    (
+        "",
+        Code::LaterDiffers,
+        Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", differs = \"env\" }"),
+    ),
+    ("", Code::LaterApprovals, More("[gate]\napprovals = \"on\"\n")),
+    (
+        "",
+        Code::LaterGate,
+        More(
+            "[gate]\nstate = \"/var/lib/x\"\nmanagement = \"eth0\"\ntimeouts = {}\nlimits = {}\ncold_start_reset = true\ninventory_limit = \"1d\"\n",
+        ),
+    ),
+    (
+        "",
+        Code::LaterWires,
+        More("[wire.dmz]\noutside = \"a\"\ninside = \"b\"\nfail = \"closed\"\nunzoned = \"observe\"\n"),
+    ),
+    ("", Code::LaterFailOpen, Line("fail    = \"closed\"", "fail    = \"open\"")),
+];
+
+fn run(case: &Case) -> Result<Loaded, Rejected> {
+    let mut files = vec![("gate.toml".to_owned(), BASE.to_owned())];
+    match case {
+        Line(old, new) => {
+            assert!(BASE.contains(old), "the base has no line {old}");
+            files[0].1 = BASE.replacen(old, new, 1);
+        }
+        More(text) => files[0].1 = format!("{BASE}\n{text}"),
+        Text(text) => files[0].1 = (*text).to_owned(),
+        Parts(line, parts) => {
+            files[0].1 = format!("{line}\n{BASE}");
+            files.extend(parts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        }
+    }
+    read_text(files)
+}
+
+fn outcome(result: Result<Loaded, Rejected>) -> (String, Vec<Diagnostic>) {
+    let (sources, found) = match result {
+        Ok(loaded) => (loaded.sources, loaded.warnings),
+        Err(rejected) => (rejected.sources, rejected.diagnostics),
+    };
+    (render(&sources, &found, false), found)
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy/read/tests/snapshots"));
+    settings
+}
+
+#[test]
+fn the_base_has_no_finding() {
+    assert_eq!(outcome(run(&More(""))).0, "0 errors, 0 warnings\n");
+}
+
+#[test]
+fn every_finding_looks_as_drawn() {
+    settings().bind(|| {
+        for (which, code, case) in CASES {
+            let name = format!("{code} {which}").trim_end().replace(' ', "-");
+            let result = run(case);
+            let loads = result.is_ok();
+            let (picture, found) = outcome(result);
+            let errors = found.iter().any(|found| found.severity == Severity::Error);
+            assert_eq!(loads, !errors, "{name}");
+            assert!(found.iter().any(|found| found.code == *code), "{name}:\n{picture}");
+            // The one thing that is wrong, and what follows from it by itself.
+            let others: BTreeSet<Code> = found.iter().map(|found| found.code).collect();
+            let follows = |other: &Code| *other == *code || other.severity() == Severity::Warning;
+            assert!(others.iter().all(follows), "{name} brings {others:?}:\n{picture}");
+            insta::assert_snapshot!(name, picture);
+        }
+    });
+}
+
+#[test]
+fn every_code_is_drawn() {
+    let drawn: BTreeSet<Code> = CASES.iter().map(|(_, code, _)| *code).collect();
+    // Those of files on a disk are tested in `files`.
+    let on_disk = [Code::FileUnreadable, Code::NotAFile, Code::NotText, Code::TooLarge];
+    let missing: Vec<_> =
+        Code::ALL.iter().filter(|code| !drawn.contains(code) && !on_disk.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+mod files {
+    //! What a disk can do to a policy.
+
+    use std::path::Path;
+
+    use super::{BASE, outcome, read};
+
+    fn picture(folder: &Path, first: &str) -> String {
+        let (picture, _) = outcome(read(&folder.join(first)));
+        picture.replace(&folder.display().to_string(), "FOLDER")
+    }
+
+    fn drawn(name: &str, folder: &Path, first: &str) {
+        let picture = picture(folder, first);
+        super::settings().bind(|| insta::assert_snapshot!(name, picture));
+    }
+
+    fn folder(parts: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("gate.toml"), format!("{parts}\n{BASE}")).expect("written");
+        folder
+    }
+
+    #[test]
+    fn the_first_file_is_missing_a_folder_or_garbage() {
+        let place = folder("");
+        drawn("P0001", place.path(), "none.toml");
+        drawn("P0003-first-file", place.path(), ".");
+        std::fs::write(place.path().join("big.toml"), vec![b'='; 10_000_000]).expect("written");
+        drawn("P0007", place.path(), "big.toml");
+        std::fs::write(place.path().join("bytes.toml"), b"# \xff\xfe").expect("written");
+        drawn("P0006-first-file", place.path(), "bytes.toml");
+    }
+
+    #[test]
+    fn a_part_is_a_folder_a_device_too_large_or_not_text() {
+        let place = folder(
+            "parts = [\"rules\", \"../../../../../../../../dev/zero\", \"big.toml\", \"bytes.toml\"]",
+        );
+        std::fs::create_dir(place.path().join("rules")).expect("a folder");
+        std::fs::write(place.path().join("big.toml"), vec![b'#'; (4 << 20) + 1]).expect("written");
+        std::fs::write(place.path().join("bytes.toml"), b"a = 1\n\n\xc3").expect("written");
+        drawn("P0003", place.path(), "gate.toml");
+    }
+
+    #[test]
+    fn what_fits_a_file_but_is_no_policy_is_told_at_once() {
+        let place = folder("");
+        std::fs::write(place.path().join("garbage.toml"), "=\n".repeat(2_000_000)).expect("written");
+        drawn("P0008-garbage", place.path(), "garbage.toml");
+    }
+
+    #[test]
+    fn parts_have_a_limit() {
+        let names: Vec<String> = (0..257).map(|number| format!("\"{number}.toml\"")).collect();
+        let place = folder(&format!("parts = [\n{}\n]", names.join(",\n")));
+        drawn("P0007-parts", place.path(), "gate.toml");
+    }
+}
