@@ -1,7 +1,7 @@
 //! A gate built by hand, for the tests of this room and those above it: no root, no NIC, no worker.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
@@ -92,7 +92,7 @@ pub(crate) fn policy(generation: u32) -> Policy {
             rule(Tier::Allow, "payments-to-vault", 41),
         ],
     };
-    let table = Arc::new(crate::policy::compile(&model));
+    let table = crate::policy::compile(&model);
     let file = SourceFile { path: "/etc/gate.toml".into(), name: "gate.toml".into(), text: String::new() };
     let sources = Sources { files: vec![file] };
     Policy { generation, loaded: Loaded { model, sources, warnings: Vec::new() }, table }
@@ -114,16 +114,16 @@ fn worker(queue: u32) -> Arc<WorkerFace> {
             frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
             flows: 17,
             flow_capacity: 65_536,
-            burst_nanos: (1_800, 9_400),
+            turn_nanos: (1_800, 9_400),
         }),
-        generation: AtomicU64::new(1),
+        generation: AtomicU32::new(1),
     })
 }
 
 /// A gate with this many workers, up for a minute at [`NOON`].
 pub(crate) fn shared(workers: u32) -> Shared {
     Shared {
-        policy: ArcSwap::from_pointee(policy(1)),
+        policy: Arc::new(ArcSwap::from_pointee(policy(1))),
         ports: [port("ens1f0"), port("ens1f1")],
         workers: (0..workers).map(worker).collect(),
         started: Moment(NOON - 60_000_000_000),
