@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -40,6 +42,12 @@ enum Verb {
         /// What, with its arguments.
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
+    },
+    /// Raise it, run the gate in it, try what the policy allows and denies, and take it away again.
+    Demo {
+        /// First file of the policy.
+        #[arg(long, default_value = "configs/lab/gate.toml", value_name = "FILE")]
+        policy: PathBuf,
     },
     /// The services of a host; `up` starts them.
     #[command(hide = true)]
@@ -125,6 +133,12 @@ pub enum Error {
     /// The lab itself.
     #[error(transparent)]
     Lab(#[from] lab::Error),
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] lab::demo::Error),
+    /// Nobody would hear an interrupt.
+    #[error("no handler for interrupts: {0}")]
+    Interrupt(#[from] ctrlc::Error),
     /// A host's services.
     #[error(transparent)]
     Serve(#[from] lab::ServeError),
@@ -173,6 +187,13 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
         Verb::Exec { host, command } => {
             let Some((program, rest)) = command.split_first() else { return Ok(ExitCode::from(2)) };
             return Ok(exit(lab.exec(host, program, rest)?));
+        }
+        Verb::Demo { policy } => {
+            let stop = Arc::new(AtomicBool::new(false));
+            let heard = Arc::clone(&stop);
+            ctrlc::set_handler(move || heard.store(true, Ordering::Relaxed))?;
+            let kept = lab::demo::show(&lab, policy, &release, &stop, out)?;
+            return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Verb::Serve { host, tcp, udp } => match lab::serve(host, tcp, udp, out)? {},
         Verb::Probe { what, patience } => {

@@ -27,7 +27,7 @@ pub enum Error {
     Socket(io::Error),
     /// The kernel refused.
     #[error("{0}: {1}")]
-    Refused(String, rtnetlink::Error),
+    Refused(String, Box<rtnetlink::Error>),
     /// A namespace that an interface should go to.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
@@ -43,6 +43,10 @@ pub enum Error {
     /// `ethtool` refused.
     #[error("ethtool -K {0} {1}: {2}")]
     Offload(String, String, String),
+}
+
+fn refused(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
+    |why| Error::Refused(what.into(), Box::new(why))
 }
 
 /// The far end of a veth pair.
@@ -88,7 +92,7 @@ impl Links {
     }
 
     async fn change(&self, what: String, message: LinkMessage) -> Result<(), Error> {
-        self.handle.link().set(message).execute().await.map_err(|e| Error::Refused(what, e))
+        self.handle.link().set(message).execute().await.map_err(refused(what))
     }
 
     /// Brings an interface up.
@@ -114,7 +118,7 @@ impl Links {
             .up()
             .build();
         let added = self.handle.link().add(message).execute().await;
-        added.map_err(|e| Error::Refused(format!("bridge {name}"), e))
+        added.map_err(refused(format!("bridge {name}")))
     }
 
     /// Makes a veth pair of one queue: `name` as a port of `bridge` here, the other end in another
@@ -140,7 +144,7 @@ impl Links {
             .set_info_data(InfoData::Veth(InfoVeth::Peer(far.build())))
             .build();
         let added = self.handle.link().add(near).execute().await;
-        added.map_err(|e| Error::Refused(format!("veth {name} to {} of {}", peer.name, peer.namespace), e))
+        added.map_err(refused(format!("veth {name} to {} of {}", peer.name, peer.namespace)))
     }
 
     /// Gives an interface an address.
@@ -150,7 +154,7 @@ impl Links {
     pub async fn address(&self, name: &str, address: IpAddr, length: u8) -> Result<(), Error> {
         let index = self.index(name).await?;
         let added = self.handle.address().add(index, address, length).execute().await;
-        added.map_err(|e| Error::Refused(format!("address {address}/{length} on {name}"), e))
+        added.map_err(refused(format!("address {address}/{length} on {name}")))
     }
 
     /// Makes everything reachable on the link itself.
@@ -163,9 +167,9 @@ impl Links {
         let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index);
         let what = || format!("default route on {name}");
         let added = self.handle.route().add(v4.build()).execute().await;
-        added.map_err(|e| Error::Refused(what(), e))?;
+        added.map_err(refused(what()))?;
         let added = self.handle.route().add(v6.build()).execute().await;
-        added.map_err(|e| Error::Refused(what(), e))
+        added.map_err(refused(what()))
     }
 
     async fn neighbour(&self, address: IpAddr) -> Result<Option<NeighbourMessage>, Error> {
@@ -173,7 +177,7 @@ impl Links {
         let wanted = NeighbourAttribute::Destination(NeighbourAddress::from(address));
         let all = self.handle.neighbours().get().set_address_family(family).execute();
         let all: Vec<NeighbourMessage> =
-            all.try_collect().await.map_err(|e| Error::Refused("neighbour table".to_owned(), e))?;
+            all.try_collect().await.map_err(refused("neighbour table".to_owned()))?;
         Ok(all.into_iter().find(|entry| entry.attributes.contains(&wanted)))
     }
 
@@ -198,7 +202,7 @@ impl Links {
         match self.handle.neighbours().del(entry).execute().await {
             // Gone by itself between the two calls.
             Err(rtnetlink::Error::NetlinkError(e)) if e.to_io().kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|e| Error::Refused(format!("neighbour {address}"), e)),
+            other => other.map_err(refused(format!("neighbour {address}"))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the demo. What it is not: no production code comes here, and it touches no interface, namespace or
 //! process that it did not make. Invariant: whatever fails, `down` leaves nothing behind.
 
+pub mod demo;
 pub mod link;
 mod name;
 pub mod namespace;

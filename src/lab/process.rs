@@ -1,7 +1,8 @@
 //! The processes a lab started, on record, so that they and no others are ended.
 //!
 //! One file a process in `processes/` of the lab's folder: named by the pid, holding the start time that
-//! `/proc/PID/stat` gives. A pid used again by somebody else has another start time.
+//! `/proc/PID/stat` gives and what the process is. A pid used again by somebody else has another start
+//! time.
 
 use std::fs;
 use std::io::{self, Read};
@@ -54,12 +55,14 @@ pub struct Record {
 }
 
 /// One process on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Entry {
     /// Its process id.
     pub pid: i32,
     /// When it started, in clock ticks after boot.
     pub started: u64,
+    /// What it is: `services of vault`.
+    pub what: String,
 }
 
 impl Record {
@@ -73,14 +76,14 @@ impl Record {
         Error::Record(self.folder.clone(), why)
     }
 
-    /// Starts a process in the caller's namespace and puts it on record.
+    /// Starts a process in the caller's namespace and puts it on record as `what`.
     ///
     /// # Errors
     /// It does not start, or can't be put on record; then it has been ended.
-    pub fn start(&self, command: &mut Command) -> Result<Child, Error> {
+    pub fn start(&self, what: &str, command: &mut Command) -> Result<Child, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().map_err(|e| Error::Start(program, e))?;
-        match self.add(&child) {
+        match self.add(what, &child) {
             Ok(()) => Ok(child),
             Err(why) => {
                 // Either may fail only because it has ended already.
@@ -91,11 +94,12 @@ impl Record {
         }
     }
 
-    fn add(&self, child: &Child) -> Result<(), Error> {
+    fn add(&self, what: &str, child: &Child) -> Result<(), Error> {
         let pid = i32::try_from(child.id()).map_err(|_| self.failed(io::ErrorKind::InvalidData.into()))?;
         let Some(started) = start_time(pid) else { return Ok(()) };
         fs::create_dir_all(&self.folder).map_err(|e| self.failed(e))?;
-        fs::write(self.folder.join(pid.to_string()), started.to_string()).map_err(|e| self.failed(e))
+        let text = format!("{started} {what}\n");
+        fs::write(self.folder.join(pid.to_string()), text).map_err(|e| self.failed(e))
     }
 
     /// Takes a process off the record, after its end.
@@ -124,13 +128,15 @@ impl Record {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(self.failed(e)),
             };
-            if let (Some(pid), Ok(started)) = (pid, text.trim().parse()) {
-                let entry = Entry { pid, started };
+            let Some((started, what)) = text.trim_end().split_once(' ') else { continue };
+            if let (Some(pid), Ok(started)) = (pid, started.parse()) {
+                let entry = Entry { pid, started, what: what.to_owned() };
                 if entry.lives() {
                     alive.push(entry);
                 }
             }
         }
+        alive.sort_by_key(|entry| entry.pid);
         Ok(alive)
     }
 
@@ -206,6 +212,13 @@ pub fn wait_ready(child: &mut Child, name: &str, limit: Duration) -> Result<(), 
     }
 }
 
+/// The last lines of a text.
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Stdio;
@@ -217,11 +230,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::of(folder.path());
         assert_eq!(record.alive().unwrap(), []);
-        let mut ours = record.start(Command::new("sleep").arg("60")).unwrap();
+        let mut ours = record.start("ours", Command::new("sleep").arg("60")).unwrap();
         let mut others = Command::new("sleep").arg("60").spawn().unwrap();
         // A pid on record whose start time is another's.
-        fs::write(folder.path().join("processes").join(others.id().to_string()), "1").unwrap();
-        assert_eq!(record.alive().unwrap().len(), 1);
+        fs::write(folder.path().join("processes").join(others.id().to_string()), "1 theirs").unwrap();
+        assert_eq!(record.alive().unwrap().iter().map(|e| e.what.as_str()).collect::<Vec<_>>(), ["ours"]);
         assert_eq!(record.end_all().unwrap(), 1);
         assert_eq!(record.alive().unwrap(), []);
         assert!(!ours.wait().unwrap().success());
@@ -234,7 +247,7 @@ mod tests {
     fn a_process_that_ends_is_no_longer_alive() {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::of(folder.path());
-        let mut child = record.start(&mut Command::new("true")).unwrap();
+        let mut child = record.start("it", &mut Command::new("true")).unwrap();
         assert!(wait_for(GRACE, || record.alive().unwrap().is_empty()));
         child.wait().unwrap();
         record.forget(&child);
@@ -256,9 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_log() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(last_lines("a\n", 2), "a");
+        assert_eq!(last_lines("", 2), "");
+    }
+
+    #[test]
     fn a_program_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Record::of(folder.path()).start(&mut Command::new("/nowhere/at-all")).unwrap_err();
+        let error =
+            Record::of(folder.path()).start("it", &mut Command::new("/nowhere/at-all")).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/at-all can't be started"));
     }
 }

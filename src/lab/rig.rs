@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::link::{self, Peer};
-use super::process::{self, Record};
+use super::process::{self, Entry, Record};
 use super::topology::{self, GATE, HOSTS, Host, switch};
 use super::{LabName, namespace};
 use crate::wire::Side;
@@ -76,7 +76,7 @@ pub struct Status {
     /// Namespaces that are missing.
     pub missing: Vec<String>,
     /// Processes it started that are alive.
-    pub processes: Vec<i32>,
+    pub processes: Vec<Entry>,
 }
 
 /// What `down` found.
@@ -90,6 +90,13 @@ pub struct Removed {
 
 /// Takes the gate's program and pins off the ports in a namespace; the argument is the namespace's path.
 pub type Release<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
+/// How long the services of a host may take to listen.
+const READY: Duration = Duration::from_secs(10);
+
+fn services_of(host: &Host) -> String {
+    format!("services of {}", host.name)
+}
 
 fn root() -> Result<(), Error> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
@@ -216,7 +223,7 @@ impl Lab {
 
     // Starts the services of a host and waits until they listen.
     fn serve(&self, host: &Host) -> Result<(), Error> {
-        if host.tcp.is_empty() && host.udp.is_empty() {
+        if !host.answers() {
             return Ok(());
         }
         let mut command = Command::new(&self.program);
@@ -232,12 +239,8 @@ impl Lab {
         // A group of its own: an interrupt at the terminal is not for the hosts.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let started = namespace::run_in(&self.name.namespace(host.name), || {
-            let mut child = self.record().start(&mut command)?;
-            process::wait_ready(
-                &mut child,
-                &format!("the services of {}", host.name),
-                Duration::from_secs(10),
-            )
+            let mut child = self.record().start(&services_of(host), &mut command)?;
+            process::wait_ready(&mut child, &services_of(host), READY)
         })?;
         Ok(started?)
     }
@@ -279,9 +282,9 @@ impl Lab {
         let namespaces = self.present();
         let all = topology::parts().map(|part| self.name.namespace(part));
         let missing: Vec<String> = all.filter(|name| !namespaces.contains(name)).collect();
-        let processes: Vec<i32> = self.record().alive()?.iter().map(|entry| entry.pid).collect();
-        let servers = HOSTS.iter().filter(|h| !h.tcp.is_empty() || !h.udp.is_empty()).count();
-        let up = missing.is_empty() && processes.len() >= servers;
+        let processes = self.record().alive()?;
+        let serves = |host: &Host| processes.iter().any(|entry| entry.what == services_of(host));
+        let up = missing.is_empty() && HOSTS.iter().filter(|host| host.answers()).all(serves);
         Ok(Status { name: self.name.to_string(), up, namespaces, missing, processes })
     }
 
@@ -311,8 +314,9 @@ impl Lab {
         root()?;
         let name = self.host(part)?;
         let record = self.record();
+        let what = format!("{} on {part}", program.to_string_lossy());
         namespace::run_in(&name, || {
-            let mut child = record.start(Command::new(program).args(args))?;
+            let mut child = record.start(&what, Command::new(program).args(args))?;
             let ended = child.wait();
             record.forget(&child);
             ended.map_err(|e| process::Error::Start(program.to_string_lossy().into_owned(), e))

@@ -107,6 +107,12 @@ impl Host {
         HOSTS.iter().find(|host| host.name == name)
     }
 
+    /// Whether anything listens on it.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        !self.tcp.is_empty() || !self.udp.is_empty()
+    }
+
     /// Its address of one family.
     #[must_use]
     pub const fn address(&self, v6: bool) -> IpAddr {
