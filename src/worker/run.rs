@@ -86,6 +86,17 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         })
     }
 
+    /// The queues it owns.
+    pub fn queues(&mut self) -> &mut Q {
+        &mut self.queues
+    }
+
+    /// What it obeys.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
     /// Works until told to stop, then leaves no frame it has taken unaccounted for and gives the queues
     /// back.
     pub fn run(mut self) -> Q {
