@@ -276,9 +276,9 @@ pub struct Quote {
     pub dst: IpAddr,
     /// Its protocol.
     pub protocol: u8,
-    /// Its source port; ICMP echo: the identifier; 0 for portless protocols.
+    /// Its source port; ICMP echo: as in the flow key; 0 for portless protocols.
     pub sport: u16,
-    /// Its destination port; ICMP echo: the identifier; 0 for portless protocols.
+    /// Its destination port; likewise.
     pub dport: u16,
     /// Sequence number of a quoted TCP segment.
     pub seq: Option<u32>,

@@ -24,7 +24,7 @@ pub struct Key {
     pub a: [u8; 16],
     /// Larger end.
     pub b: [u8; 16],
-    /// Port of `a`; ICMP echo: the identifier; 0 where there is none.
+    /// Port of `a`; ICMP echo: the identifier if `a` asks, else its complement; 0 where there is none.
     pub port_a: u16,
     /// Port of `b`.
     pub port_b: u16,
@@ -69,15 +69,21 @@ impl Key {
     }
 }
 
+/// What stands for the ports of an ICMP echo: the asker's is the identifier, the answerer's its
+/// complement. Two hosts that ping each other with the same identifier have two flows (docs/adr/0004).
+pub(super) const fn echo_ports(id: u16, request: bool) -> (u16, u16) {
+    if request { (id, !id) } else { (!id, id) }
+}
+
 impl Ip {
-    /// Ports for the flow key: ICMP echo has its identifier in both.
+    /// Ports for the flow key; an echo has [`echo_ports`].
     #[must_use]
     pub const fn key_ports(&self) -> (u16, u16) {
         match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
             L4::Udp { sport, dport } => (sport, dport),
             L4::Icmp(icmp) => match icmp.id {
-                Some(id) => (id, id),
+                Some(id) => echo_ports(id, icmp.is_echo_request(self.src.is_ipv6())),
                 None => (0, 0),
             },
             L4::Other | L4::Absent => (0, 0),

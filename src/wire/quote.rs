@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::key::echo_ports;
 use super::upper::{ICMP, ICMPV6, TCP, UDP};
 use super::{Fragment, Icmp, Quote, ipv6};
 
@@ -58,8 +59,8 @@ fn upper(src: IpAddr, dst: IpAddr, protocol: u8, rest: &[u8]) -> Option<Quote> {
                 return None;
             }
             if icmp.is_echo_request(v6) || icmp.is_echo_reply(v6) {
-                quote.sport = u16::from_be_bytes([i0, i1]);
-                quote.dport = quote.sport;
+                let id = u16::from_be_bytes([i0, i1]);
+                (quote.sport, quote.dport) = echo_ports(id, icmp.is_echo_request(v6));
             }
         }
         _ => {}

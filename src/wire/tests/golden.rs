@@ -133,8 +133,8 @@ fn icmp_errors_quote() {
             };
             tells(&back.tcp(443, 40_000, 16, 77, 2, b"data"), quote(&back, 6, (443, 40_000), Some(77)));
             tells(&back.udp(53, 40_000, b"answer"), quote(&back, 17, (53, 40_000), None));
-            tells(&back.echo(9, 1, b""), quote(&back, protocol, (9, 9), None));
-            tells(&back.echo_reply(9, 1, b""), quote(&back, protocol, (9, 9), None));
+            tells(&back.echo(9, 1, b""), quote(&back, protocol, (9, !9), None));
+            tells(&back.echo_reply(9, 1, b""), quote(&back, protocol, (!9, 9), None));
             tells(&back.icmp(13, 0, [9; 4], b""), quote(&back, protocol, (0, 0), None));
             tells(&back.ip(47, &[1, 2, 3, 4]), quote(&back, 47, (0, 0), None));
             // A first fragment has its ports, a later one does not.
