@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,7 +166,7 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
     let lab = Lab { name: args.name.clone(), program };
     match &args.verb {
         Verb::Up => {
-            lab.up(&release)?;
+            lab.up()?;
             writeln!(out, "lab {} is up: {}", lab.name, lab::topology::in_words())?;
             writeln!(
                 out,
@@ -175,7 +175,7 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
             )?;
         }
         Verb::Down => {
-            let removed = lab.down(&release)?;
+            let removed = lab.down()?;
             if removed.namespaces == 0 && removed.processes == 0 {
                 writeln!(out, "lab {}: nothing was up", lab.name)?;
             } else {
@@ -192,7 +192,7 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
             let stop = Arc::new(AtomicBool::new(false));
             let heard = Arc::clone(&stop);
             ctrlc::set_handler(move || heard.store(true, Ordering::Relaxed))?;
-            let kept = lab::demo::show(&lab, policy, &release, &stop, out)?;
+            let kept = lab::demo::show(&lab, policy, &stop, out)?;
             return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Verb::Serve { host, tcp, udp } => match lab::serve(host, tcp, udp, out)? {},
@@ -201,10 +201,6 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn release(_gate: &Path) -> Result<(), String> {
-    Ok(())
 }
 
 // The command's own code; as a shell has it, 128 and the signal where one ended it.

@@ -61,6 +61,27 @@ impl Place {
         })
     }
 
+    /// Names of the wires that have a place in this thread's network namespace.
+    ///
+    /// # Errors
+    /// The namespace or the folder of all states can't be read.
+    pub fn wires() -> Result<Vec<String>, PlaceError> {
+        let failed = |source| PlaceError::State { path: STATE.into(), source };
+        let suffix = Self::of("")?.state.file_name().map(|n| n.to_string_lossy().into_owned());
+        let entries = match fs::read_dir(STATE) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(failed(e)),
+        };
+        let mut wires = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            let wire = suffix.as_ref().and_then(|suffix| name.strip_suffix(suffix.as_str()));
+            wires.extend(wire.filter(|wire| !wire.is_empty()).map(str::to_owned));
+        }
+        Ok(wires)
+    }
+
     /// File that keeps the ports' earlier settings.
     #[must_use]
     pub fn saved(&self) -> PathBuf {

@@ -16,5 +16,5 @@ pub mod stream;
 pub mod topology;
 
 pub use name::{LabName, NotALabName};
-pub use rig::{Error, Lab, Release, Removed, Status};
+pub use rig::{Error, Lab, Removed, Status};
 pub use serve::{Error as ServeError, serve};

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::link::{self, Peer};
 use super::process::{self, Entry, Record};
 use super::topology::{self, GATE, HOSTS, Host, switch};
 use super::{LabName, namespace};
+use crate::gateway::{self, Place, PlaceError};
 use crate::wire::Side;
 
 /// What can go wrong with a lab.
@@ -50,9 +51,12 @@ pub enum Error {
     /// A process.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// What the gate left on its ports could not be taken off.
-    #[error("the gate's ports can't be released: {0}")]
-    Release(String),
+    /// What gates left on their ports can't be told.
+    #[error("the wires of {0} can't be told: {1}")]
+    Wires(String, PlaceError),
+    /// What a gate left on its ports could not be taken off.
+    #[error("wire {0} can't be released: {1}")]
+    Release(String, gateway::ReleaseError),
 }
 
 /// A lab and the program that serves in it.
@@ -88,9 +92,6 @@ pub struct Removed {
     pub processes: usize,
 }
 
-/// Takes the gate's program and pins off the ports in a namespace; the argument is the namespace's path.
-pub type Release<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
-
 /// How long the services of a host may take to listen.
 const READY: Duration = Duration::from_secs(10);
 
@@ -117,7 +118,7 @@ impl Lab {
     ///
     /// # Errors
     /// Nothing of it is left then, except where it stood before.
-    pub fn up(&self, release: Release<'_>) -> Result<(), Error> {
+    pub fn up(&self) -> Result<(), Error> {
         root()?;
         let standing = |what: String| Error::Standing { name: self.name.clone(), what };
         if let Some(found) = self.present().first() {
@@ -137,7 +138,7 @@ impl Lab {
         }
         self.raise().inspect_err(|_| {
             // The first error is the one to tell; `lab down` meets what would be left here again.
-            let _ = self.down(release);
+            let _ = self.down();
         })
     }
 
@@ -249,12 +250,11 @@ impl Lab {
     ///
     /// # Errors
     /// What could not be removed; the rest is.
-    pub fn down(&self, release: Release<'_>) -> Result<Removed, Error> {
+    pub fn down(&self) -> Result<Removed, Error> {
         root()?;
         let folder = self.name.folder();
         let ended = self.record().end_all();
-        let gate = namespace::path(&self.name.namespace(GATE));
-        let released = if gate.exists() { release(&gate).map_err(Error::Release) } else { Ok(()) };
+        let released = self.release();
         let mut namespaces = 0;
         let mut first = None;
         for name in self.present() {
@@ -272,6 +272,20 @@ impl Lab {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Folder(folder, e)),
             Ok(()) | Err(_) => Ok(Removed { namespaces, processes }),
         }
+    }
+
+    // Takes off what gates left on their ports: programs, pins, state.
+    fn release(&self) -> Result<(), Error> {
+        let gate = self.name.namespace(GATE);
+        if !namespace::exists(&gate) {
+            return Ok(());
+        }
+        namespace::run_in(&gate, || {
+            for wire in Place::wires().map_err(|e| Error::Wires(gate.clone(), e))? {
+                gateway::release(&wire).map_err(|e| Error::Release(wire, e))?;
+            }
+            Ok(())
+        })?
     }
 
     /// What is there of it.

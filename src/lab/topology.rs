@@ -173,4 +173,31 @@ mod tests {
         );
         assert_eq!(attacker.claims[..2], [IpAddr::V4(HOSTS[0].v4), IpAddr::V6(HOSTS[0].v6)]);
     }
+
+    #[test]
+    fn the_labs_policy_means_these_hosts() {
+        let first = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab/gate.toml");
+        let loaded = match crate::policy::read(std::path::Path::new(first)) {
+            Ok(loaded) => loaded,
+            Err(rejected) => {
+                panic!(
+                    "{}",
+                    crate::policy::diagnostic::render(&rejected.sources, &rejected.diagnostics, false)
+                )
+            }
+        };
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.model.wire.ports, Side::BOTH.map(|side| side.name().to_owned()));
+        for host in &HOSTS {
+            let workload = loaded.model.workloads.iter().find(|w| w.name == host.name);
+            if host.claims.is_empty() {
+                let workload = workload.unwrap();
+                let addresses: Vec<IpAddr> = workload.addresses.iter().map(|p| p.address).collect();
+                assert_eq!(addresses, [host.address(false), host.address(true)], "{}", host.name);
+                assert_eq!(workload.macs, [host.mac], "{}", host.name);
+            } else {
+                assert!(workload.is_none(), "{} is in no inventory", host.name);
+            }
+        }
+    }
 }

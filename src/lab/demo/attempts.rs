@@ -14,7 +14,7 @@ use crate::lab::topology::Host;
 pub struct Attempt {
     /// The host that tries.
     pub from: &'static str,
-    /// What about it, in words: `other account`.
+    /// What is special about it, behind its name: `, other account`.
     pub note: &'static str,
     /// It sends from this one of its claimed addresses, not from its own.
     pub claim: Option<&'static str>,
@@ -66,7 +66,7 @@ pub struct Denial {
 }
 
 const NO_RULE: Denial = Denial { reason: "no_rule", rule: None, words: "no rule" };
-const OTHER_ACCOUNT: Denial = Denial { words: "no rule: needs service account payments-prod", ..NO_RULE };
+const OTHER_ACCOUNT: Denial = Denial { words: "no rule: account batch-prod", ..NO_RULE };
 const NOT_HELD: Denial =
     Denial { reason: "account_not_held", rule: None, words: "no rule: account not held (MAC)" };
 const SPOOFED: Denial = Denial { reason: "spoofed", rule: None, words: "spoofed: an inside address" };
@@ -82,7 +82,7 @@ const fn denied(rule: &'static str) -> Denial {
 const ONLY_PROD: Denial = guardrail("guardrail.only-prod-reaches-cards");
 const NO_PARTIES: Denial = guardrail("guardrail.parties-keep-off-cards");
 const NO_DESKTOPS: Denial = denied("deny.desktops-keep-off-tokens");
-const NO_STRANGERS: Denial = denied("deny.strangers-keep-off-jump");
+const NO_STRANGERS: Denial = denied("deny.no-strangers");
 
 const TO_VAULT: Promise = Promise::Allow("allow.payments-to-vault");
 const TO_CARDS: Promise = Promise::Allow("allow.batch-to-cards");
@@ -143,19 +143,15 @@ pub const ATTEMPTS: [Attempt; 42] = [
     v4("jump", "workstation", HTTPS, Promise::Simulate(NO_RULE)),
     v6("jump", "partner", QUIC, Promise::Simulate(NO_RULE)),
     // The same labels, another service account.
-    noted("other account", v4("batch", "vault", HTTPS, Promise::Deny(OTHER_ACCOUNT))),
-    noted("other account", v6("batch", "vault", HTTPS, Promise::Deny(OTHER_ACCOUNT))),
-    noted("other account", v4("batch", "vault", QUIC, Promise::Deny(OTHER_ACCOUNT))),
+    noted(", other account", v4("batch", "vault", HTTPS, Promise::Deny(OTHER_ACCOUNT))),
+    noted(", other account", v6("batch", "vault", HTTPS, Promise::Deny(OTHER_ACCOUNT))),
+    noted(", other account", v4("batch", "vault", QUIC, Promise::Deny(OTHER_ACCOUNT))),
     // The right address, another MAC.
-    claiming("payments' address", "10.10.0.7", v4("attacker", "vault", HTTPS, Promise::Deny(NOT_HELD))),
-    claiming(
-        "payments' address",
-        "2001:db8:10::7",
-        v6("attacker", "vault", HTTPS, Promise::Deny(NOT_HELD)),
-    ),
+    claiming(" as payments", "10.10.0.7", v4("attacker", "vault", HTTPS, Promise::Deny(NOT_HELD))),
+    claiming(" as payments", "2001:db8:10::7", v6("attacker", "vault", HTTPS, Promise::Deny(NOT_HELD))),
     // An inside address from outside.
-    claiming("inside address", "10.20.0.99", v4("attacker", "vault", HTTPS, Promise::Deny(SPOOFED))),
-    claiming("inside address", "2001:db8:20::99", v6("attacker", "vault", QUIC, Promise::Deny(SPOOFED))),
+    claiming(" as an insider", "10.20.0.99", v4("attacker", "vault", HTTPS, Promise::Deny(SPOOFED))),
+    claiming(" as an insider", "2001:db8:20::99", v6("attacker", "vault", QUIC, Promise::Deny(SPOOFED))),
     // Known, but no rule.
     v4("workstation", "carddb", POSTGRES, Promise::Deny(NO_RULE)),
     v6("workstation", "carddb", POSTGRES, Promise::Deny(NO_RULE)),
@@ -188,11 +184,10 @@ impl Attempt {
         crosses && (self.to, self.service, self.v6) == (other.to, other.service, other.v6)
     }
 
-    /// `attacker, payments' address → vault`.
+    /// `attacker as payments → vault`.
     #[must_use]
     pub fn words(&self) -> String {
-        let comma = if self.note.is_empty() { "" } else { ", " };
-        format!("{}{comma}{} → {}", self.from, self.note, self.to)
+        format!("{}{} → {}", self.from, self.note, self.to)
     }
 
     /// `tcp/443`, `ping`, `arp`, `ndp`.

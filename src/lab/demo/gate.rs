@@ -45,7 +45,7 @@ pub enum Error {
     Silent(#[from] ClientError),
 }
 
-/// A running gate.
+/// A running gate. It is on the lab's record: `down` ends it.
 #[derive(Debug)]
 pub struct Gate {
     child: Child,
@@ -126,13 +126,5 @@ impl Gate {
             !matches!(found, Ok(None))
         });
         found
-    }
-
-    /// Ends it with SIGKILL if it is still there: the lab goes next, and its record ends what stays.
-    pub fn end(mut self, lab: &Lab) {
-        // Both fail only if it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        lab.record().forget(&self.child);
     }
 }

@@ -20,7 +20,7 @@ pub use gate::{Error as GateError, Gate};
 pub use outcome::{Happened, Row, Seen};
 
 use super::topology::Host;
-use super::{Lab, Release, link, namespace, probe, process};
+use super::{Lab, link, namespace, probe, process};
 use crate::control::client::ClientError;
 
 /// How long what should get through may take: a lost SYN is sent again after 1 s.
@@ -52,20 +52,14 @@ pub enum Error {
 ///
 /// # Errors
 /// It could not be shown; the lab is gone then, too.
-pub fn show(
-    lab: &Lab,
-    policy: &Path,
-    release: Release<'_>,
-    stop: &AtomicBool,
-    out: &mut dyn Write,
-) -> Result<bool, Error> {
+pub fn show(lab: &Lab, policy: &Path, stop: &AtomicBool, out: &mut dyn Write) -> Result<bool, Error> {
     let policy = std::path::absolute(policy).unwrap_or_else(|_| policy.to_owned());
     if !policy.is_file() {
         return Err(Error::NoPolicy(policy));
     }
-    lab.up(release)?;
+    lab.up()?;
     let shown = with_gate(lab, &policy, stop, out);
-    let removed = lab.down(release);
+    let removed = lab.down();
     let kept = shown?;
     removed?;
     Ok(kept)
@@ -73,9 +67,7 @@ pub fn show(
 
 fn with_gate(lab: &Lab, policy: &Path, stop: &AtomicBool, out: &mut dyn Write) -> Result<bool, Error> {
     let gate = Gate::start(lab, policy)?;
-    let shown = attempts_through(lab, &gate, stop, out);
-    gate.end(lab);
-    shown
+    attempts_through(lab, &gate, stop, out)
 }
 
 fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Write) -> Result<bool, Error> {
