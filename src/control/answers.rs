@@ -158,7 +158,7 @@ pub struct WorkerStatus {
     /// The core it is pinned to.
     pub core: Option<usize>,
     /// Generation its last burst used.
-    pub generation: u64,
+    pub generation: u32,
     /// Outside, inside.
     pub sides: Vec<SideStatus>,
     /// Bursts that held a packet.
@@ -171,10 +171,10 @@ pub struct WorkerStatus {
     pub flows: u64,
     /// Room for flows.
     pub flow_capacity: u64,
-    /// Median time a burst took, nanoseconds.
-    pub burst_p50_nanos: u64,
+    /// Median time of a busy turn of its loop, receive to kick, nanoseconds.
+    pub turn_p50_nanos: u64,
     /// 99th percentile of it.
-    pub burst_p99_nanos: u64,
+    pub turn_p99_nanos: u64,
     /// The equation in numbers.
     pub equation: Equation,
 }

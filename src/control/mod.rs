@@ -6,3 +6,24 @@
 
 pub mod answers;
 pub mod client;
+mod cores;
+mod lines;
+mod routes;
+mod server;
+mod socket;
+mod status;
+mod view;
+
+pub use server::{CONNECTIONS, Server};
+pub use socket::{Socket, SocketError};
+pub use view::{Clock, View};
+
+use crate::policy::Moment;
+
+/// A moment as people and machines read it: RFC 3339 in UTC.
+#[must_use]
+pub fn instant(moment: Moment) -> String {
+    // 2^64 ns after 1970 is the year 2554: always within a timestamp's range.
+    jiff::Timestamp::from_nanosecond(i128::from(moment.0))
+        .map_or_else(|_| String::new(), |at| at.to_string())
+}

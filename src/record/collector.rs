@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn one_worker_cannot_make_a_sweep_endless() {
         let shared = fixture::shared(1);
-        for nanos in 0..(SWEEP as u64) + 1 {
+        for nanos in 0..=(SWEEP as u64) {
             shared.workers[0].events.push(Event { at: Moment(nanos), ..fixture::no_rule() }).unwrap();
         }
         let log = Log::default();

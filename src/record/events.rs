@@ -120,6 +120,12 @@ impl Log {
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.latest.receiver_count()
+    }
 }
 
 #[cfg(test)]

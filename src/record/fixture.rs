@@ -1,101 +1,89 @@
 //! A gate built by hand, for the tests of this room and those above it: no root, no NIC, no worker.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
-use crossbeam::queue::ArrayQueue;
 
 use crate::gateway::{BpfCounts, Gauges, Policy, PortFace, Shared, WorkerFace, XdpMode};
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Event, EventKind, Reason};
-use crate::policy::model::{Gate, Match, Model, Rule, Selector, ServiceSet, Tier, Wire, Workload, Zone};
-use crate::policy::read::Loaded;
-use crate::policy::source::{Origin, SourceFile, Sources};
+use crate::policy::read::read_text;
 use crate::policy::{Mode, Moment, RuleNumber};
 use crate::wire::{Mac, Service, Side, Vlans};
 
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000_000_000;
 
-fn origin(line: u32) -> Origin {
-    Origin { file: 0, start: 0, end: 0, line }
-}
+const GATE: &str = r#"parts = ["rules.toml"]
+[label]
+env = { values = ["prod", "test"], required = true }
+data = {}
+[profile]
+arp = "forward"
+ndp = "forward"
+dhcp = "forward"
+lldp = "drop"
+stp = "drop"
+lacp = "drop"
+other = "drop"
+[owner.security]
+authors = ["group:netsec"]
+approvers = ["group:netsec-leads"]
+[wire.cde]
+outside = "ens1f0"
+inside = "ens1f1"
+fail = "closed"
+unzoned = "observe"
+[network.inside]
+at = "cde.inside"
+prefixes = ["10.20.0.0/24", "2001:db8:20::/64"]
+[network.outside]
+at = "cde.outside"
+prefixes = ["0.0.0.0/0", "::/0"]
+[zone.cde]
+members = { data = "cardholder" }
+data_class = "cardholder data"
+owner = "security"
+mode = "simulate"
+service_modes = { https = "enforce" }
+[service]
+https = ["tcp/443"]
+[workload.acquirer]
+addresses = ["198.51.100.0/24"]
+labels = { env = "prod" }
+[workload.acquirer-gateway]
+addresses = ["198.51.100.9"]
+labels = { env = "prod" }
+[workload.vault-1]
+addresses = ["10.20.0.10", "2001:db8:20::10"]
+labels = { env = "prod", data = "cardholder" }
+macs = ["02:00:00:20:00:10"]
+"#;
 
-fn workload(name: &str, addresses: &[&str]) -> Workload {
-    Workload {
-        name: name.into(),
-        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-        labels: [("env".to_owned(), "prod".to_owned())].into(),
-        service_account: None,
-        macs: Vec::new(),
-        owner: None,
-        origin: origin(20),
-    }
-}
-
-fn rule(tier: Tier, id: &str, line: u32) -> Rule {
-    let prod =
-        || Match { labels: [("env".to_owned(), vec!["prod".to_owned()])].into(), ..Match::default() };
-    Rule {
-        tier,
-        id: id.into(),
-        from: Selector::Match(prod()),
-        to: Selector::Match(prod()),
-        services: ServiceSet { written: vec!["any".into()], any: true, atoms: Vec::new() },
-        mode: (tier == Tier::Guardrail).then_some(Mode::Enforce),
-        both_ways: false,
-        log: false,
-        justification: None,
-        owner: None,
-        ticket: None,
-        review_by: None,
-        mitigation: None,
-        origin: origin(line),
-    }
-}
+const RULES: &str = r#"[guardrail.only-prod-reaches-cards]
+mode = "enforce"
+from = { except = [{ env = "prod" }] }
+to = { zone = "cde" }
+services = ["any"]
+owner = "security"
+[allow.payments-to-vault]
+from = { env = "prod" }
+to = { env = "prod", data = "cardholder" }
+services = ["https"]
+justification = "Every PAN is tokenised before it is stored."
+owner = "security"
+"#;
 
 /// A small policy as one generation.
 pub(crate) fn policy(generation: u32) -> Policy {
-    let model = Model {
-        gate: Gate::default(),
-        wire: Wire {
-            name: "cde".into(),
-            ports: ["ens1f0".into(), "ens1f1".into()],
-            unzoned: Mode::Observe,
-            origin: origin(2),
-        },
-        profile: std::collections::BTreeMap::new(),
-        labels: std::collections::BTreeMap::new(),
-        owners: std::collections::BTreeMap::new(),
-        networks: Vec::new(),
-        workloads: vec![
-            workload("acquirer", &["198.51.100.0/24"]),
-            workload("acquirer-gateway", &["198.51.100.9"]),
-            workload("vault-1", &["10.20.0.10", "2001:db8:20::10"]),
-        ],
-        zones: vec![Zone {
-            name: "cde".into(),
-            members: Selector::Match(Match { names: vec!["vault-1".into()], ..Match::default() }),
-            owner: None,
-            data_class: Some("cardholder data".into()),
-            mode: Mode::Simulate,
-            service_modes: vec![(
-                ServiceSet { written: vec!["https".into()], any: false, atoms: Vec::new() },
-                Mode::Enforce,
-            )],
-            origin: origin(10),
-        }],
-        services: std::collections::BTreeMap::new(),
-        rules: vec![
-            rule(Tier::Guardrail, "only-prod-reaches-cards", 31),
-            rule(Tier::Allow, "payments-to-vault", 41),
-        ],
-    };
-    let table = crate::policy::compile(&model);
-    let file = SourceFile { path: "/etc/gate.toml".into(), name: "gate.toml".into(), text: String::new() };
-    let sources = Sources { files: vec![file] };
-    Policy { generation, loaded: Loaded { model, sources, warnings: Vec::new() }, table }
+    let files = [("gate.toml", GATE), ("rules.toml", RULES)];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let loaded = read_text(files.into()).unwrap_or_else(|rejected| {
+        panic!("{}", crate::policy::diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
+    });
+    let table = crate::policy::compile(&loaded.model);
+    Policy { generation, loaded, table }
 }
 
 fn port(interface: &str) -> PortFace {
@@ -104,20 +92,16 @@ fn port(interface: &str) -> PortFace {
 
 fn worker(queue: u32) -> Arc<WorkerFace> {
     let kernel = KernelCounts { rx_ring_full: 3, ..KernelCounts::default() };
-    Arc::new(WorkerFace {
-        queue,
-        core: Some(2 + queue as usize),
-        counters: Arc::new(Counters::default()),
-        events: Arc::new(ArrayQueue::new(8_192)),
-        gauges: ArcSwap::from_pointee(Gauges {
-            kernel: [kernel, KernelCounts::default()],
-            frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
-            flows: 17,
-            flow_capacity: 65_536,
-            turn_nanos: (1_800, 9_400),
-        }),
-        generation: AtomicU32::new(1),
-    })
+    let face = WorkerFace::new(queue, Some(2 + queue as usize));
+    face.gauges.store(Arc::new(Gauges {
+        kernel: [kernel, KernelCounts::default()],
+        frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
+        flows: 17,
+        flow_capacity: 65_536,
+        turn_nanos: (1_800, 9_400),
+    }));
+    face.generation.store(1, Ordering::Relaxed);
+    Arc::new(face)
 }
 
 /// A gate with this many workers, up for a minute at [`NOON`].

@@ -1,36 +1,25 @@
 //! What the numbers and addresses of an event are called.
 //!
-//! Rule numbers mean something only with their generation, so the names of the latest
-//! [`Names::GENERATIONS`] generations are kept. Cost: one hash lookup per prefix length in use for an
-//! address, paid by readers.
+//! Rule numbers mean something only with their generation, so the latest [`Names::GENERATIONS`]
+//! generations are kept. Cost: readers pay one lookup an address; the packet path nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gateway::Policy;
 use crate::policy::RuleNumber;
-use crate::policy::model::{Model, Rule};
-use crate::policy::prefix::Prefix;
+use crate::policy::table::RuleFace;
 
 /// The names of the latest generations.
 #[derive(Debug, Default)]
 pub struct Names {
-    generations: Mutex<VecDeque<Arc<Generation>>>,
+    generations: Mutex<VecDeque<Arc<Policy>>>,
 }
 
 /// The names of one generation.
-pub struct Generation {
-    policy: Arc<Policy>,
-    /// Prefix length → address → index of the workload; longest first, by family.
-    claims: [BTreeMap<u8, HashMap<IpAddr, usize>>; 2],
-}
-
-impl std::fmt::Debug for Generation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Generation").field("generation", &self.policy.generation).finish_non_exhaustive()
-    }
-}
+#[derive(Clone, Debug)]
+pub struct Generation(Arc<Policy>);
 
 impl Names {
     /// Generations kept: the one in force and the one before it.
@@ -39,64 +28,40 @@ impl Names {
     /// Takes in the generation in force, if it is new.
     pub fn learn(&self, policy: &Arc<Policy>) {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        if generations.back().is_some_and(|latest| latest.policy.generation == policy.generation) {
+        if generations.back().is_some_and(|latest| latest.generation == policy.generation) {
             return;
         }
         if generations.len() == Self::GENERATIONS {
             generations.pop_front();
         }
-        generations.push_back(Arc::new(Generation::new(policy.clone())));
+        generations.push_back(Arc::clone(policy));
     }
 
     /// The names of a generation, if they are still kept.
     #[must_use]
-    pub fn of(&self, generation: u32) -> Option<Arc<Generation>> {
+    pub fn of(&self, generation: u32) -> Option<Generation> {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.iter().rev().find(|names| names.policy.generation == generation).cloned()
+        generations.iter().rev().find(|policy| policy.generation == generation).cloned().map(Generation)
     }
-}
-
-const fn family(address: IpAddr) -> usize {
-    address.is_ipv6() as usize
 }
 
 impl Generation {
-    fn new(policy: Arc<Policy>) -> Self {
-        let mut claims = [BTreeMap::new(), BTreeMap::new()];
-        for (index, workload) in policy.loaded.model.workloads.iter().enumerate() {
-            for prefix in &workload.addresses {
-                if let Some(lengths) = claims.get_mut(family(prefix.address)) {
-                    let by_address: &mut HashMap<IpAddr, usize> = lengths.entry(prefix.length).or_default();
-                    by_address.insert(prefix.address, index);
-                }
-            }
-        }
-        Self { policy, claims }
-    }
-
-    fn model(&self) -> &Model {
-        &self.policy.loaded.model
-    }
-
     /// The workload with the most specific claim to an address.
     #[must_use]
     pub fn workload(&self, address: IpAddr) -> Option<&str> {
-        let index = self.claims.get(family(address))?.iter().rev().find_map(|(length, by_address)| {
-            by_address.get(&Prefix::containing(address, *length).address)
-        })?;
-        self.model().workloads.get(*index).map(|workload| workload.name.as_str())
+        self.0.table.locate(address).workload
     }
 
     /// A rule by its number.
     #[must_use]
-    pub fn rule(&self, number: RuleNumber) -> Option<&Rule> {
-        self.model().rules.get(usize::try_from(number.0).ok()?)
+    pub fn rule(&self, number: RuleNumber) -> Option<&RuleFace> {
+        self.0.table.rule(number)
     }
 
     /// Where a rule stands: `rules/payments.toml:1`.
     #[must_use]
-    pub fn place(&self, rule: &Rule) -> String {
-        self.policy.loaded.sources.place(rule.origin)
+    pub fn place(&self, rule: &RuleFace) -> String {
+        self.0.loaded.sources.place(rule.origin)
     }
 }
 
@@ -107,16 +72,13 @@ mod tests {
 
     #[test]
     fn the_most_specific_claim_names_an_address() {
-        let names = Names::default();
-        names.learn(&Arc::new(fixture::policy(1)));
-        let names = names.of(1).unwrap();
-        let name = |text: &str| names.workload(text.parse().unwrap());
-        assert_eq!(name("198.51.100.7"), Some("acquirer"));
-        assert_eq!(name("198.51.100.9"), Some("acquirer-gateway"));
-        assert_eq!(name("10.20.0.10"), Some("vault-1"));
-        assert_eq!(name("2001:db8:20::10"), Some("vault-1"));
+        let names = Generation(Arc::new(fixture::policy(1)));
+        let name = |text: &str| names.workload(text.parse().unwrap()).map(str::to_owned);
+        assert_eq!(name("198.51.100.7").as_deref(), Some("acquirer"));
+        assert_eq!(name("198.51.100.9").as_deref(), Some("acquirer-gateway"));
+        assert_eq!(name("10.20.0.10").as_deref(), Some("vault-1"));
+        assert_eq!(name("2001:db8:20::10").as_deref(), Some("vault-1"));
         assert_eq!(name("10.20.0.11"), None);
-        assert_eq!(name("::10.20.0.10"), None);
     }
 
     #[test]
@@ -127,18 +89,16 @@ mod tests {
             names.learn(&Arc::new(fixture::policy(generation)));
         }
         assert!(names.of(1).is_none());
-        assert_eq!(names.of(2).unwrap().policy.generation, 2);
-        assert_eq!(names.of(3).unwrap().policy.generation, 3);
+        assert_eq!(names.of(2).unwrap().0.generation, 2);
+        assert_eq!(names.of(3).unwrap().0.generation, 3);
     }
 
     #[test]
     fn a_rule_is_named_with_its_place() {
-        let names = Generation::new(Arc::new(fixture::policy(1)));
+        let names = Generation(Arc::new(fixture::policy(1)));
         let rule = names.rule(RuleNumber(1)).unwrap();
-        assert_eq!(
-            (rule.full_id().as_str(), names.place(rule).as_str()),
-            ("allow.payments-to-vault", "gate.toml:41")
-        );
+        assert_eq!(rule.id, "allow.payments-to-vault");
+        assert_eq!(names.place(rule), "rules.toml:7");
         assert!(names.rule(RuleNumber::NONE).is_none());
     }
 }

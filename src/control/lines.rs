@@ -1,0 +1,199 @@
+//! Events → [`EventLine`]s, with names in place of numbers.
+
+use std::net::IpAddr;
+
+use super::answers::EventLine;
+use super::instant;
+use crate::pipeline::{Event, EventKind};
+use crate::policy::RuleNumber;
+use crate::record::Names;
+use crate::wire::Service;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// One event, named by the generation that judged it.
+#[must_use]
+pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
+    let known = names.of(event.generation);
+    let name = |address: IpAddr| known.as_ref()?.workload(address).map(str::to_owned);
+    let rule = known.as_ref().and_then(|names| names.rule(event.rule));
+    let (src, dst) = event.addresses.unzip();
+    let ports = event.service.filter(|service| service.readable && has_ports(service.protocol));
+    let icmp = event.service.filter(|service| service.readable && is_icmp(service.protocol));
+    let [icmp_type, icmp_code] =
+        icmp.map(|service| service.dport.to_be_bytes().map(Some)).unwrap_or_default();
+    EventLine {
+        seq,
+        at: instant(event.at),
+        at_nanos: event.at.0,
+        kind: match event.kind {
+            EventKind::Drop => "drop",
+            EventKind::WouldDrop => "would_drop",
+            EventKind::Allow => "allow",
+        }
+        .into(),
+        side: event.side.name().into(),
+        reason: event.reason.map(|reason| reason.name().into()),
+        words: event.reason.map(|reason| reason.words().into()),
+        rule_place: rule.zip(known.as_ref()).map(|(rule, names)| names.place(rule)),
+        rule: match rule {
+            Some(rule) => Some(rule.id.clone()),
+            None if event.rule == RuleNumber::NONE => None,
+            None => Some(format!("rule {} of generation {}", event.rule.0, event.generation)),
+        },
+        generation: event.generation,
+        mode: event.mode.name().into(),
+        src_mac: event.src_mac.to_string(),
+        dst_mac: event.dst_mac.to_string(),
+        vlans: event.vlans.to_string(),
+        ethertype: event.ethertype,
+        src,
+        dst,
+        src_name: src.and_then(name),
+        dst_name: dst.and_then(name),
+        protocol: event.service.map(|service| service.protocol),
+        sport: ports.map(|service| service.sport),
+        dport: ports.map(|service| service.dport),
+        icmp_type,
+        icmp_code,
+        service: service_words(event),
+        length: event.length,
+    }
+}
+
+const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP)
+}
+
+const fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, ICMP | ICMPV6)
+}
+
+/// What a packet asked for, as policy text would write it.
+fn service_words(event: &Event) -> String {
+    let Some(Service { protocol, dport, readable, .. }) = event.service else {
+        return match (event.addresses, event.ethertype) {
+            (Some(_), _) => "ip".into(),
+            (None, 0) => "unreadable".into(),
+            (None, 0x0806) => "arp".into(),
+            (None, 0x88cc) => "lldp".into(),
+            (None, 0x8809) => "lacp".into(),
+            (None, 0x0800) => "ipv4".into(),
+            (None, 0x86dd) => "ipv6".into(),
+            (None, other) => format!("ethertype 0x{other:04x}"),
+        };
+    };
+    let name = match protocol {
+        TCP => "tcp",
+        UDP => "udp",
+        ICMP => "icmp",
+        ICMPV6 => "icmpv6",
+        other => return format!("ip/{other}"),
+    };
+    let [kind, code] = dport.to_be_bytes();
+    match (readable, protocol, kind, code) {
+        (false, ..) => format!("{name} fragment"),
+        (true, ICMP, 8, 0) | (true, ICMPV6, 128, 0) => format!("{name}/echo-request"),
+        (true, ICMP | ICMPV6, ..) => format!("{name}/{kind}.{code}"),
+        (true, ..) => format!("{name}/{dport}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::policy::Mode;
+    use crate::record::fixture;
+    use crate::wire::Side;
+
+    fn names() -> Names {
+        let names = Names::default();
+        names.learn(&Arc::new(fixture::policy(1)));
+        names
+    }
+
+    #[test]
+    fn every_field_of_a_drop_is_told() {
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            line(7, &fixture::no_rule(), &names()),
+            EventLine {
+                seq: 7,
+                at: "2026-11-24T12:00:00.123456789Z".into(),
+                at_nanos: fixture::NOON + 123_456_789,
+                kind: "drop".into(),
+                side: "outside".into(),
+                reason: text("no_rule"),
+                words: text("no rule allows it"),
+                rule: None,
+                rule_place: None,
+                generation: 1,
+                mode: "enforce".into(),
+                src_mac: "02:00:00:00:00:fe".into(),
+                dst_mac: "02:00:00:20:00:10".into(),
+                vlans: "untagged".into(),
+                ethertype: 0x0800,
+                src: Some("198.51.100.7".parse().unwrap()),
+                dst: Some("10.20.0.10".parse().unwrap()),
+                src_name: text("acquirer"),
+                dst_name: text("vault-1"),
+                protocol: Some(6),
+                sport: Some(40_000),
+                dport: Some(22),
+                icmp_type: None,
+                icmp_code: None,
+                service: "tcp/22".into(),
+                length: 74,
+            }
+        );
+    }
+
+    #[test]
+    fn a_ping_has_type_and_code_and_the_rule_its_place() {
+        let line = line(1, &fixture::guarded_ping(), &names());
+        assert_eq!(
+            (line.icmp_type, line.icmp_code, line.sport, line.dport),
+            (Some(128), Some(0), None, None)
+        );
+        assert_eq!(line.service, "icmpv6/echo-request");
+        assert_eq!(line.rule.as_deref(), Some("guardrail.only-prod-reaches-cards"));
+        assert_eq!(line.rule_place.as_deref(), Some("rules.toml:1"));
+        assert_eq!((line.src_name.as_deref(), line.dst_name.as_deref()), (None, Some("vault-1")));
+    }
+
+    #[test]
+    fn a_generation_that_is_gone_leaves_the_number() {
+        let event = Event { generation: 9, ..fixture::guarded_ping() };
+        let line = line(1, &event, &names());
+        assert_eq!(line.rule.as_deref(), Some("rule 0 of generation 9"));
+        assert_eq!((line.rule_place, line.dst_name), (None, None));
+    }
+
+    #[test]
+    fn services_are_written_as_in_policy_text() {
+        let base = fixture::no_rule();
+        let ip = |protocol, dport, readable| {
+            let service = Some(Service { protocol, sport: 1, dport, readable });
+            service_words(&Event { service, ..base })
+        };
+        assert_eq!(ip(6, 443, true), "tcp/443");
+        assert_eq!(ip(17, 53, true), "udp/53");
+        assert_eq!(ip(1, 8 << 8, true), "icmp/echo-request");
+        assert_eq!(ip(1, (3 << 8) | 4, true), "icmp/3.4");
+        assert_eq!(ip(58, 135 << 8, true), "icmpv6/135.0");
+        assert_eq!(ip(50, 0, true), "ip/50");
+        assert_eq!(ip(17, 0, false), "udp fragment");
+        let other = |ethertype| service_words(&Event { service: None, addresses: None, ethertype, ..base });
+        assert_eq!(
+            [0, 0x0806, 0x88cc, 0x8809, 0x0800, 0x86dd, 0x88a8].map(other),
+            ["unreadable", "arp", "lldp", "lacp", "ipv4", "ipv6", "ethertype 0x88a8"]
+        );
+        let arp = Event { side: Side::Inside, mode: Mode::Simulate, service: None, ..base };
+        assert_eq!(service_words(&arp), "ip");
+    }
+}

@@ -1,0 +1,139 @@
+//! The paths of the API. All of them read; errors are [`Problem`]s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::answers::{Events, Health, Problem, Status, Whoami};
+use super::status;
+use super::view::View;
+
+/// Events a page holds at most.
+pub(super) const PAGE: usize = 4_096;
+/// The longest wait for events, in seconds.
+pub(super) const WAIT: u64 = 30;
+/// Readers that may wait at once; the rest of the connections stay free for answers. One too many is
+/// answered at once, with what there is.
+const WAITERS: usize = 32;
+/// The longest body of a request. No path takes one yet.
+const BODY: usize = 64 << 10;
+
+const PATHS: &str = "GET /v1/status /v1/health /v1/events /v1/whoami";
+
+#[derive(Clone)]
+struct Api {
+    view: View,
+    waiters: Arc<Semaphore>,
+}
+
+/// The API over a view.
+pub(super) fn router(view: View) -> Router {
+    Router::new()
+        .route("/v1/status", get(get_status))
+        .route("/v1/health", get(get_health))
+        .route("/v1/events", get(get_events))
+        .route("/v1/whoami", get(get_whoami))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(Api { view, waiters: Arc::new(Semaphore::new(WAITERS)) })
+}
+
+/// A refusal: its status and what to do.
+struct Refusal(StatusCode, Problem);
+
+impl Refusal {
+    fn bad_request(error: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, Problem { error: error.into(), remedy: remedy.into() })
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+async fn no_such_path(uri: axum::http::Uri) -> Refusal {
+    let error = format!("there is no {}", uri.path());
+    Refusal(StatusCode::NOT_FOUND, Problem { error, remedy: format!("there is {PATHS}") })
+}
+
+async fn no_such_method(method: axum::http::Method) -> Refusal {
+    let error = format!("this path does not take {method}");
+    Refusal(StatusCode::METHOD_NOT_ALLOWED, Problem { error, remedy: format!("there is {PATHS}") })
+}
+
+async fn get_status(State(api): State<Api>) -> Json<Status> {
+    Json(api.view.status())
+}
+
+async fn get_health(State(api): State<Api>) -> Json<Health> {
+    Json(status::health(&api.view.status()))
+}
+
+async fn get_whoami(Extension(whoami): Extension<Whoami>) -> Json<Whoami> {
+    Json(whoami)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    after: Option<u64>,
+    last: Option<usize>,
+    limit: Option<usize>,
+    wait: Option<u64>,
+}
+
+async fn get_events(
+    State(api): State<Api>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Result<Json<Events>, Refusal> {
+    let Query(query) = query.map_err(|error| {
+        Refusal::bad_request(
+            error.body_text(),
+            "the query takes after=NUMBER or last=COUNT, limit=COUNT and wait=SECONDS",
+        )
+    })?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if limit == 0 || limit > PAGE || query.last.is_some_and(|last| last > PAGE) {
+        return Err(Refusal::bad_request(
+            "a page holds 1 to 4096 events",
+            "ask for fewer, then for those after `next`",
+        ));
+    }
+    if query.wait.is_some_and(|wait| wait > WAIT) {
+        return Err(Refusal::bad_request("wait is at most 30 seconds", "ask again when it has passed"));
+    }
+    let log = &api.view.log;
+    let page = match (query.after, query.last) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::bad_request("after and last exclude each other", "give one of them"));
+        }
+        (None, Some(last)) => log.last(last),
+        (after, None) => {
+            let after = after.unwrap_or(0);
+            if let Some(wait) = query.wait {
+                wait_for_events(&api, after, Duration::from_secs(wait)).await;
+            }
+            log.after(after, limit)
+        }
+    };
+    Ok(Json(api.view.events(&page)))
+}
+
+/// Returns once there is an event after `after`, or the time has passed, or too many wait already.
+async fn wait_for_events(api: &Api, after: u64, wait: Duration) {
+    let Ok(_place) = api.waiters.try_acquire() else { return };
+    let mut latest = api.view.log.subscribe();
+    // Both ends of this wait are ordinary: the reader gets what there is.
+    let _ = tokio::time::timeout(wait, latest.wait_for(|latest| *latest > after)).await;
+}

@@ -1,0 +1,378 @@
+//! A running gate → [`Status`] and [`Health`].
+//!
+//! What it is not: it keeps nothing between two readings; rates are the reader's to take. Each worker's
+//! counters are one consistent copy, so the equation holds in every answer.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use super::answers::{
+    BpfStatus, Equation, FrameStatus, Health, HealthCheck, KernelStatus, LogStatus, PolicyStatus,
+    PortStatus, ServiceMode, SideStatus, Status, WorkerStatus, ZoneStatus,
+};
+use super::instant;
+use crate::gateway::{BpfCounts, Policy, PortFace, Shared, WorkerFace, XdpMode};
+use crate::io::{Census, KernelCounts};
+use crate::pipeline::{Reason, SideSnapshot, Snapshot};
+use crate::policy::Moment;
+use crate::policy::model::{Tier, Workload, Zone};
+use crate::record::Log;
+use crate::wire::Side;
+
+/// Reads everything. `cores` are those that the API's own thread may run on, `start` what
+/// the gate said of its start.
+#[must_use]
+pub(super) fn read(shared: &Shared, log: &Log, now: Moment, cores: &[usize], start: &[String]) -> Status {
+    let policy = shared.policy.load();
+    let snapshots: Vec<Snapshot> = shared.workers.iter().map(|worker| worker.counters.snapshot()).collect();
+    let lost = snapshots.iter().map(|snapshot| snapshot.events_lost).sum();
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        wire: policy.loaded.model.wire.name.clone(),
+        at_nanos: now.0,
+        at: instant(now),
+        started: instant(shared.started),
+        uptime_seconds: now.0.saturating_sub(shared.started.0) / 1_000_000_000,
+        took_over: shared.took_over,
+        fail: "closed".into(),
+        approvals: "off".into(),
+        policy: policy_status(&policy),
+        ports: ports(shared),
+        workers: shared
+            .workers
+            .iter()
+            .zip(&snapshots)
+            .map(|(worker, snapshot)| worker_status(worker, snapshot))
+            .collect(),
+        events: LogStatus {
+            latest: log.latest(),
+            capacity: u64::try_from(log.capacity()).unwrap_or(u64::MAX),
+            lost,
+        },
+        notes: start.iter().cloned().chain(notes(shared, lost, cores)).collect(),
+    }
+}
+
+/// Judges a reading: what must hold at every moment of a healthy gate.
+#[must_use]
+pub(super) fn health(status: &Status) -> Health {
+    let equation = status.equation();
+    let behind = status
+        .workers
+        .iter()
+        .filter(|worker| worker.bursts > 0 && worker.generation != status.policy.generation)
+        .count();
+    let unserved: u64 = status.ports.iter().map(|port| port.bpf.no_socket).sum();
+    let checks = vec![
+        HealthCheck {
+            name: "equation".into(),
+            ok: equation.holds,
+            found: format!(
+                "{} received, {} forwarded, {} dropped",
+                equation.rx, equation.forwarded, equation.dropped
+            ),
+        },
+        HealthCheck {
+            name: "generation".into(),
+            ok: behind == 0,
+            found: format!(
+                "{} of {} workers use generation {}",
+                status.workers.len() - behind,
+                status.workers.len(),
+                status.policy.generation
+            ),
+        },
+        HealthCheck {
+            name: "sockets".into(),
+            ok: unserved == 0,
+            found: format!("{unserved} frames came to a queue without a worker"),
+        },
+    ];
+    Health { ok: checks.iter().all(|check| check.ok), checks }
+}
+
+fn policy_status(policy: &Policy) -> PolicyStatus {
+    let model = &policy.loaded.model;
+    let tier = |tier| model.rules.iter().filter(|rule| rule.tier == tier).count();
+    PolicyStatus {
+        digest: digest(policy),
+        generation: policy.generation,
+        guardrails: tier(Tier::Guardrail),
+        denies: tier(Tier::Deny),
+        allows: tier(Tier::Allow),
+        workloads: model.workloads.len(),
+        networks: model.networks.len(),
+        zones: model.zones.iter().map(|zone| zone_status(policy, zone)).collect(),
+        unzoned: model.wire.unzoned.name().into(),
+        warnings: policy.loaded.warnings.len(),
+    }
+}
+
+fn zone_status(policy: &Policy, zone: &Zone) -> ZoneStatus {
+    ZoneStatus {
+        name: zone.name.clone(),
+        mode: zone.mode.name().into(),
+        service_modes: zone
+            .service_modes
+            .iter()
+            .map(|(services, mode)| ServiceMode {
+                services: services.written.clone(),
+                mode: mode.name().into(),
+            })
+            .collect(),
+        members: members(policy, &zone.name),
+        data_class: zone.data_class.clone(),
+        owner: zone.owner.clone(),
+    }
+}
+
+fn ports(shared: &Shared) -> Vec<PortStatus> {
+    let bpf = (shared.bpf)();
+    let gauges: Vec<_> = shared.workers.iter().map(|worker| worker.gauges.load_full()).collect();
+    Side::BOTH
+        .into_iter()
+        .zip(&shared.ports)
+        .zip(bpf)
+        .map(|((side, port), bpf)| {
+            let kernel = gauges
+                .iter()
+                .filter_map(|gauges| gauges.kernel.get(side.index()))
+                .fold(KernelStatus::default(), |sum, counts| sum.plus(*counts));
+            port_status(side, port, bpf, kernel)
+        })
+        .collect()
+}
+
+fn port_status(side: Side, port: &PortFace, bpf: BpfCounts, kernel: KernelStatus) -> PortStatus {
+    PortStatus {
+        side: side.name().into(),
+        interface: port.interface.clone(),
+        driver: port.driver.clone(),
+        xdp: match port.xdp {
+            XdpMode::Native => "native".into(),
+            XdpMode::Generic => "generic".into(),
+        },
+        zero_copy: port.zero_copy,
+        bpf: BpfStatus {
+            seen: bpf.seen,
+            redirected: bpf.redirected,
+            stale: bpf.stale,
+            no_socket: bpf.no_socket,
+        },
+        kernel,
+    }
+}
+
+impl KernelStatus {
+    fn plus(self, counts: KernelCounts) -> Self {
+        Self {
+            rx_dropped: self.rx_dropped + counts.rx_dropped,
+            rx_invalid: self.rx_invalid + counts.rx_invalid,
+            tx_invalid: self.tx_invalid + counts.tx_invalid,
+            rx_ring_full: self.rx_ring_full + counts.rx_ring_full,
+            fill_ring_empty: self.fill_ring_empty + counts.fill_ring_empty,
+            tx_ring_empty: self.tx_ring_empty + counts.tx_ring_empty,
+        }
+    }
+}
+
+impl From<Census> for FrameStatus {
+    fn from(census: Census) -> Self {
+        Self {
+            free: census.free,
+            receiving: census.receiving,
+            held: census.held,
+            sending: census.sending,
+            total: census.total(),
+        }
+    }
+}
+
+fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
+    let gauges = worker.gauges.load();
+    let sides: Vec<SideStatus> = Side::BOTH
+        .into_iter()
+        .zip(&snapshot.sides)
+        .zip(gauges.kernel)
+        .map(|((side, counts), kernel)| side_status(side, counts, kernel))
+        .collect();
+    let sum = |count: fn(&SideSnapshot) -> u64| snapshot.sides.iter().map(count).sum();
+    let (turn_p50_nanos, turn_p99_nanos) = gauges.turn_nanos;
+    WorkerStatus {
+        queue: worker.queue,
+        core: worker.core,
+        generation: worker.generation.load(Ordering::Relaxed),
+        equation: Equation {
+            rx: sum(|side| side.rx_packets),
+            forwarded: sum(|side| side.forwarded_packets),
+            dropped: sum(|side| side.dropped.iter().sum()),
+            holds: snapshot.sides.iter().all(SideSnapshot::balances),
+        },
+        sides,
+        bursts: snapshot.bursts,
+        events_lost: snapshot.events_lost,
+        frames: gauges.frames.into(),
+        flows: gauges.flows,
+        flow_capacity: gauges.flow_capacity,
+        turn_p50_nanos,
+        turn_p99_nanos,
+    }
+}
+
+fn side_status(side: Side, counts: &SideSnapshot, kernel: KernelCounts) -> SideStatus {
+    SideStatus {
+        side: side.name().into(),
+        rx_packets: counts.rx_packets,
+        rx_bytes: counts.rx_bytes,
+        forwarded_packets: counts.forwarded_packets,
+        forwarded_bytes: counts.forwarded_bytes,
+        loose: counts.loose,
+        dropped: by_reason(&counts.dropped),
+        would_drop: by_reason(&counts.would_drop),
+        balances: counts.balances(),
+        kernel: KernelStatus::default().plus(kernel),
+    }
+}
+
+fn by_reason(counts: &[u64; Reason::COUNT]) -> BTreeMap<String, u64> {
+    Reason::ALL
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| (reason.name().to_owned(), *count))
+        .collect()
+}
+
+fn notes(shared: &Shared, lost: u64, cores: &[usize]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for worker in &shared.workers {
+        match worker.core {
+            None => notes.push(format!(
+                "the worker of queue {} is not pinned: the kernel refused its core",
+                worker.queue
+            )),
+            Some(core) if cores.contains(&core) => notes.push(format!(
+                "the worker of queue {} shares core {core} with the control threads: there is no core to \
+                 spare",
+                worker.queue
+            )),
+            Some(_) => {}
+        }
+    }
+    if lost > 0 {
+        notes.push(format!("{lost} events found their ring full: they are counted, not listed"));
+    }
+    notes
+}
+
+/// The table's digest in hexadecimal.
+fn digest(policy: &Policy) -> String {
+    policy.table.digest().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Workloads with an address in a zone.
+fn members(policy: &Policy, zone: &str) -> usize {
+    let inside = |workload: &&Workload| {
+        workload.addresses.iter().any(|prefix| policy.table.locate(prefix.address).zones.contains(&zone))
+    };
+    policy.loaded.model.workloads.iter().filter(inside).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture;
+
+    fn reading(shared: &Shared) -> Status {
+        read(shared, &Log::new(16), Moment(fixture::NOON), &[0, 1], &[])
+    }
+
+    #[test]
+    fn every_counter_of_a_worker_is_told_once() {
+        let shared = fixture::shared(2);
+        fixture::busy(&shared.workers[1].counters);
+        shared.workers[1].counters.event_lost();
+        let status = reading(&shared);
+        let [idle, busy] = status.workers.as_slice() else { panic!("two workers") };
+        assert_eq!(idle.equation, Equation { rx: 0, forwarded: 0, dropped: 0, holds: true });
+        assert_eq!(busy.equation, Equation { rx: 5, forwarded: 3, dropped: 2, holds: true });
+        assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 1, 1));
+        assert_eq!((busy.flows, busy.flow_capacity), (17, 65_536));
+        assert_eq!((busy.turn_p50_nanos, busy.turn_p99_nanos), (1_800, 9_400));
+        assert_eq!(
+            busy.frames,
+            FrameStatus { free: 10, receiving: 400, held: 0, sending: 102, total: 512 }
+        );
+        let count = |reason: &str, n| (reason.to_owned(), n);
+        assert_eq!(busy.sides[0].dropped, [count("no_rule", 1), count("spoofed", 1)].into());
+        assert_eq!(busy.sides[0].would_drop, [count("no_rule", 1)].into());
+        assert_eq!(busy.sides[1].dropped, BTreeMap::new());
+        assert_eq!((busy.sides[0].loose, busy.sides[1].loose), (0, 1));
+        assert_eq!((status.dropped("no_rule"), status.dropped("guardrail")), (1, 0));
+        assert_eq!(status.would_drop("no_rule"), 1);
+        assert_eq!(status.equation(), busy.equation);
+        assert_eq!(status.events, LogStatus { latest: 0, capacity: 16, lost: 1 });
+    }
+
+    #[test]
+    fn the_gate_itself_is_described() {
+        let status = reading(&fixture::shared(1));
+        assert_eq!(
+            (status.wire.as_str(), status.fail.as_str(), status.approvals.as_str()),
+            ("cde", "closed", "off")
+        );
+        assert_eq!((status.started.as_str(), status.uptime_seconds), ("2026-11-24T11:59:00Z", 60));
+        assert_eq!((status.policy.generation, status.policy.rules(), status.policy.workloads), (1, 2, 3));
+        assert_eq!(status.policy.zones[0].service_modes[0].mode, "enforce");
+        assert_eq!(status.policy.zones[0].members, 1);
+        assert_eq!(status.policy.digest.len(), 64);
+        let outside = &status.ports[0];
+        assert_eq!((outside.side.as_str(), outside.interface.as_str()), ("outside", "ens1f0"));
+        assert_eq!(outside.bpf, BpfStatus { seen: 1_000, redirected: 990, stale: 7, no_socket: 3 });
+        assert_eq!(status.ports[1].kernel, KernelStatus::default());
+        assert_eq!(status.notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn kernel_counts_of_a_port_are_summed_over_its_queues() {
+        let status = reading(&fixture::shared(3));
+        assert_eq!(status.ports[0].kernel, KernelStatus { rx_ring_full: 9, ..KernelStatus::default() });
+    }
+
+    #[test]
+    fn a_shared_core_and_lost_events_are_noted() {
+        let shared = fixture::shared(1);
+        shared.workers[0].counters.event_lost();
+        let status = read(&shared, &Log::new(16), Moment(fixture::NOON), &[2], &["copy mode".into()]);
+        assert_eq!(
+            status.notes,
+            [
+                "copy mode",
+                "the worker of queue 0 shares core 2 with the control threads: there is no core to spare",
+                "1 events found their ring full: they are counted, not listed",
+            ]
+        );
+    }
+
+    #[test]
+    fn health_names_what_does_not_hold() {
+        let shared = fixture::shared(1);
+        fixture::busy(&shared.workers[0].counters);
+        let mut status = reading(&shared);
+        let failing = |status: &Status| -> Vec<String> {
+            health(status).checks.into_iter().filter(|check| !check.ok).map(|check| check.name).collect()
+        };
+        assert_eq!(failing(&status), ["sockets"]);
+        status.ports[0].bpf.no_socket = 0;
+        assert!(health(&status).ok);
+        status.workers[0].generation = 7;
+        assert_eq!(failing(&status), ["generation"]);
+        status.workers[0].generation = 1;
+        status.workers[0].equation.holds = false;
+        assert_eq!(failing(&status), ["equation"]);
+    }
+}
