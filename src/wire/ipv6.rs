@@ -105,7 +105,8 @@ pub(super) fn walk(next: u8, payload: &[u8]) -> Result<Chain<'_>, Unreadable> {
         let [after, size, kind, left, ..] = *chain.rest else { return Err(chain.overrun()) };
         let length = match chain.protocol {
             FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(size) + 2) * 4,
+            // RFC 4302 §2: twelve fixed bytes; a size below that is refused once they are there.
+            AUTHENTICATION => ((usize::from(size) + 2) * 4).max(12),
             _ => (usize::from(size) + 1) * 8,
         };
         let (header, rest) = chain.rest.split_at_checked(length).ok_or(chain.overrun())?;
@@ -113,7 +114,6 @@ pub(super) fn walk(next: u8, payload: &[u8]) -> Result<Chain<'_>, Unreadable> {
             HOP_BY_HOP => hop_by_hop(header.get(2..).unwrap_or_default())?,
             ROUTING if kind == 0 => return Err(Unreadable::ExtensionHeader),
             ROUTING => chain.routed |= left != 0,
-            // RFC 4302 §2.2: at least the fixed 12 bytes.
             AUTHENTICATION if size == 0 => return Err(Unreadable::ExtensionHeader),
             FRAGMENT if chain.fragmented => return Err(Unreadable::ExtensionHeader),
             FRAGMENT => {

@@ -2,6 +2,9 @@
 
 mod golden;
 mod odd;
+mod oracle;
+mod properties;
+mod recipe;
 mod unreadable;
 
 use super::samples::Ends;

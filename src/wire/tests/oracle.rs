@@ -1,0 +1,696 @@
+//! The slow twin: the same answer, every length and field read by etherparse's layers, every rule
+//! written a second time and the plain way. And etherparse's own verdict on a whole frame beside ours.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::checksum::Sum16BitWords;
+use etherparse::err::ip_auth::HeaderSliceError as AuthError;
+use etherparse::err::ipv4::{HeaderError, HeaderSliceError};
+use etherparse::err::tcp::HeaderSliceError as TcpError;
+use etherparse::{
+    Ethernet2Slice, Icmpv4Slice, IpAuthHeaderSlice, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice,
+    Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, LaxPacketHeaders, NetHeaders, NetSlice, SingleVlanSlice,
+    SlicedPacket, TcpOptionElement, TcpSlice, TransportHeader, TransportSlice, UdpHeader, UdpHeaderSlice,
+};
+
+use crate::wire::{
+    Arp, Facts, Fragment, Icmp, Ip, L4, Mac, Net, Odd, Quote, Tcp, TcpFlags, Unreadable, Vlans, parse,
+};
+
+/// What [`parse`] must say.
+pub(super) fn twin(frame: &[u8]) -> Result<Facts, Unreadable> {
+    let link = Ethernet2Slice::from_slice_without_fcs(frame).map_err(|_| Unreadable::Truncated)?;
+    let (mut ethertype, mut rest) = (link.ether_type().0, link.payload_slice());
+    let mut ids = Vec::new();
+    while ethertype == 0x8100 || ethertype == 0x88a8 {
+        if ids.len() == 2 {
+            return Err(Unreadable::TooManyTags);
+        }
+        let tag = SingleVlanSlice::from_slice(rest).map_err(|_| Unreadable::Truncated)?;
+        if tag.vlan_identifier().value() == 4095 {
+            return Err(Unreadable::VlanReserved);
+        }
+        ids.push(tag.vlan_identifier().value());
+        (ethertype, rest) = (tag.ether_type().0, tag.payload_slice());
+    }
+    let vlans = match ids[..] {
+        [] | [0] => Vlans::UNTAGGED,
+        [outer] => Vlans { outer, inner: Vlans::NONE },
+        [outer, inner, ..] => Vlans { outer, inner },
+    };
+    let mut odds = Vec::new();
+    if link.source()[0] & 1 == 1 {
+        odds.push(Odd::SourceNotUnicast);
+    }
+    let net = match ethertype {
+        0x0800 => Net::Ip(four(rest, &mut odds)?),
+        0x86dd => Net::Ip(six(rest, &mut odds)?),
+        0x0806 => arp(rest)?,
+        length @ 0..0x600 if usize::from(length) > rest.len() => return Err(Unreadable::Truncated),
+        length @ 0..0x600 => {
+            let llc = &rest[..usize::from(length)];
+            let ieee = link.destination() == [1, 0x80, 0xc2, 0, 0, 0] && llc.starts_with(b"\x42\x42\x03");
+            let cisco = link.destination() == [1, 0, 0x0c, 0xcc, 0xcc, 0xcd]
+                && llc.starts_with(b"\xaa\xaa\x03\0\0\x0c\x01\x0b");
+            if ieee || cisco { Net::Bpdu } else { Net::Other }
+        }
+        0x600.. => Net::Other,
+    };
+    Ok(Facts {
+        length: u32::try_from(frame.len()).unwrap(),
+        dst_mac: Mac(link.destination()),
+        src_mac: Mac(link.source()),
+        vlans,
+        ethertype,
+        net,
+        odd: odds.first().copied(),
+    })
+}
+
+fn arp(rest: &[u8]) -> Result<Net, Unreadable> {
+    if rest.len() < 8 {
+        return Err(Unreadable::Truncated);
+    }
+    if rest[..6] != [0, 1, 8, 0, 6, 4] {
+        return Ok(Net::Other);
+    }
+    let packet = etherparse::ArpPacketSlice::from_slice(rest).map_err(|_| Unreadable::Truncated)?;
+    let address = |bytes: &[u8]| Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap());
+    Ok(Net::Arp(Arp {
+        operation: packet.operation().0,
+        sender_mac: Mac(packet.sender_hw_addr().try_into().unwrap()),
+        sender: address(packet.sender_protocol_addr()),
+        target: address(packet.target_protocol_addr()),
+    }))
+}
+
+fn four(rest: &[u8], odds: &mut Vec<Odd>) -> Result<Ip, Unreadable> {
+    let total = |rest: &[u8]| usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+    let header = Ipv4HeaderSlice::from_slice(rest).map_err(|error| match error {
+        HeaderSliceError::Content(HeaderError::UnexpectedVersion { .. }) => Unreadable::Version,
+        HeaderSliceError::Content(HeaderError::HeaderLengthSmallerThanHeader { .. }) => {
+            Unreadable::HeaderLength
+        }
+        HeaderSliceError::Len(_) if rest.len() < 20 => Unreadable::Truncated,
+        HeaderSliceError::Len(_) if total(rest) < 20 || total(rest) > rest.len() => Unreadable::TotalLength,
+        HeaderSliceError::Len(_) => Unreadable::HeaderLength,
+    })?;
+    let total = total(rest);
+    if total < 20 || total > rest.len() {
+        return Err(Unreadable::TotalLength);
+    }
+    if total < header.slice().len() {
+        return Err(Unreadable::HeaderLength);
+    }
+    if !checksum_is_right(&header) {
+        return Err(Unreadable::HeaderChecksum);
+    }
+    let options = header.options();
+    let (mut at, mut routed) = (0, false);
+    while at < options.len() && options[at] != 0 {
+        if options[at] == 1 {
+            at += 1;
+            continue;
+        }
+        routed |= [7, 131, 137].contains(&options[at]);
+        match options.get(at + 1) {
+            Some(&length) if length >= 2 && at + usize::from(length) <= options.len() => {
+                at += usize::from(length);
+            }
+            _ => return Err(Unreadable::HeaderLength),
+        }
+    }
+    let payload = &rest[header.slice().len()..total];
+    let offset = header.fragments_offset().byte_offset();
+    if (header.more_fragments() || offset != 0) && header.dont_fragment() {
+        return Err(Unreadable::FragmentInvalid);
+    }
+    let id = u32::from(header.identification());
+    let before = header.slice().len();
+    let fragment = piece(id, offset, header.more_fragments(), payload.len(), before)?;
+    let mut ip = Ip {
+        src: header.source_addr().into(),
+        dst: header.destination_addr().into(),
+        protocol: header.protocol().0,
+        hop_limit: header.ttl(),
+        fragment,
+        l4: L4::Absent,
+    };
+    let mut upper_odds = Vec::new();
+    ip.l4 = upper(&ip, payload, &mut upper_odds)?;
+    odds.extend(addresses(&ip));
+    odds.extend(routed.then_some(Odd::SourceRoute));
+    odds.extend(upper_odds);
+    odds.extend(link_local(&ip));
+    Ok(ip)
+}
+
+/// Over the bytes: a decoded header forgets the reserved flag bit (and has one zero where one's
+/// complement has two).
+fn checksum_is_right(header: &Ipv4HeaderSlice<'_>) -> bool {
+    Sum16BitWords::new().add_slice(header.slice()).ones_complement() == 0
+}
+
+fn piece(id: u32, offset: u16, more: bool, length: usize, before: usize) -> Result<Fragment, Unreadable> {
+    if offset == 0 && !more {
+        return Ok(Fragment::Whole);
+    }
+    let beyond = before + usize::from(offset) + length > 65_535;
+    if beyond || (more && length % 8 != 0) || (offset > 0 && length == 0) {
+        return Err(Unreadable::FragmentInvalid);
+    }
+    let length = u16::try_from(length).unwrap();
+    if offset == 0 {
+        Ok(Fragment::First { id, length })
+    } else {
+        Ok(Fragment::Later { id, offset, length, more })
+    }
+}
+
+fn six(rest: &[u8], odds: &mut Vec<Odd>) -> Result<Ip, Unreadable> {
+    if rest.len() < 40 {
+        return Err(Unreadable::Truncated);
+    }
+    let header = Ipv6HeaderSlice::from_slice(rest).map_err(|_| Unreadable::Version)?;
+    let length = usize::from(header.payload_length());
+    if length == 0 && header.next_header().0 == 0 {
+        return Err(Unreadable::Jumbogram);
+    }
+    let payload = rest.get(40..40 + length).ok_or(Unreadable::TotalLength)?;
+    let chain = chain(header.next_header().0, payload)?;
+    let mut ip = Ip {
+        src: header.source_addr().into(),
+        dst: header.destination_addr().into(),
+        protocol: chain.protocol,
+        hop_limit: header.hop_limit(),
+        fragment: chain.fragment,
+        l4: L4::Absent,
+    };
+    let mut upper_odds = Vec::new();
+    ip.l4 = upper(&ip, chain.rest, &mut upper_odds)?;
+    if let (true, L4::Icmp(icmp)) = (chain.fragmented, ip.l4)
+        && [133, 134, 135, 136, 137, 148].contains(&icmp.kind)
+    {
+        return Err(Unreadable::FragmentNdp);
+    }
+    odds.extend(addresses(&ip));
+    odds.extend(chain.routed.then_some(Odd::SourceRoute));
+    odds.extend(upper_odds);
+    odds.extend(link_local(&ip));
+    Ok(ip)
+}
+
+struct Chain<'a> {
+    protocol: u8,
+    rest: &'a [u8],
+    fragment: Fragment,
+    fragmented: bool,
+    routed: bool,
+}
+
+fn chain(first: u8, payload: &[u8]) -> Result<Chain<'_>, Unreadable> {
+    let (fragment, fragmented, routed) = (Fragment::Whole, false, false);
+    let mut chain = Chain { protocol: first, rest: payload, fragment, fragmented, routed };
+    let mut seen = 0;
+    while [0, 43, 44, 51, 60].contains(&chain.protocol) && !matches!(chain.fragment, Fragment::Later { .. })
+    {
+        let overrun = match chain.fragment {
+            Fragment::First { .. } => Unreadable::FragmentTiny,
+            Fragment::Whole | Fragment::Later { .. } => Unreadable::ExtensionHeader,
+        };
+        if seen == 8 || (chain.protocol == 0 && seen > 0) {
+            return Err(Unreadable::ExtensionHeader);
+        }
+        seen += 1;
+        let (length, next) = match chain.protocol {
+            44 => {
+                let header = Ipv6FragmentHeaderSlice::from_slice(chain.rest).map_err(|_| overrun)?;
+                if chain.fragmented {
+                    return Err(Unreadable::ExtensionHeader);
+                }
+                chain.fragmented = true;
+                chain.fragment = piece(
+                    header.identification(),
+                    header.fragment_offset().byte_offset(),
+                    header.more_fragments(),
+                    chain.rest.len() - 8,
+                    payload.len() - chain.rest.len(),
+                )?;
+                (8, header.next_header().0)
+            }
+            51 => {
+                let header = IpAuthHeaderSlice::from_slice(chain.rest).map_err(|error| match error {
+                    AuthError::Len(_) => overrun,
+                    AuthError::Content(_) => Unreadable::ExtensionHeader,
+                })?;
+                (header.slice().len(), header.next_header().0)
+            }
+            kind => {
+                let header = Ipv6RawExtHeaderSlice::from_slice(chain.rest).map_err(|_| overrun)?;
+                if kind == 0 {
+                    hop_by_hop(header.payload())?;
+                }
+                if kind == 43 && header.payload()[0] == 0 {
+                    return Err(Unreadable::ExtensionHeader);
+                }
+                chain.routed |= kind == 43 && header.payload()[1] > 0;
+                (header.slice().len(), header.next_header().0)
+            }
+        };
+        (chain.protocol, chain.rest) = (next, &chain.rest[length..]);
+    }
+    Ok(chain)
+}
+
+fn hop_by_hop(options: &[u8]) -> Result<(), Unreadable> {
+    let (mut at, mut count) = (0, 0);
+    while at < options.len() {
+        if count == 16 {
+            return Err(Unreadable::ExtensionHeader);
+        }
+        count += 1;
+        at += match (options[at], options.get(at + 1)) {
+            (0, _) => 1,
+            (0xc2, Some(_)) => return Err(Unreadable::Jumbogram),
+            (0xc2, None) => return Err(Unreadable::Jumbogram),
+            (_, Some(&length)) if at + 2 + usize::from(length) <= options.len() => 2 + usize::from(length),
+            _ => return Err(Unreadable::ExtensionHeader),
+        };
+    }
+    Ok(())
+}
+
+fn upper(ip: &Ip, bytes: &[u8], odds: &mut Vec<Odd>) -> Result<L4, Unreadable> {
+    let first = match ip.fragment {
+        Fragment::Whole => false,
+        Fragment::First { .. } => true,
+        Fragment::Later { offset, .. } if ip.protocol == 6 && offset < 24 => {
+            return Err(Unreadable::FragmentTiny);
+        }
+        Fragment::Later { .. } => return Ok(L4::Absent),
+    };
+    let short = if first { Unreadable::FragmentTiny } else { Unreadable::Truncated };
+    let v6 = ip.src.is_ipv6();
+    match ip.protocol {
+        6 => {
+            let tcp = TcpSlice::from_slice(bytes).map_err(|error| match error {
+                TcpError::Content(_) => Unreadable::DataOffset,
+                TcpError::Len(_) if bytes.len() < 20 || first => short,
+                TcpError::Len(_) => Unreadable::DataOffset,
+            })?;
+            let bits = tcp.header_slice()[13];
+            let [fin, syn, rst, ack] = [tcp.fin(), tcp.syn(), tcp.rst(), tcp.ack()];
+            let none = !(fin || syn || rst || ack || tcp.psh() || tcp.urg());
+            if none || (syn && fin) || (syn && rst) || (fin && !ack) {
+                odds.push(Odd::TcpFlags);
+            }
+            if tcp.source_port() == 0 || tcp.destination_port() == 0 {
+                odds.push(Odd::PortZero);
+            }
+            Ok(L4::Tcp(Tcp {
+                sport: tcp.source_port(),
+                dport: tcp.destination_port(),
+                seq: tcp.sequence_number(),
+                ack: tcp.acknowledgment_number(),
+                flags: TcpFlags(bits),
+                window: tcp.window_size(),
+                payload: u16::try_from(tcp.payload().len()).unwrap(),
+                scale: if syn { scale(tcp.options()) } else { None },
+            }))
+        }
+        17 => {
+            let udp = UdpHeaderSlice::from_slice(bytes).map_err(|_| short)?;
+            let length = usize::from(udp.length());
+            if (first && length <= bytes.len()) || (!first && length != bytes.len()) {
+                return Err(Unreadable::UdpLength);
+            }
+            if udp.source_port() == 0 || udp.destination_port() == 0 {
+                odds.push(Odd::PortZero);
+            }
+            Ok(L4::Udp { sport: udp.source_port(), dport: udp.destination_port() })
+        }
+        protocol if protocol == if v6 { 58 } else { 1 } => {
+            if bytes.len() < 8 {
+                return Err(short);
+            }
+            let (kind, code) = (bytes[0], bytes[1]);
+            let echo: &[u8] = if v6 { &[128, 129] } else { &[0, 8] };
+            let errors: &[u8] = if v6 { &[1, 2, 3, 4] } else { &[3, 4, 11, 12] };
+            let id = echo.contains(&kind).then(|| u16::from_be_bytes([bytes[4], bytes[5]]));
+            let quote = if errors.contains(&kind) { quote(v6, &bytes[8..]) } else { None };
+            odds.extend((kind == if v6 { 137 } else { 5 }).then_some(Odd::Redirect));
+            Ok(L4::Icmp(Icmp { kind, code, id, quote }))
+        }
+        _ if first && bytes.is_empty() => Err(Unreadable::FragmentTiny),
+        _ => Ok(L4::Other),
+    }
+}
+
+/// The last window scale before the end or a broken option.
+fn scale(options: &[u8]) -> Option<u8> {
+    let (mut at, mut scale) = (0, None);
+    while at < options.len() && options[at] != 0 {
+        if options[at] == 1 {
+            at += 1;
+            continue;
+        }
+        let Some(&length) = options.get(at + 1) else { break };
+        let end = at + usize::from(length);
+        if length < 2 || end > options.len() {
+            break;
+        }
+        if options[at] == 3 && length == 3 {
+            scale = Some(options[at + 2].min(14));
+        }
+        at = end;
+    }
+    // Where etherparse knows every option, it must see the same.
+    let theirs: Result<Vec<_>, _> = etherparse::TcpOptionsIterator::from_slice(options).collect();
+    if let Ok(theirs) = theirs {
+        let last = theirs.iter().rev().find_map(|option| match option {
+            TcpOptionElement::WindowScale(shift) => Some(*shift.min(&14)),
+            _ => None,
+        });
+        assert_eq!(scale, last);
+    }
+    scale
+}
+
+fn quote(v6: bool, bytes: &[u8]) -> Option<Quote> {
+    let (src, dst, protocol, rest): (IpAddr, IpAddr, u8, &[u8]) = if v6 {
+        let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
+        let chain = chain(header.next_header().0, &bytes[40..]).ok()?;
+        if matches!(chain.fragment, Fragment::Later { .. }) {
+            return None;
+        }
+        (header.source_addr().into(), header.destination_addr().into(), chain.protocol, chain.rest)
+    } else {
+        let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
+        if header.fragments_offset().value() != 0 {
+            return None;
+        }
+        let rest = &bytes[header.slice().len()..];
+        (header.source_addr().into(), header.destination_addr().into(), header.protocol().0, rest)
+    };
+    let word = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
+    let bare = Quote { src, dst, protocol, sport: 0, dport: 0, seq: None };
+    Some(match protocol {
+        6 => {
+            let seq = u32::from(word(4)?) << 16 | u32::from(word(6)?);
+            Quote { sport: word(0)?, dport: word(2)?, seq: Some(seq), ..bare }
+        }
+        17 => Quote { sport: word(0)?, dport: word(2)?, ..bare },
+        protocol if protocol == if v6 { 58 } else { 1 } => {
+            let id = word(4)?;
+            match (v6, rest[0]) {
+                (true, 1..=4) | (false, 3 | 4 | 11 | 12) => return None,
+                (true, 128 | 129) | (false, 0 | 8) => Quote { sport: id, dport: id, ..bare },
+                _ => bare,
+            }
+        }
+        _ => bare,
+    })
+}
+
+/// F1.6c–g and LAND by the standard library's predicates.
+fn addresses(ip: &Ip) -> Option<Odd> {
+    let group = match ip.src {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    };
+    let reserved = [(ip.src, true), (ip.dst, false)].into_iter().any(|(address, source)| match address {
+        IpAddr::V4(v4) if source && v4.is_unspecified() => !asks(ip),
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || (v4.octets()[0] >= 240 && !v4.is_broadcast()),
+        IpAddr::V6(v6) if source && v6.is_unspecified() => !discovers(ip),
+        IpAddr::V6(v6) => {
+            !(global(v6) || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_multicast())
+        }
+    });
+    if group {
+        Some(Odd::SourceNotUnicast)
+    } else if ip.src.is_loopback() || ip.dst.is_loopback() {
+        Some(Odd::Loopback)
+    } else if reserved {
+        Some(Odd::Reserved)
+    } else if ip.src == ip.dst {
+        Some(Odd::Land)
+    } else {
+        None
+    }
+}
+
+fn global(v6: Ipv6Addr) -> bool {
+    (0x2000..0x4000).contains(&v6.segments()[0])
+}
+
+/// A client without an address asks everyone for one.
+fn asks(ip: &Ip) -> bool {
+    ip.dst == IpAddr::V4(Ipv4Addr::BROADCAST)
+        && ip.fragment == Fragment::Whole
+        && matches!(
+            ip.l4,
+            L4::Udp { sport: 68, dport: 67 }
+                | L4::Udp { sport: 67, dport: 68 }
+                | L4::Udp { sport: 67, dport: 67 }
+        )
+}
+
+/// Duplicate address detection, router solicitation and MLD, to a group.
+fn discovers(ip: &Ip) -> bool {
+    let L4::Icmp(Icmp { kind, code: 0, .. }) = ip.l4 else { return false };
+    let neighbour = (133..=136).contains(&kind) && ip.hop_limit == 255;
+    let listener = [130, 131, 132, 143].contains(&kind) && ip.hop_limit == 1;
+    ip.dst.is_multicast() && ip.fragment == Fragment::Whole && (neighbour || listener)
+}
+
+fn link_local(ip: &Ip) -> Option<Odd> {
+    let local = |address| match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let housekeeping = match (ip.l4, ip.src, ip.fragment) {
+        (L4::Udp { sport, dport }, IpAddr::V4(_), Fragment::Whole) => {
+            [(68, 67), (67, 68), (67, 67)].contains(&(sport, dport))
+        }
+        (L4::Udp { sport, dport }, IpAddr::V6(_), Fragment::Whole) => {
+            [(546, 547), (547, 546), (547, 547)].contains(&(sport, dport))
+        }
+        (L4::Icmp(Icmp { kind, code: 0, .. }), IpAddr::V6(src), Fragment::Whole) => {
+            let own = src.is_unspecified() || src.is_unicast_link_local();
+            ((133..=136).contains(&kind) && ip.hop_limit == 255)
+                || ([130, 131, 132, 143].contains(&kind) && ip.hop_limit == 1 && own)
+        }
+        _ => false,
+    };
+    ((local(ip.src) || local(ip.dst)) && !housekeeping).then_some(Odd::LinkLocal)
+}
+
+/// Holds etherparse's verdict on the whole frame against ours: the fields where both read it, and where
+/// only one does, that the frame has exactly the feature that explains it.
+pub(super) fn beside_etherparse(frame: &[u8]) {
+    match (SlicedPacket::from_ethernet(frame), parse(frame)) {
+        (Ok(theirs), Ok(ours)) => agree(&theirs, &ours),
+        (Ok(theirs), Err(why)) => {
+            assert!(only_we_refuse(frame, &theirs, why), "we alone refuse, {why:?}: {theirs:?}");
+        }
+        (Err(error), Ok(ours)) => {
+            assert!(only_they_refuse(&ours), "they alone refuse, {error:?}: {ours:?}")
+        }
+        (Err(_), Err(_)) => {}
+    }
+}
+
+/// What etherparse reads and we don't.
+fn only_we_refuse(frame: &[u8], theirs: &SlicedPacket<'_>, why: Unreadable) -> bool {
+    let v4 = match &theirs.net {
+        Some(NetSlice::Ipv4(v4)) => Some(v4.header()),
+        _ => None,
+    };
+    let v6 = match &theirs.net {
+        Some(NetSlice::Ipv6(v6)) => Some(v6),
+        _ => None,
+    };
+    let fragment_header = v6.is_some_and(|v6| {
+        v6.extensions()
+            .clone()
+            .into_iter()
+            .any(|e| matches!(e, etherparse::Ipv6ExtensionSlice::Fragment(_)))
+    });
+    let fragmented = v4.is_some_and(|v4| v4.is_fragmenting_payload())
+        || v6.is_some_and(etherparse::Ipv6Slice::is_payload_fragmented);
+    // etherparse takes a payload length of 0 for "the rest of the frame".
+    let unlimited = v6.is_some_and(|v6| v6.header().payload_length() == 0);
+    match why {
+        Unreadable::TooManyTags => theirs.link_exts.len() == SlicedPacket::LINK_EXTS_CAP,
+        Unreadable::VlanReserved => theirs.vlan_ids().iter().any(|id| id.value() == 4095),
+        Unreadable::HeaderLength => v4.is_some_and(|v4| !v4.options().is_empty()),
+        Unreadable::HeaderChecksum => v4.is_some_and(|v4| !checksum_is_right(&v4)),
+        Unreadable::Jumbogram => v6.is_some_and(|v6| v6.header().next_header().0 == 0),
+        Unreadable::ExtensionHeader => v6.is_some_and(|v6| unlimited || !v6.extensions().is_empty()),
+        Unreadable::UdpLength => match &theirs.transport {
+            Some(TransportSlice::Udp(udp)) => usize::from(udp.length()) != ip_payload(theirs).len(),
+            _ => fragmented,
+        },
+        Unreadable::DataOffset | Unreadable::FragmentInvalid | Unreadable::FragmentTiny => fragmented,
+        Unreadable::FragmentNdp => fragment_header,
+        Unreadable::Truncated => {
+            let length = theirs.ether_payload().is_some_and(|ether| ether.ether_type.0 < 0x600);
+            unlimited || (length && theirs.net.is_none() && frame.len() >= 14)
+        }
+        Unreadable::Version | Unreadable::TotalLength => false,
+    }
+}
+
+fn ip_payload<'a>(packet: &'a SlicedPacket<'_>) -> &'a [u8] {
+    match packet.net.as_ref() {
+        Some(NetSlice::Ipv4(v4)) => v4.payload().payload,
+        Some(NetSlice::Ipv6(v6)) => v6.payload().payload,
+        _ => &[],
+    }
+}
+
+/// What we read and etherparse doesn't: layers we leave alone.
+fn only_they_refuse(ours: &Facts) -> bool {
+    match ours.net {
+        // Its old tag, its MACsec, ARP about something else.
+        Net::Other => [0x9100, 0x88e5, 0x0806].contains(&ours.ethertype),
+        Net::Ip(ip) => match (ip.src, ip.protocol, ip.l4) {
+            // IGMP has lengths of its own; IPv4's authentication header; the other family's ICMP.
+            (_, 2, L4::Other) | (IpAddr::V4(_), 51 | 58, L4::Other) | (IpAddr::V6(_), 1, L4::Other) => true,
+            // Timestamps have a fixed length.
+            (IpAddr::V4(_), 1, L4::Icmp(icmp)) => [13, 14].contains(&icmp.kind),
+            // It reads on behind a later fragment's header.
+            (IpAddr::V6(_), 0 | 43 | 44 | 51 | 60, L4::Absent) => true,
+            (IpAddr::V4(_), 51, L4::Absent) => true,
+            _ => false,
+        },
+        Net::Arp(_) | Net::Bpdu => false,
+    }
+}
+
+fn agree(theirs: &SlicedPacket<'_>, ours: &Facts) {
+    let Some(etherparse::LinkSlice::Ethernet2(link)) = &theirs.link else { panic!("no link") };
+    assert_eq!((ours.dst_mac.0, ours.src_mac.0), (link.destination(), link.source()));
+    if [0x9100, 0x88e5].contains(&ours.ethertype) {
+        assert_eq!(ours.net, Net::Other);
+        return;
+    }
+    let ids: Vec<u16> = theirs.vlan_ids().iter().map(|id| id.value()).collect();
+    let listed: Vec<u16> =
+        [ours.vlans.outer, ours.vlans.inner].into_iter().filter(|&id| id != Vlans::NONE).collect();
+    assert!(listed == ids || (listed.is_empty() && ids == [0]), "{listed:?} {ids:?}");
+    match (&theirs.net, ours.net) {
+        (None, Net::Other | Net::Bpdu) => {}
+        (Some(NetSlice::Arp(arp)), Net::Arp(told)) => {
+            assert_eq!(arp.operation().0, told.operation);
+            assert_eq!(arp.sender_hw_addr(), told.sender_mac.0);
+            assert_eq!(arp.sender_protocol_addr(), told.sender.octets());
+            assert_eq!(arp.target_protocol_addr(), told.target.octets());
+        }
+        (Some(NetSlice::Arp(arp)), Net::Other) => {
+            let kind = (arp.hw_addr_type().0, arp.proto_addr_type().0, arp.hw_addr_size());
+            assert!(kind != (1, 0x0800, 6) || arp.proto_addr_size() != 4);
+        }
+        (Some(NetSlice::Ipv4(v4)), Net::Ip(ip)) => {
+            let header = v4.header();
+            assert_eq!(ip.src, IpAddr::V4(header.source_addr()));
+            assert_eq!(ip.dst, IpAddr::V4(header.destination_addr()));
+            assert_eq!((ip.protocol, ip.hop_limit), (header.protocol().0, header.ttl()));
+            let told = match ip.fragment {
+                Fragment::Whole => (0, 0, false, 0),
+                Fragment::First { id, length } => (id, 0, true, length),
+                Fragment::Later { id, offset, length, more } => (id, offset, more, length),
+            };
+            let offset = header.fragments_offset().byte_offset();
+            let id = u32::from(header.identification());
+            let length = header.payload_len().unwrap();
+            let theirs = if header.is_fragmenting_payload() {
+                (id, offset, header.more_fragments(), length)
+            } else {
+                (0, 0, false, 0)
+            };
+            assert_eq!(told, theirs);
+        }
+        (Some(NetSlice::Ipv6(v6)), Net::Ip(ip)) => {
+            let header = v6.header();
+            assert_eq!(ip.src, IpAddr::V6(header.source_addr()));
+            assert_eq!(ip.dst, IpAddr::V6(header.destination_addr()));
+            assert_eq!(ip.hop_limit, header.hop_limit());
+            assert_eq!(ip.fragment != Fragment::Whole, v6.is_payload_fragmented());
+            if ip.l4 != L4::Absent {
+                assert_eq!(ip.protocol, v6.payload().ip_number.0);
+            }
+        }
+        (theirs, ours) => panic!("{theirs:?} is not {ours:?}"),
+    }
+    let Net::Ip(ip) = ours.net else { return };
+    match (&theirs.transport, ip.l4) {
+        (Some(TransportSlice::Tcp(tcp)), L4::Tcp(told)) => {
+            assert_eq!((told.sport, told.dport), (tcp.source_port(), tcp.destination_port()));
+            assert_eq!((told.seq, told.ack), (tcp.sequence_number(), tcp.acknowledgment_number()));
+            assert_eq!((told.window, usize::from(told.payload)), (tcp.window_size(), tcp.payload().len()));
+            for (bit, theirs) in
+                [tcp.fin(), tcp.syn(), tcp.rst(), tcp.psh(), tcp.ack(), tcp.urg(), tcp.ece(), tcp.cwr()]
+                    .into_iter()
+                    .enumerate()
+            {
+                assert_eq!(told.flags.has(1 << bit), theirs, "flag {bit}");
+            }
+        }
+        (Some(TransportSlice::Udp(udp)), L4::Udp { sport, dport }) => {
+            assert_eq!((sport, dport), (udp.source_port(), udp.destination_port()));
+        }
+        (Some(TransportSlice::Icmpv4(theirs)), L4::Icmp(told)) => {
+            assert_eq!((told.kind, told.code), (theirs.type_u8(), theirs.code_u8()));
+            let [a, b, _, _] = theirs.bytes5to8();
+            assert!(told.id.is_none_or(|id| id == u16::from_be_bytes([a, b])));
+            if matches!(told.kind, 3 | 11) && told.code < 2 {
+                quoted(told.quote, Icmpv4Slice::payload(theirs));
+            }
+        }
+        (Some(TransportSlice::Icmpv6(theirs)), L4::Icmp(told)) => {
+            assert_eq!((told.kind, told.code), (theirs.type_u8(), theirs.code_u8()));
+            let [a, b, _, _] = theirs.bytes5to8();
+            assert!(told.id.is_none_or(|id| id == u16::from_be_bytes([a, b])));
+            if told.is_error(true) {
+                quoted(told.quote, &theirs.slice()[8..]);
+            }
+        }
+        // A first fragment, whose header etherparse leaves alone.
+        (None, L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_)) => {
+            assert!(matches!(ip.fragment, Fragment::First { .. }), "{ip:?}");
+        }
+        (None, L4::Other | L4::Absent) => {}
+        // Protocols that we leave alone.
+        (Some(_), L4::Other) => {
+            let left =
+                [2, 51].contains(&ip.protocol) || ip.protocol == if ip.src.is_ipv6() { 1 } else { 58 };
+            assert!(left, "{ip:?}");
+        }
+        (theirs, ours) => panic!("{theirs:?} is not {ours:?}"),
+    }
+}
+
+/// Holds a quote against etherparse's lenient reader, made for just that.
+fn quoted(told: Option<Quote>, bytes: &[u8]) {
+    let Some(told) = told else { return };
+    let theirs = LaxPacketHeaders::from_ip(bytes).unwrap();
+    let (src, dst): (IpAddr, IpAddr) = match theirs.net.unwrap() {
+        NetHeaders::Ipv4(header, _) => (header.source.into(), header.destination.into()),
+        NetHeaders::Ipv6(header, _) => (header.source.into(), header.destination.into()),
+        NetHeaders::Arp(_) => panic!("ARP in IP"),
+    };
+    assert_eq!((told.src, told.dst), (src, dst));
+    match theirs.transport {
+        Some(TransportHeader::Udp(UdpHeader { source_port, destination_port, .. }))
+            if told.protocol == 17 =>
+        {
+            assert_eq!((told.sport, told.dport), (source_port, destination_port));
+        }
+        Some(TransportHeader::Tcp(tcp)) if told.protocol == 6 => {
+            assert_eq!((told.sport, told.dport), (tcp.source_port, tcp.destination_port));
+            assert_eq!(told.seq, Some(tcp.sequence_number));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,228 @@
+//! What holds for any bytes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::oracle::{beside_etherparse, twin};
+use super::recipe::{frame, sane_flags};
+use super::{facts, packet};
+use crate::wire::samples::{Ends, every_kind};
+use crate::wire::{L4, Net, Vlans, parse};
+
+/// Everything a frame is asked on its way, for its panics.
+fn ask(frame: &[u8]) {
+    let Ok(facts) = parse(frame) else { return };
+    let _ = facts.housekeeping();
+    let Net::Ip(ip) = facts.net else { return assert_eq!(facts.key(), None) };
+    let _ = ip.service();
+    assert!(facts.key().is_some());
+    if let L4::Icmp(icmp) = ip.l4
+        && let Some(quote) = icmp.quote
+    {
+        let _ = quote.key(facts.vlans);
+    }
+}
+
+fn agrees(frame: &[u8]) {
+    assert_eq!(parse(frame), twin(frame), "{frame:02x?}");
+    beside_etherparse(frame);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn any_bytes(frame in vec(any::<u8>(), 0..200)) {
+        ask(&frame);
+        agrees(&frame);
+    }
+
+    #[test]
+    fn any_packet(ethertype in prop::sample::select(vec![[8, 0], [0x86, 0xdd], [8, 6], [0x81, 0]]),
+                  rest in vec(any::<u8>(), 0..120)) {
+        let frame = [&[2; 12][..], &ethertype, &rest].concat();
+        ask(&frame);
+        agrees(&frame);
+    }
+
+    #[test]
+    fn likely_frames(frame in frame()) {
+        ask(&frame);
+        agrees(&frame);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_beginning_of_a_frame(frame in frame()) {
+        for length in 0..=frame.len() {
+            ask(&frame[..length]);
+            agrees(&frame[..length]);
+        }
+    }
+}
+
+#[test]
+fn samples_cut_and_spoilt() {
+    for (_, sample) in every_kind() {
+        for length in 0..=sample.len() {
+            agrees(&sample[..length]);
+        }
+        for at in 0..sample.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, sample[at] ^ 1, sample[at].wrapping_add(1)] {
+                let mut frame = sample.clone();
+                frame[at] = value;
+                ask(&frame);
+                agrees(&frame);
+            }
+        }
+    }
+}
+
+/// A generator that never makes some case proves nothing about it.
+#[test]
+fn the_recipe_reaches_every_reason() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = frame();
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..30_000 {
+        let frame = strategy.new_tree(&mut runner).unwrap().current();
+        let name = match parse(&frame) {
+            Err(why) => format!("{why:?}"),
+            Ok(facts) => {
+                if let Some(odd) = facts.odd {
+                    *seen.entry(format!("odd {odd:?}")).or_default() += 1;
+                }
+                match facts.net {
+                    Net::Ip(ip) if matches!(ip.l4, L4::Icmp(icmp) if icmp.quote.is_some()) => {
+                        "quote".into()
+                    }
+                    Net::Ip(ip) => {
+                        let whole = format!("{:?}", ip.fragment);
+                        let upper = format!("{:?}", ip.l4);
+                        let [whole, upper] =
+                            [&whole, &upper].map(|text| text.split([' ', '(']).next().unwrap().to_owned());
+                        format!("{whole} {upper}")
+                    }
+                    Net::Arp(_) => "arp".into(),
+                    Net::Bpdu => "bpdu".into(),
+                    Net::Other => "other".into(),
+                }
+            }
+        };
+        *seen.entry(name).or_default() += 1;
+    }
+    for name in [
+        "Truncated",
+        "TooManyTags",
+        "VlanReserved",
+        "Version",
+        "HeaderLength",
+        "TotalLength",
+        "HeaderChecksum",
+        "Jumbogram",
+        "ExtensionHeader",
+        "DataOffset",
+        "UdpLength",
+        "FragmentInvalid",
+        "FragmentTiny",
+        "FragmentNdp",
+        "odd SourceNotUnicast",
+        "odd Loopback",
+        "odd Reserved",
+        "odd Land",
+        "odd SourceRoute",
+        "odd TcpFlags",
+        "odd PortZero",
+        "odd Redirect",
+        "odd LinkLocal",
+        "quote",
+        "arp",
+        "bpdu",
+        "other",
+        "Whole Tcp",
+        "Whole Udp",
+        "Whole Icmp",
+        "Whole Other",
+        "First Tcp",
+        "First Udp",
+        "First Icmp",
+        "First Other",
+        "Later Absent",
+    ] {
+        assert!(seen.get(name).is_some_and(|&times| times >= 10), "{name}: {seen:#?}");
+    }
+}
+
+fn address(v6: bool) -> BoxedStrategy<IpAddr> {
+    if v6 {
+        any::<[u8; 2]>()
+            .prop_map(|[a, b]| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, u16::from(a), u16::from(b)]))
+            .boxed()
+    } else {
+        any::<[u8; 2]>().prop_map(|[a, b]| IpAddr::from([10, 0, a, b])).boxed()
+    }
+}
+
+fn ends() -> impl Strategy<Value = Ends> {
+    let vlans = prop::sample::select(vec![
+        Vlans::UNTAGGED,
+        Vlans { outer: 20, inner: Vlans::NONE },
+        Vlans { outer: 100, inner: 20 },
+    ]);
+    any::<bool>()
+        .prop_flat_map(|v6| (address(v6), address(v6)))
+        .prop_flat_map(move |(src, dst)| vlans.clone().prop_map(move |vlans| Ends::new(src, dst).on(vlans)))
+}
+
+proptest! {
+    #[test]
+    fn both_directions_have_one_key(
+        ends in ends(), sport in 1..=u16::MAX, dport in 1..=u16::MAX, flags in sane_flags(),
+        payload in vec(any::<u8>(), 0..32),
+    ) {
+        let back = ends.reply();
+        let pairs = [
+            (ends.tcp(sport, dport, flags, 1, 2, &payload), back.tcp(dport, sport, flags, 3, 4, &payload)),
+            (ends.udp(sport, dport, &payload), back.udp(dport, sport, &payload)),
+            (ends.echo(sport, 1, &payload), back.echo_reply(sport, 1, &payload)),
+            (ends.ip(47, &payload), back.ip(47, &payload)),
+        ];
+        for (there, back) in pairs {
+            let (key, from_a) = facts(&there).key().unwrap();
+            let (back_key, back_from_a) = facts(&back).key().unwrap();
+            prop_assert_eq!(key, back_key);
+            let (ours, theirs) = packet(&there).key_ports();
+            let same_end = ends.src == ends.dst && ours == theirs;
+            prop_assert_eq!(from_a, if same_end { back_from_a } else { !back_from_a });
+            // An error about the first packet, sent by its receiver, names the same flow.
+            let (kind, code) = if ends.src.is_ipv6() { (1, 4) } else { (3, 3) };
+            let error = packet(&ends.reply().icmp_error(kind, code, [0; 4], &there));
+            let L4::Icmp(icmp) = error.l4 else { panic!("no ICMP") };
+            let quote = icmp.quote;
+            prop_assert_eq!(quote.map(|quote| quote.key(ends.vlans)), Some((key, from_a)));
+        }
+    }
+
+    #[test]
+    fn what_differs_has_another_key(ends in ends(), sport in 1..u16::MAX, dport in 1..u16::MAX) {
+        prop_assume!(ends.src != ends.dst);
+        let key = |frame: &[u8]| facts(frame).key().unwrap().0;
+        let this = key(&ends.tcp(sport, dport, 2, 0, 0, b""));
+        let elsewhere = Vlans { outer: 21, inner: Vlans::NONE };
+        prop_assert_ne!(this, key(&ends.tcp(sport + 1, dport, 2, 0, 0, b"")));
+        prop_assert_ne!(this, key(&ends.tcp(sport, dport + 1, 2, 0, 0, b"")));
+        prop_assert_ne!(this, key(&ends.udp(sport, dport, b"")));
+        prop_assert_ne!(this, key(&ends.on(elsewhere).tcp(sport, dport, 2, 0, 0, b"")));
+        if sport != dport {
+            prop_assert_ne!(this, key(&ends.reply().tcp(sport, dport, 2, 0, 0, b"")));
+        }
+    }
+}
