@@ -372,7 +372,7 @@ pub enum Odd {
     /// Source or destination is loopback.
     Loopback,
     /// Source or destination unspecified or reserved: 0.0.0.0/8, 240.0.0.0/4, `::`, IPv6 unicast that is
-    /// neither global (2000::/3), unique local (fc00::/7) nor link-local. Not DHCP, duplicate address
+    /// neither global (`2000::/3`), unique local (`fc00::/7`) nor link-local. Not DHCP, duplicate address
     /// detection or MLD; not the broadcast address as a destination.
     Reserved,
     /// Source equals destination (LAND).

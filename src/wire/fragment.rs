@@ -3,6 +3,7 @@
 use super::{Fragment, Unreadable};
 
 /// A fragment as its header describes it.
+#[derive(Clone, Copy)]
 pub(super) struct Piece {
     pub(super) id: u32,
     /// In bytes.

@@ -47,6 +47,7 @@ fn judge(packet: Packet, odd: &mut Option<Odd>) -> Ip {
 }
 
 /// What the IP layers hand back.
+#[derive(Clone, Copy)]
 pub(super) struct Packet {
     /// The facts.
     pub(super) ip: Ip,

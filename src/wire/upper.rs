@@ -81,7 +81,7 @@ const fn impossible(flags: TcpFlags) -> bool {
     const SYN_RST: u8 = TcpFlags::SYN | TcpFlags::RST;
     const FIN_ACK: u8 = TcpFlags::FIN | TcpFlags::ACK;
     let TcpFlags(bits) = flags;
-    bits & 0x3f == 0
+    !flags.has(0x3f)
         || bits & SYN_FIN == SYN_FIN
         || bits & SYN_RST == SYN_RST
         || bits & FIN_ACK == TcpFlags::FIN
@@ -93,13 +93,12 @@ fn scale(mut options: &[u8]) -> Option<u8> {
     let mut scale = None;
     loop {
         options = match *options {
-            [] | [0, ..] => return scale,
             [1, ref rest @ ..] => rest,
             [3, 3, shift, ref rest @ ..] => {
                 scale = Some(shift.min(14));
                 rest
             }
-            [_] | [_, 0 | 1, ..] => return scale,
+            [] | [0, ..] | [_] | [_, 0 | 1, ..] => return scale,
             [_, length, ..] => match options.get(usize::from(length)..) {
                 Some(rest) => rest,
                 None => return scale,

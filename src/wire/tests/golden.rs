@@ -20,12 +20,12 @@ fn whole(ends: &Ends, protocol: u8, l4: L4) -> Net {
     Net::Ip(Ip { src, dst, protocol, hop_limit, fragment: Fragment::Whole, l4 })
 }
 
-fn quote(ends: &Ends, protocol: u8, ports: (u16, u16), seq: Option<u32>) -> Option<Quote> {
-    Some(Quote { src: ends.src, dst: ends.dst, protocol, sport: ports.0, dport: ports.1, seq })
+fn quote(ends: &Ends, protocol: u8, ports: (u16, u16), seq: Option<u32>) -> Quote {
+    Quote { src: ends.src, dst: ends.dst, protocol, sport: ports.0, dport: ports.1, seq }
 }
 
-fn icmp(kind: u8, code: u8, quote: Option<Quote>) -> L4 {
-    L4::Icmp(Icmp { kind, code, id: None, quote })
+fn icmp(kind: u8, code: u8, quote: impl Into<Option<Quote>>) -> L4 {
+    L4::Icmp(Icmp { kind, code, id: None, quote: quote.into() })
 }
 
 #[test]
@@ -127,19 +127,22 @@ fn icmp_errors_quote() {
         let protocol = if ends == four() { 1 } else { 58 };
         let back = ends.reply().on(Vlans { outer: 9, inner: Vlans::NONE });
         for kind in kinds {
-            let tells = |frame: &[u8], expected| {
+            let tells = |frame: &[u8], expected: Option<Quote>| {
                 let told = facts(&ends.icmp_error(kind, 1, [0, 0, 5, 220], frame));
                 assert_eq!(told.net, whole(&ends, protocol, icmp(kind, 1, expected)));
             };
-            tells(&back.tcp(443, 40_000, 16, 77, 2, b"data"), quote(&back, 6, (443, 40_000), Some(77)));
-            tells(&back.udp(53, 40_000, b"answer"), quote(&back, 17, (53, 40_000), None));
-            tells(&back.echo(9, 1, b""), quote(&back, protocol, (9, !9), None));
-            tells(&back.echo_reply(9, 1, b""), quote(&back, protocol, (!9, 9), None));
-            tells(&back.icmp(13, 0, [9; 4], b""), quote(&back, protocol, (0, 0), None));
-            tells(&back.ip(47, &[1, 2, 3, 4]), quote(&back, 47, (0, 0), None));
+            tells(
+                &back.tcp(443, 40_000, 16, 77, 2, b"data"),
+                Some(quote(&back, 6, (443, 40_000), Some(77))),
+            );
+            tells(&back.udp(53, 40_000, b"answer"), Some(quote(&back, 17, (53, 40_000), None)));
+            tells(&back.echo(9, 1, b""), Some(quote(&back, protocol, (9, !9), None)));
+            tells(&back.echo_reply(9, 1, b""), Some(quote(&back, protocol, (!9, 9), None)));
+            tells(&back.icmp(13, 0, [9; 4], b""), Some(quote(&back, protocol, (0, 0), None)));
+            tells(&back.ip(47, &[1, 2, 3, 4]), Some(quote(&back, 47, (0, 0), None)));
             // A first fragment has its ports, a later one does not.
             let first = [1, 187, 156, 64, 0, 99, 0, 0];
-            tells(&back.fragment(17, 1, 0, true, &first), quote(&back, 17, (443, 40_000), None));
+            tells(&back.fragment(17, 1, 0, true, &first), Some(quote(&back, 17, (443, 40_000), None)));
             tells(&back.fragment(17, 1, 8, true, &first), None);
             // An error about an error is about no flow.
             tells(&back.icmp_error(kind, 0, [0; 4], &ends.udp(1, 2, b"")), None);
@@ -149,8 +152,7 @@ fn icmp_errors_quote() {
         let header = if ends == four() { 20 } else { 40 };
         for length in 0..header + 12 {
             let told = packet(&ends.icmp(kinds[0], 0, [0; 4], &segment[14..14 + length]));
-            let expected =
-                if length < header + 8 { None } else { quote(&back, 6, (443, 40_000), Some(77)) };
+            let expected = (length >= header + 8).then(|| quote(&back, 6, (443, 40_000), Some(77)));
             assert_eq!(told.l4, icmp(kinds[0], 0, expected), "{length} bytes quoted");
         }
         // The other family's packet is no quote.

@@ -156,7 +156,7 @@ fn piece(id: u32, offset: u16, more: bool, length: usize, before: usize) -> Resu
         return Ok(Fragment::Whole);
     }
     let beyond = before + usize::from(offset) + length > 65_535;
-    if beyond || (more && length % 8 != 0) || (offset > 0 && length == 0) {
+    if beyond || (more && !length.is_multiple_of(8)) || (offset > 0 && length == 0) {
         return Err(Unreadable::FragmentInvalid);
     }
     let length = u16::try_from(length).unwrap();
@@ -271,8 +271,7 @@ fn hop_by_hop(options: &[u8]) -> Result<(), Unreadable> {
         count += 1;
         at += match (options[at], options.get(at + 1)) {
             (0, _) => 1,
-            (0xc2, Some(_)) => return Err(Unreadable::Jumbogram),
-            (0xc2, None) => return Err(Unreadable::Jumbogram),
+            (0xc2, _) => return Err(Unreadable::Jumbogram),
             (_, Some(&length)) if at + 2 + usize::from(length) <= options.len() => 2 + usize::from(length),
             _ => return Err(Unreadable::ExtensionHeader),
         };
@@ -294,9 +293,8 @@ fn upper(ip: &Ip, bytes: &[u8], odds: &mut Vec<Odd>) -> Result<L4, Unreadable> {
     match ip.protocol {
         6 => {
             let tcp = TcpSlice::from_slice(bytes).map_err(|error| match error {
-                TcpError::Content(_) => Unreadable::DataOffset,
                 TcpError::Len(_) if bytes.len() < 20 || first => short,
-                TcpError::Len(_) => Unreadable::DataOffset,
+                TcpError::Content(_) | TcpError::Len(_) => Unreadable::DataOffset,
             })?;
             let bits = tcp.header_slice()[13];
             let [fin, syn, rst, ack] = [tcp.fin(), tcp.syn(), tcp.rst(), tcp.ack()];
@@ -447,12 +445,7 @@ fn global(v6: Ipv6Addr) -> bool {
 fn asks(ip: &Ip) -> bool {
     ip.dst == IpAddr::V4(Ipv4Addr::BROADCAST)
         && ip.fragment == Fragment::Whole
-        && matches!(
-            ip.l4,
-            L4::Udp { sport: 68, dport: 67 }
-                | L4::Udp { sport: 67, dport: 68 }
-                | L4::Udp { sport: 67, dport: 67 }
-        )
+        && matches!(ip.l4, L4::Udp { sport: 68, dport: 67 } | L4::Udp { sport: 67, dport: 67 | 68 })
 }
 
 /// Duplicate address detection, router solicitation and MLD, to a group.
@@ -494,7 +487,7 @@ pub(super) fn beside_etherparse(frame: &[u8]) {
             assert!(only_we_refuse(frame, &theirs, why), "we alone refuse, {why:?}: {theirs:?}");
         }
         (Err(error), Ok(ours)) => {
-            assert!(only_they_refuse(&ours), "they alone refuse, {error:?}: {ours:?}")
+            assert!(only_they_refuse(&ours), "they alone refuse, {error:?}: {ours:?}");
         }
         (Err(_), Err(_)) => {}
     }
@@ -554,15 +547,16 @@ fn only_they_refuse(ours: &Facts) -> bool {
     match ours.net {
         // Its old tag, its MACsec, ARP about something else.
         Net::Other => [0x9100, 0x88e5, 0x0806].contains(&ours.ethertype),
-        Net::Ip(ip) => match (ip.src, ip.protocol, ip.l4) {
-            // IGMP has lengths of its own; IPv4's authentication header; the other family's ICMP.
-            (_, 2, L4::Other) | (IpAddr::V4(_), 51 | 58, L4::Other) | (IpAddr::V6(_), 1, L4::Other) => true,
+        Net::Ip(ip) => match ip.l4 {
+            // IGMP has lengths of its own; so has IPv4's authentication header; the other family's ICMP.
+            L4::Other if ip.src.is_ipv4() => [2, 51, 58].contains(&ip.protocol),
+            L4::Other => [1, 2].contains(&ip.protocol),
             // Timestamps have a fixed length.
-            (IpAddr::V4(_), 1, L4::Icmp(icmp)) => [13, 14].contains(&icmp.kind),
+            L4::Icmp(icmp) => ip.src.is_ipv4() && [13, 14].contains(&icmp.kind),
             // It reads on behind a later fragment's header.
-            (IpAddr::V6(_), 0 | 43 | 44 | 51 | 60, L4::Absent) => true,
-            (IpAddr::V4(_), 51, L4::Absent) => true,
-            _ => false,
+            L4::Absent if ip.src.is_ipv4() => ip.protocol == 51,
+            L4::Absent => [0, 43, 44, 51, 60].contains(&ip.protocol),
+            L4::Tcp(_) | L4::Udp { .. } => false,
         },
         Net::Arp(_) | Net::Bpdu => false,
     }

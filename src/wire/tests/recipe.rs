@@ -126,7 +126,7 @@ fn upper(deep: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
 
 /// Rounds a payload so that more fragments may follow, two times in three.
 fn rounded(mut bytes: Vec<u8>, round: u8) -> Vec<u8> {
-    if round % 3 != 0 {
+    if !round.is_multiple_of(3) {
         bytes.resize(bytes.len().next_multiple_of(8), 0);
     }
     bytes
