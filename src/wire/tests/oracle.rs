@@ -402,7 +402,8 @@ fn quote(v6: bool, bytes: &[u8]) -> Option<Quote> {
             let id = word(4)?;
             match (v6, rest[0]) {
                 (true, 1..=4) | (false, 3 | 4 | 11 | 12) => return None,
-                (true, 128 | 129) | (false, 0 | 8) => Quote { sport: id, dport: id, ..bare },
+                (true, 128) | (false, 8) => Quote { sport: id, dport: !id, ..bare },
+                (true, 129) | (false, 0) => Quote { sport: !id, dport: id, ..bare },
                 _ => bare,
             }
         }

@@ -212,6 +212,14 @@ proptest! {
     }
 
     #[test]
+    fn hosts_that_ping_each_other_with_one_identifier_have_two_flows(ends in ends(), id in any::<u16>()) {
+        prop_assume!(ends.src != ends.dst);
+        let key = |frame: &[u8]| facts(frame).key().unwrap().0;
+        prop_assert_ne!(key(&ends.echo(id, 1, b"")), key(&ends.reply().echo(id, 1, b"")));
+        prop_assert_ne!(key(&ends.echo_reply(id, 1, b"")), key(&ends.reply().echo_reply(id, 1, b"")));
+    }
+
+    #[test]
     fn what_differs_has_another_key(ends in ends(), sport in 1..u16::MAX, dport in 1..u16::MAX) {
         prop_assume!(ends.src != ends.dst);
         let key = |frame: &[u8]| facts(frame).key().unwrap().0;
