@@ -73,7 +73,7 @@ codes! {
     TooLarge "P0007" Error Place "a file is larger than 4 MiB, or the policy larger than 32 MiB or 256 parts" => "split the inventory into parts; check that it is the right file";
     Syntax "P0008" Error Place "the text is not TOML" => "correct it at the caret";
     PartPath "P0009" Error Place "a part's path is absolute or empty" => "write it relative to the folder of the first file";
-    Empty "P0010" Error Place "the policy has no `[wire]`" => "declare the wire: outside, inside, fail, unzoned";
+    Empty "P0010" Error Whole "the policy has no `[wire]`" => "declare the wire: outside, inside, fail, unzoned";
 
     UnknownKey "P0101" Error Place "a key or section that does not exist" => "correct its spelling or remove it";
     WrongType "P0102" Error Place "a value of the wrong type" => "write what the message asks for";
@@ -129,16 +129,22 @@ codes! {
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
 
-    LaterGroup "P0901" Error Place "`[group]` and `group` in selectors: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
+    LaterGroup "P0901" Error Place "`[group]`: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
     LaterValidUntil "P0903" Error Place "`valid_until`: not available yet" => "leave it out; remove the workload when it ends";
     LaterReply "P0904" Error Place "`reply`: not available yet" => "leave it out: denied packets are dropped";
     LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";
     LaterDiffers "P0906" Error Place "`differs` in selectors: not available yet" => "write one rule for each value";
     LaterApprovals "P0907" Error Place "`approvals` other than \"off\": not available yet" => "write approvals = \"off\"";
-    LaterGate "P0908" Error Place "a key of `[gate]` that is not available yet" => "leave it out";
+    LaterState "P0908" Error Place "`state` of `[gate]`: not available yet" => "leave it out: flows do not outlive the process";
     LaterWires "P0909" Error Place "several wires: not available yet" => "run one gate for each wire";
     LaterFailOpen "P0910" Error Place "`fail = \"open\"`: not available yet" => "write fail = \"closed\"";
+    LaterManagement "P0911" Error Place "`management` of `[gate]`: not available yet" => "leave it out";
+    LaterTimeouts "P0912" Error Place "`timeouts` of `[gate]`: not available yet" => "leave it out";
+    LaterLimits "P0913" Error Place "`limits` of `[gate]`: not available yet" => "leave it out: `flows` bounds the table";
+    LaterColdStart "P0914" Error Place "`cold_start_reset` of `[gate]`: not available yet" => "leave it out";
+    LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings do not lapse";
+    LaterGroupSelector "P0916" Error Place "`group` in a selector: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
 }
 
 impl fmt::Display for Code {

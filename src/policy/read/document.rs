@@ -20,22 +20,21 @@ use super::findings::{Findings, listing};
 const ROUNDS: usize = 8;
 /// Syntax errors reported for one file.
 const SYNTAX_LIMIT: usize = 50;
-/// Bytes of a large file that are looked at first: garbage shows at once.
-const SAMPLE: usize = 64 << 10;
+/// Bytes from which a file is first looked at for how much of it is not TOML.
+const LARGE: usize = 64 << 10;
+/// Errors that make a large file garbage.
+const GARBAGE: usize = 1000;
 
 /// The text of a file with the lines blanked that are not TOML; bytes keep their places.
 pub(super) fn readable<'t>(file: u16, text: &'t str, findings: &mut Findings) -> Cow<'t, str> {
     let mut cleaned = Cow::Borrowed(text);
     let mut reported = BTreeSet::new();
-    if let Some(sample) = text.get(..SAMPLE.min(text.len())).filter(|s| s.len() < text.len()) {
-        let sample = sample.rsplit_once('\n').map_or(sample, |(lines, _)| lines);
-        if DeTable::parse_recoverable(sample).1.len() > SYNTAX_LIMIT {
-            let words = "this does not look like a policy: too many lines are not TOML";
-            let origin = findings.origin(file, &(0..0));
-            findings.say_with(Code::Syntax, origin, words, "check that it is the right file");
-            findings.text_is_partial();
-            return Cow::Borrowed("");
-        }
+    if text.len() > LARGE && is_garbage(text) {
+        let words = "this does not look like a policy: too much of it is not TOML";
+        let origin = findings.origin(file, &(0..0));
+        findings.say_with(Code::Syntax, origin, words, "check that it is the right file");
+        findings.text_is_partial();
+        return Cow::Borrowed("");
     }
     for _ in 0..ROUNDS {
         let errors = syntax_errors(&cleaned);
@@ -63,12 +62,23 @@ pub(super) fn readable<'t>(file: u16, text: &'t str, findings: &mut Findings) ->
                 }
             }
         }
-        if !changed {
+        if !changed || reported.len() > SYNTAX_LIMIT {
             break;
         }
         cleaned = String::from_utf8(blanked).map_or(Cow::Borrowed(""), Cow::Owned);
     }
     cleaned
+}
+
+/// Looks at more and more of the beginning, so that a few errors are kept and not millions: those of
+/// 4 MiB of `=` take a gigabyte.
+fn is_garbage(text: &str) -> bool {
+    let parts = std::iter::successors(Some(LARGE), |part| part.checked_mul(2));
+    parts.take_while(|part| *part < text.len()).any(|part| {
+        let start = text.get(..text.floor_char_boundary(part)).unwrap_or_default();
+        let lines = start.rsplit_once('\n').map_or(start, |(lines, _)| lines);
+        DeTable::parse_recoverable(lines).1.len() > GARBAGE
+    })
 }
 
 /// Errors by place; those without one stand at the start.
@@ -248,7 +258,7 @@ impl<'a> Value<'a> {
         let found = words.iter().find(|(word, _)| *word == text.text);
         if found.is_none() {
             let all = || words.iter().map(|(word, _)| *word);
-            let message = format!("\"{}\" is no {}", text.text, self.key);
+            let message = format!("\"{}\" is not a value of `{}`", text.text, self.key);
             let mut report = Diagnostic::new(Code::Word, Some(self.origin), message).help(format!(
                 "`{}` is one of: {}",
                 self.key,

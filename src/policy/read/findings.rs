@@ -109,10 +109,10 @@ impl Findings {
     }
 }
 
-/// `a, b, c`, or the first twelve of them and how many more.
+/// `a, b, c`, or the first sixteen of them and how many more.
 pub(super) fn listing<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
     let mut names = names.into_iter();
-    let mut text = names.by_ref().take(12).collect::<Vec<_>>().join(", ");
+    let mut text = names.by_ref().take(16).collect::<Vec<_>>().join(", ");
     if let more @ 1.. = names.count() {
         text.push_str(&format!(" and {more} more"));
     }

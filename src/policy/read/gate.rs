@@ -13,12 +13,12 @@ use crate::wire::Housekeeping;
 const GATE: Keys = Keys {
     known: &["socket", "rings", "flows", "heartbeat", "approvals"],
     later: &[
-        ("state", Code::LaterGate),
-        ("management", Code::LaterGate),
-        ("timeouts", Code::LaterGate),
-        ("limits", Code::LaterGate),
-        ("cold_start_reset", Code::LaterGate),
-        ("inventory_limit", Code::LaterGate),
+        ("state", Code::LaterState),
+        ("management", Code::LaterManagement),
+        ("timeouts", Code::LaterTimeouts),
+        ("limits", Code::LaterLimits),
+        ("cold_start_reset", Code::LaterColdStart),
+        ("inventory_limit", Code::LaterInventoryLimit),
     ],
 };
 
@@ -105,8 +105,7 @@ pub(super) fn profile(sections: &Sections<'_>, findings: &mut Findings) -> BTree
         .map(Housekeeping::name)
         .collect();
     if !missing.is_empty() {
-        let last = written.iter().map(|entry| entry.name.origin).max_by_key(|at| (at.file, at.start));
-        let origin = last.unwrap_or_else(|| findings.origin(0, &(0..0)));
+        let origin = sections.place("profile").unwrap_or_else(|| findings.origin(0, &(0..0)));
         let message = format!("[profile] does not say {}", missing.join(", "));
         let help = "write each of the seven: \"forward\" or \"drop\"";
         findings.say_with(Code::MissingKey, origin, message, help);

@@ -25,7 +25,7 @@ pub(super) const MODES: [(&str, Mode); 3] =
 
 /// Reads the wire.
 pub(super) fn wire(sections: &Sections<'_>, findings: &mut Findings) -> Option<Wire> {
-    let mut wires = sections.of("wire");
+    let mut wires = sections.as_written("wire").into_iter();
     let Some(first) = wires.next() else {
         let words = if sections.is_empty() { "the policy is empty" } else { "the policy has no wire" };
         let origin = findings.origin(0, &(0..0));
@@ -89,12 +89,13 @@ pub(super) fn networks(
     let wires = sections.names("wire");
     let mut networks = Vec::new();
     let mut whole = !wires.is_empty();
-    for entry in sections.of("network") {
+    for entry in sections.as_written("network") {
         let before = findings.len();
         let network = network(entry, &wires, names, &mut seen, findings);
         whole &= findings.len() == before;
         networks.extend(network);
     }
+    networks.sort_by(|one, two| one.name.cmp(&two.name));
     // A network with an error would show as a gap: one error must not make two.
     if whole {
         covered(sections, &networks, findings);

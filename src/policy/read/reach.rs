@@ -88,7 +88,8 @@ pub(super) fn check(
     if complete {
         without_mac(&spots, findings);
     }
-    let zone_inside = spots.iter().any(|spot| spot.side() == Some(Side::Inside) && !spot.zones.is_empty());
+    let inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
+    let zone_inside = inside.flat_map(|spot| spot.zones.first().copied()).next();
     for placed in rules {
         let from: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.from)).collect();
         let to: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.to)).collect();
@@ -157,7 +158,7 @@ fn allow(
     placed: &Placed,
     from: &[&Spot<'_>],
     to: &[&Spot<'_>],
-    zone_inside: bool,
+    zone_inside: Option<&str>,
     findings: &mut Findings,
 ) {
     let rule = &placed.rule;
@@ -173,7 +174,7 @@ fn allow(
     let zone = |selector: &Selector, spots: &[&Spot<'_>]| {
         names_zone(selector)
             .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|z| (*z).to_owned())))
-            .or_else(|| (unknown(selector) && zone_inside).then(|| "inside".to_owned()))
+            .or_else(|| zone_inside.filter(|_| unknown(selector)).map(str::to_owned))
     };
     let into = zone(&rule.to, to);
     if rule.services.any

@@ -214,6 +214,9 @@ fn required_labels(
         Selector::Match(matched) => matched,
         Selector::Any | Selector::Except(_) => &none,
     };
+    if *matched == (Match { unknown: true, ..Match::default() }) {
+        return;
+    }
     for (key, _) in names.labels.iter().filter(|(_, label)| label.required) {
         if !matched.labels.contains_key(key) && !matched.not.contains_key(key) {
             let message = format!("{id}: `{end}` does not name {key}, so it means any {key}");

@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
+use super::super::source::Origin;
 use super::document::{Keys, Text, Value, entries, not_yet};
 use super::findings::Findings;
 
@@ -39,6 +40,7 @@ pub(super) struct Entry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Sections<'a> {
     by_name: BTreeMap<&'a str, BTreeMap<&'a str, Entry<'a>>>,
+    places: BTreeMap<&'a str, Origin>,
 }
 
 impl<'a> Sections<'a> {
@@ -61,6 +63,10 @@ impl<'a> Sections<'a> {
         }
         if !TOP.known.contains(&section.text) {
             TOP.check("a policy", section, findings);
+            if findings.nearest(section.text, TOP.known.iter().copied()).is_some() {
+                // What stands in it was meant to count.
+                findings.text_is_partial();
+            }
             return;
         }
         if section.text == "parts" {
@@ -71,6 +77,7 @@ impl<'a> Sections<'a> {
             }
             return;
         }
+        self.places.entry(section.text).or_insert(value.origin);
         for (name, value) in value.entries(findings) {
             let names = self.by_name.entry(section.text).or_default();
             if let Some(first) = names.get(name.text) {
@@ -89,6 +96,18 @@ impl<'a> Sections<'a> {
     /// The entries of a section, sorted by name.
     pub(super) fn of(&self, section: &str) -> impl Iterator<Item = Entry<'a>> + use<'_, 'a> {
         self.by_name.get(section).into_iter().flat_map(BTreeMap::values).copied()
+    }
+
+    /// The entries of a section in the order of the text: what comes later is what repeats.
+    pub(super) fn as_written(&self, section: &str) -> Vec<Entry<'a>> {
+        let mut entries: Vec<_> = self.of(section).collect();
+        entries.sort_by_key(|entry| (entry.name.origin.file, entry.name.origin.start));
+        entries
+    }
+
+    /// Where a section first stands.
+    pub(super) fn place(&self, section: &str) -> Option<Origin> {
+        self.places.get(section).copied()
     }
 
     /// The names in a section, sorted.

@@ -144,7 +144,7 @@ fn key_of(
             matched.accounts = texts.into_iter().map(|text| names.account(text, findings)).collect();
         }
         "unknown" => unknown(key, value, place, matched, findings),
-        "group" => not_yet(Code::LaterGroup, "`group` in a selector", key.origin, findings),
+        "group" => not_yet(Code::LaterGroupSelector, "`group` in a selector", key.origin, findings),
         "same" => not_yet(Code::LaterSame, "`same`", key.origin, findings),
         "differs" => not_yet(Code::LaterDiffers, "`differs`", key.origin, findings),
         "not" => {

@@ -36,9 +36,10 @@ pub(super) fn workloads<'a>(
 ) -> Vec<Workload> {
     let mut claims = BTreeMap::new();
     let mut workloads = Vec::new();
-    for entry in sections.of("workload") {
+    for entry in sections.as_written("workload") {
         workloads.extend(workload(entry, names, &mut claims, findings));
     }
+    workloads.sort_by(|one, two| one.name.cmp(&two.name));
     workloads
 }
 
@@ -83,7 +84,14 @@ fn workload<'a>(
 
 /// At most one account: a list is a question that the gate can't answer.
 fn account<'a>(value: Value<'a>, findings: &mut Findings) -> Option<Text<'a>> {
-    let DeValue::Array(items) = value.raw else { return value.text(findings) };
+    let DeValue::Array(items) = value.raw else {
+        let account = value.text(findings)?;
+        if account.text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';')) {
+            let message = format!("\"{}\" is not the name of one service account", account.text);
+            findings.say_with(Code::TwoAccounts, account.origin, message, Code::TwoAccounts.remedy());
+        }
+        return Some(account);
+    };
     let accounts = value.texts(findings);
     if items.len() > 1 {
         let message = format!("{} service accounts on one workload", items.len());
