@@ -63,7 +63,8 @@ pub trait QueuePair {
 ///
 /// Without a fresh beat the program redirects nothing, so a hung worker closes the wire.
 pub trait Heartbeat: Send {
-    /// The worker was alive at this `CLOCK_BOOTTIME` reading, in nanoseconds. A store or two.
+    /// The worker was alive at this `CLOCK_BOOTTIME` reading, in nanoseconds; 0: it takes nothing more. A
+    /// clean stop beats 0, takes what is in its rings to its end, and only then goes. Two stores.
     fn beat(&self, boot_nanos: u64);
 }
 
@@ -121,7 +122,8 @@ impl Census {
 /// `XDP_STATISTICS` of one socket (`linux/if_xdp.h`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounts {
-    /// Dropped for other reasons (among them: no fill entry in copy mode).
+    /// Dropped for other reasons (among them: no fill entry in copy mode). What the program redirected is
+    /// what left the RX ring, what is in it, and `rx_dropped + rx_ring_full`, exactly.
     pub rx_dropped: u64,
     /// Descriptors the kernel refused.
     pub rx_invalid: u64,

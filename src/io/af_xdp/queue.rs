@@ -38,6 +38,8 @@ pub(super) struct Port {
     receiving: u32,
     /// In the TX or completion ring, or with the kernel between the two.
     sending: u32,
+    /// Free places of the TX ring when they were last counted; there are no fewer now.
+    room: usize,
 }
 
 impl Port {
@@ -47,7 +49,7 @@ impl Port {
         free: Vec<FrameDesc>,
     ) -> Self {
         let staged = Vec::with_capacity(usize::try_from(places).unwrap_or(usize::MAX).min(1 << 16));
-        Self { rx, tx, fill, completion, places, free, staged, receiving: 0, sending: 0 }
+        Self { rx, tx, fill, completion, places, free, staged, receiving: 0, sending: 0, room: 0 }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -85,11 +87,11 @@ impl Port {
     /// Moves what was staged into the TX ring, as much as fits, and has the kernel send.
     fn transmit(&mut self) {
         if !self.staged.is_empty() {
-            let room = usize::try_from(self.tx.nb_free_exact()).unwrap_or(0);
-            let part = self.staged.get(..room.min(self.staged.len())).unwrap_or_default();
+            // All or nothing: staging counted the places, so it is all.
             // SAFETY: each descriptor is of this UMEM, and staging took it out of every other place.
-            let taken = unsafe { self.tx.produce(part) };
+            let taken = unsafe { self.tx.produce(&self.staged) };
             self.sending += count(taken);
+            self.room = self.room.saturating_sub(taken);
             self.staged.drain(..taken);
         }
         if self.sending > 0 {
@@ -251,7 +253,11 @@ impl QueuePair for AfXdpQueuePair {
 
     fn room(&mut self, side: Side) -> usize {
         let port = self.port_mut(side);
-        usize::try_from(port.tx.nb_free_exact()).unwrap_or(0).saturating_sub(port.staged.len())
+        // Counting reads memory that the kernel writes: once a burst, not once a frame.
+        if port.room < port.staged.len() + BURST {
+            port.room = usize::try_from(port.tx.nb_free_exact()).unwrap_or(0);
+        }
+        port.room.saturating_sub(port.staged.len())
     }
 
     fn send(&mut self, side: Side, frame: Frame) -> Result<(), Frame> {
