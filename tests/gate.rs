@@ -1,0 +1,224 @@
+//! The running gate on real `AF_XDP` sockets: it dies, is overloaded, is silent, is taken over. Counts are
+//! held against counts that are not ours. Needs root and clang.
+#![cfg(feature = "xdp")]
+
+mod rig;
+
+use std::time::Duration;
+
+use portcullis::control::answers::Status;
+use portcullis::io::BpfCounts;
+use portcullis::io::af_xdp::KernelCounters;
+use rig::traffic::{Load, SHORTEST, Sent, Sink};
+use rig::{POLICY, Rig, left_out, until};
+
+const SOME: Load =
+    Load { rate: Some(20_000), flows: 100, frame: SHORTEST, frames: 1_000, time: Duration::from_secs(20) };
+
+/// What the port programs counted, whether or not a gate runs.
+fn programs(rig: &Rig) -> Result<[BpfCounts; 2], String> {
+    KernelCounters::open(&rig.place().pins)
+        .map(|counters| counters.read())
+        .map_err(|error| error.to_string())
+}
+
+/// Frames at the sink once no more arrive.
+fn arrived(sink: &Sink) -> u64 {
+    let mut last = sink.arrived().expect("map").frames;
+    let mut still = 0;
+    until("the sink to fall silent", || {
+        let now = sink.arrived().expect("map").frames;
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+        still == 20
+    });
+    last
+}
+
+/// The gate is dead: does the wire hold? Link, program and pins are still there, nothing crosses, and
+/// the program's own drops grow by exactly what was sent. An error says what did not hold.
+fn holds_without_a_gate(rig: &Rig, sink: &Sink, programs_before: [u64; 2]) -> Result<(), String> {
+    for (port, id) in ["outside", "inside"].into_iter().zip(programs_before) {
+        if rig.link("gate", port)["xdp"]["prog"]["id"].as_u64() != Some(id) {
+            return Err(format!("{port} lost its program"));
+        }
+        if !rig.place().pins.join(port).exists() {
+            return Err(format!("{port} lost its pins"));
+        }
+    }
+    let (before, at_sink) = (programs(rig)?, arrived(sink));
+    let sent = rig.generator().run(&Load { frames: 500, ..SOME }).map_err(|error| error.to_string())?;
+    if (sent.frames, sent.refused) != (500, 0) {
+        return Err(format!("500 frames to send, {sent:?}"));
+    }
+    if arrived(sink) != at_sink {
+        return Err("something crossed a dead gate".into());
+    }
+    let [outside, inside] = programs(rig)?;
+    let drops = |counts: BpfCounts| counts.stale + counts.no_socket;
+    if (drops(outside) - drops(before[0]), outside.redirected) != (500, before[0].redirected) {
+        return Err(format!("500 frames are not the program's drops: {before:?} then {outside:?}"));
+    }
+    if inside != before[1] {
+        return Err(format!("the inside port counted something: {inside:?}"));
+    }
+    Ok(())
+}
+
+fn program_ids(rig: &Rig) -> [u64; 2] {
+    ["outside", "inside"]
+        .map(|port| rig.link("gate", port)["xdp"]["prog"]["id"].as_u64().expect("attached"))
+}
+
+/// Runs traffic through a gate and kills it in the middle.
+fn killed_under_traffic(rig: &Rig, sink: &Sink) -> [u64; 2] {
+    let gate = rig.gate(POLICY);
+    let ids = program_ids(rig);
+    let mut generator = rig.generator();
+    let endless = Load { frames: 10_000_000, time: Duration::from_secs(3), ..SOME };
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(move || generator.run(&endless).expect("runs"));
+        until("traffic to cross", || sink.arrived().expect("map").frames > 2_000);
+        gate.kill();
+        traffic.join().expect("the generator ends");
+    });
+    ids
+}
+
+#[test]
+fn a_killed_gate_lets_nothing_cross_and_its_program_counts_what_comes() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let ids = killed_under_traffic(&rig, &sink);
+    holds_without_a_gate(&rig, &sink, ids).expect("the wire holds");
+
+    // And back: the next gate takes the wire over, link and all.
+    let gate = rig.gate(POLICY);
+    assert!(gate.status().took_over);
+    let before = arrived(&sink);
+    let sent = rig.generator().run(&SOME).expect("runs");
+    assert_eq!((sent.frames, sent.refused), (1_000, 0));
+    assert_eq!(arrived(&sink) - before, 1_000);
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn the_same_check_fails_when_the_program_was_taken_off() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let ids = killed_under_traffic(&rig, &sink);
+    // The link's last reference is its pin.
+    std::fs::remove_file(rig.place().pins.join("outside/link")).expect("the pin is there");
+    until("the program to go", || rig.link("gate", "outside").get("xdp").is_none());
+    assert_eq!(holds_without_a_gate(&rig, &sink, ids), Err("outside lost its program".into()));
+}
+
+#[test]
+fn a_stopped_gate_leaves_the_wire_closed_and_release_gives_it_back() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let untouched = ["outside", "inside"].map(|port| {
+        let link = rig.link("gate", port);
+        (link["promiscuity"].clone(), link["qdisc"].clone(), link.get("xdp").cloned())
+    });
+    let gate = rig.gate(POLICY);
+    let ids = program_ids(&rig);
+    assert_eq!(gate.stop(), Some(0));
+    holds_without_a_gate(&rig, &sink, ids).expect("a stop is closed, too");
+    let released = rig.at("gate", || portcullis::gateway::release("w")).expect("released");
+    assert!(released.programs && released.settings);
+    assert!(!rig.place().pins.exists() && !rig.place().state.exists());
+    let now = ["outside", "inside"].map(|port| {
+        let link = rig.link("gate", port);
+        (link["promiscuity"].clone(), link["qdisc"].clone(), link.get("xdp").cloned())
+    });
+    assert_eq!(now, untouched);
+}
+
+#[test]
+fn a_silent_wire_does_not_look_dead() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let gate = rig.gate(POLICY);
+    // 120 heartbeat limits pass and nothing is sent: the time itself is what is tried.
+    std::thread::sleep(Duration::from_secs(60));
+    let sent = rig.generator().run(&Load { frames: 1, ..SOME }).expect("runs");
+    assert_eq!((sent.frames, sent.refused), (1, 0));
+    assert_eq!(arrived(&sink), 1, "the first frame after the silence crosses");
+    assert_eq!(
+        programs(&rig).expect("pinned")[0],
+        BpfCounts { seen: 1, redirected: 1, stale: 0, no_socket: 0 }
+    );
+    drop(gate);
+}
+
+fn side(status: &Status, side: usize) -> &portcullis::control::answers::SideStatus {
+    &status.workers[0].sides[side]
+}
+
+#[test]
+fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let gate = rig.gate(POLICY);
+    // More flows than the table holds: some are dropped by the gate itself.
+    let flood = Load { rate: None, flows: 6_000, frames: 3_000_000, time: Duration::from_secs(10), ..SOME };
+    let sent: Sent = rig.generator().run(&flood).expect("runs");
+    let received = arrived(&sink);
+
+    // The gauges follow within a tenth of a second once the wire is silent.
+    let mut status = gate.status();
+    until("the gate to settle", || {
+        let before = status.clone();
+        std::thread::sleep(Duration::from_millis(150));
+        status = gate.status();
+        status.workers == before.workers && status.ports == before.ports && {
+            let frames = status.workers[0].frames;
+            frames.sending == 0 && frames.held == 0
+        }
+    });
+    let (outside, worker) = (&status.ports[0], &status.workers[0]);
+    let counted = side(&status, 0);
+
+    // 1. What was sent was refused by the sender's veth or seen by the program.
+    assert_eq!(sent.frames, outside.bpf.seen + sent.refused);
+    // 2. What the program saw it redirected or dropped; redirected = taken from RX + dropped by the socket.
+    let bpf = outside.bpf;
+    assert_eq!(bpf.seen, bpf.redirected + bpf.stale + bpf.no_socket);
+    let kernel = counted.kernel;
+    let lost = kernel.rx_dropped + kernel.rx_ring_full + kernel.fill_ring_empty + kernel.rx_invalid;
+    assert_eq!(bpf.redirected, counted.rx_packets + lost);
+    // 3. Taken = forwarded + dropped, by the worker.
+    assert!(worker.equation.holds);
+    assert_eq!(counted.rx_packets, counted.forwarded_packets + counted.dropped.values().sum::<u64>());
+    // 4. Forwarded = arrived + what the veth and the qdisc lost by their own counts.
+    let veth_lost = rig.counted("gate", "inside", "tx", "dropped");
+    assert_eq!(counted.forwarded_packets, received + veth_lost + qdisc_dropped(&rig));
+    assert_eq!(worker.frames.total, 2 * 64);
+    // It was an overload, and it was not only dropped.
+    assert!(lost + sent.refused > 0, "the flood was too small: {status:#?}");
+    assert!(received > 100_000, "{received}");
+    assert!(counted.dropped["flow_table_full"] > 0, "{:?}", counted.dropped);
+    assert_eq!(sink.arrived().expect("map").strangers, 0);
+}
+
+fn qdisc_dropped(rig: &Rig) -> u64 {
+    let text = rig::run("tc", &["-n", &rig.netns("gate"), "-s", "-j", "qdisc", "show", "dev", "inside"]);
+    let all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    all.iter().map(|qdisc| qdisc["drops"].as_u64().expect("a count")).sum()
+}

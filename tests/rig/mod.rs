@@ -1,0 +1,237 @@
+//! A silent wire for tests: three namespaces, two veth pairs, the real `portcullis run` between them, and
+//! the benchmark rig's generator and sinks, whose counts are not ours.
+//!
+//! ```text
+//! pc-gt…-out               pc-gt…-gate                 pc-gt…-in
+//!   wire ───────────────── outside   inside ─────────────── wire
+//! ```
+//! No IPv6, no ARP, no address: every frame is one that a test sent.
+
+#[allow(dead_code, reason = "shared with the benchmark rig, which uses all of it")]
+#[path = "../../bench/traffic.rs"]
+pub(crate) mod traffic;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use portcullis::control::answers::Status;
+use portcullis::control::client;
+use portcullis::gateway::Place;
+use portcullis::lab::namespace;
+use traffic::{ENDS, Generator, Hook, Sink};
+
+/// Allows the generator's traffic from outside, and nothing else.
+pub(crate) const POLICY: &str = r#"
+[gate]
+approvals = "off"
+rings = 64
+flows = 4096
+heartbeat = "500ms"
+[wire.w]
+outside = "outside"
+inside = "inside"
+fail = "closed"
+unzoned = "enforce"
+[profile]
+arp = "drop"
+ndp = "drop"
+lldp = "drop"
+stp = "drop"
+lacp = "drop"
+dhcp = "drop"
+other = "drop"
+[network.near]
+at = "w.inside"
+prefixes = ["10.78.0.0/16"]
+vlans = ["untagged"]
+[network.world]
+at = "w.outside"
+prefixes = ["0.0.0.0/0", "::/0"]
+vlans = ["untagged"]
+[label]
+app = {}
+[workload.senders]
+addresses = ["10.77.0.0/16"]
+labels = { app = "sender" }
+[workload.sink]
+addresses = ["10.78.0.1"]
+labels = { app = "sink" }
+macs = ["02:00:00:78:00:01"]
+[allow.load]
+from = { app = "sender" }
+to = { app = "sink" }
+services = ["udp/4739"]
+"#;
+
+pub(crate) fn run(program: &str, line: &[&str]) -> String {
+    let done = Command::new(program).args(line).output().expect("iproute2 and util-linux are installed");
+    assert!(done.status.success(), "{program} {line:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text")
+}
+
+/// Waits for a condition, at most 20 s.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..4_000 {
+        if condition() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("waited 20 s for: {what}");
+}
+
+/// Root, or a word that these tests were asked to be left out.
+pub(crate) fn left_out() -> bool {
+    if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
+        println!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
+        return true;
+    }
+    assert!(rustix::process::geteuid().is_root(), "needs root (PORTCULLIS_NO_ROOT_TESTS=1 leaves it out)");
+    false
+}
+
+/// Three namespaces and the veth pairs between them; gone with the value.
+pub(crate) struct Rig {
+    name: String,
+    folder: tempfile::TempDir,
+    object: PathBuf,
+}
+
+impl Rig {
+    pub(crate) fn raise() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("pc-gt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let object = folder.path().join("rig.bpf.o");
+        let rig = Self { name, folder, object };
+        rig.compile();
+        for host in ["out", "gate", "in"] {
+            namespace::add(&rig.netns(host)).expect("a namespace");
+            rig.at(host, || {
+                for scope in ["all", "default"] {
+                    fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1")
+                        .expect("silent");
+                }
+            });
+        }
+        for (port, host) in [("outside", "out"), ("inside", "in")] {
+            let (gate, far) = (rig.netns("gate"), rig.netns(host));
+            let peer = ["type", "veth", "peer", "name", "wire", "netns", &far];
+            run("ip", &[&["-n", &gate, "link", "add", port][..], &peer].concat());
+            for (space, link) in [(&gate, port), (&far, "wire")] {
+                run("ip", &["-n", space, "link", "set", link, "addrgenmode", "none", "arp", "off"]);
+                run("ip", &["-n", space, "link", "set", link, "multicast", "off", "up"]);
+            }
+        }
+        rig
+    }
+
+    fn compile(&self) {
+        let include = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/rig.bpf.c");
+        let to = self.object.to_str().expect("a temporary path is text");
+        run("clang", &["-O2", "-g", "-target", "bpf", "-mcpu=v3", &include, "-c", source, "-o", to]);
+    }
+
+    pub(crate) fn netns(&self, host: &str) -> String {
+        format!("{}-{host}", self.name)
+    }
+
+    pub(crate) fn at<T: Send>(&self, host: &str, work: impl FnOnce() -> T + Send) -> T {
+        namespace::run_in(&self.netns(host), work).expect("the namespace is there")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.at("gate", || Place::of("w").expect("a place"))
+    }
+
+    pub(crate) fn generator(&self) -> Generator {
+        Generator::open(&self.object, &self.netns("out"), "wire", ENDS, 0).expect("generator")
+    }
+
+    pub(crate) fn sink(&self) -> Sink {
+        Sink::open(&self.object, &self.netns("in"), "wire", Hook::Xdp).expect("sink")
+    }
+
+    /// One link as `ip` shows it, statistics included.
+    pub(crate) fn link(&self, host: &str, link: &str) -> serde_json::Value {
+        let text = run("ip", &["-n", &self.netns(host), "-s", "-d", "-j", "link", "show", "dev", link]);
+        let mut all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+        all.remove(0)
+    }
+
+    pub(crate) fn counted(&self, host: &str, link: &str, direction: &str, what: &str) -> u64 {
+        self.link(host, link)["stats64"][direction][what].as_u64().expect("a count")
+    }
+
+    /// Starts the gate and waits until it is up.
+    pub(crate) fn gate(&self, policy: &str) -> Gate {
+        let file = self.folder().join("gate.toml");
+        fs::write(&file, policy).expect("written");
+        let socket = self.folder().join("gate.sock");
+        let mut child = self.at("gate", || self.command("run", &file, &socket).spawn().expect("started"));
+        until("the gate to come up", || {
+            assert_eq!(child.try_wait().expect("a child"), None, "the gate ended early");
+            client::status(&socket).is_ok()
+        });
+        Gate { child, socket }
+    }
+
+    /// `portcullis VERB --policy FILE --socket SOCKET`; run it inside a namespace.
+    pub(crate) fn command(&self, verb: &str, policy: &Path, socket: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.arg(verb).arg("--policy").arg(policy).arg("--socket").arg(socket);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let netns = self.netns("gate");
+        let _ = namespace::run_in(&netns, || portcullis::gateway::release("w"));
+        for host in ["out", "gate", "in"] {
+            let _ = namespace::delete(&self.netns(host));
+        }
+    }
+}
+
+/// A running gate.
+pub(crate) struct Gate {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Gate {
+    pub(crate) fn status(&self) -> Status {
+        client::status(&self.socket).expect("a status")
+    }
+
+    /// SIGKILL, and wait until the process is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+
+    /// SIGTERM, and wait for its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
+        self.child.wait().expect("gone").code()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
