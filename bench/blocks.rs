@@ -178,7 +178,7 @@ impl Rig {
         let directory = path.parent().map(PathBuf::from).unwrap_or_default();
         let mut rig = Self {
             generator: Generator::open(&common.object, name(0), "sender", ENDS, 0)?,
-            sink: Sink::open(&common.object, name(2), "receiver", Hook::Xdp)?,
+            sink: Sink::open(&common.object, name(2), "receiver", Hook::Tcx)?,
             place: Place {
                 namespace: name(1).to_owned(),
                 gate: common.gate.clone(),

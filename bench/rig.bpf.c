@@ -56,6 +56,10 @@ struct progress {
 	__u64 sent;
 	// The next frame's time, in 1/1024 ns.
 	__u64 due;
+	// When the last one was made.
+	__u64 sent_at;
+	// Nothing more is to come: calls that are left cost as little as they can.
+	__u64 over;
 };
 
 struct {
@@ -90,10 +94,14 @@ SEC("xdp") int generate(struct xdp_md *ctx)
 	char *end = (char *)(long)ctx->data_end;
 	if (!plan || !progress || data + LEAST > end)
 		return XDP_ABORTED;
+	if (progress->over)
+		return XDP_DROP;
 	__u64 now = ktime();
 	__u64 sequence = progress->sent;
-	if (sequence >= plan->frames || now >= plan->until || !plan->flows)
+	if (sequence >= plan->frames || now >= plan->until || !plan->flows) {
+		progress->over = 1;
 		return XDP_DROP;
+	}
 	if (plan->gap) {
 		__u64 fine = now << 10;
 		if (!progress->due)
@@ -116,6 +124,7 @@ SEC("xdp") int generate(struct xdp_md *ctx)
 	stamp->sequence = sequence;
 	stamp->sent_at = now;
 	progress->sent = sequence + 1;
+	progress->sent_at = now;
 	return (int)redirect((__u32)plan->ifindex, 0);
 }
 
