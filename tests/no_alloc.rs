@@ -1,0 +1,98 @@
+//! Nothing on the packet path allocates: a counting allocator watches the path over one frame of every
+//! kind. A stage joins by a test that calls [`allocations`] around it.
+#![allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait; this is its only implementation")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use portcullis::wire::samples::every_kind;
+use portcullis::wire::{L4, Net, parse};
+
+/// The system's allocator, counting what the calling thread asks of it.
+struct Counting;
+
+thread_local! {
+    /// Per thread, because the test harness allocates on its own. `const`, so that the first access does
+    /// not allocate.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A thread that is ending has no counter any more; what it allocates then is not the path's.
+fn count() {
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed to `System` unchanged, which keeps the contract; counting neither
+// allocates nor touches the memory.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps `realloc`'s contract; `at` came from `System`.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // Giving memory back takes the allocator's locks as well.
+        count();
+        // SAFETY: the caller keeps `dealloc`'s contract; `at` came from `System`.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `path` asks the allocator for memory or gives it back.
+fn allocations(path: impl FnOnce()) -> u64 {
+    let before = COUNT.get();
+    path();
+    COUNT.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(black_box(Box::new(7)))), 2);
+    assert_eq!(allocations(|| drop(black_box(vec![0_u8; 64]))), 2);
+    assert_eq!(allocations(|| ()), 0);
+}
+
+#[test]
+fn reading_a_frame() {
+    let frames = every_kind();
+    assert!(frames.len() > 30);
+    let mut packets = 0;
+    let count = allocations(|| {
+        for (_, frame) in &frames {
+            let Ok(facts) = parse(black_box(frame)) else { continue };
+            black_box(facts.housekeeping());
+            black_box(facts.key());
+            let Net::Ip(ip) = facts.net else { continue };
+            black_box(ip.service());
+            if let L4::Icmp(icmp) = ip.l4 {
+                black_box(icmp.quote.map(|quote| quote.key(facts.vlans)));
+            }
+            packets += 1;
+        }
+        // What can't be read ends early, but it has to end somewhere.
+        for (_, frame) in &frames {
+            for length in 0..frame.len() {
+                let _ = black_box(parse(black_box(frame.get(..length).unwrap_or_default())));
+            }
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(packets > 20, "only {packets} packets");
+}
