@@ -1,0 +1,140 @@
+//! `portcullis check`: everything that is wrong with a policy, at once.
+
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::fault::{Fault, PolicyArg};
+use super::page::{count, nanos};
+use super::screen::Screen;
+use super::{Done, Format, FormatArg};
+use crate::io::clock::boot_nanos;
+use crate::policy::diagnostic::{self, Row};
+use crate::policy::model::{Model, Tier};
+use crate::policy::{self, Table};
+
+/// Read a policy and report everything that is wrong with it; nothing is started.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    /// End with 1 where there are warnings.
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    /// The policy would be loaded.
+    ok: bool,
+    errors: usize,
+    warnings: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
+    findings: Vec<Row<'a>>,
+}
+
+/// What a sound policy holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Summary {
+    wire: String,
+    digest: String,
+    guardrails: usize,
+    denies: usize,
+    allows: usize,
+    workloads: usize,
+    networks: usize,
+    zones: usize,
+    services: usize,
+    compile_nanos: u64,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The output is lost.
+pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> {
+    let loaded = match policy::read(&args.policy.policy) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            let (errors, warnings) = diagnostic::count(&rejected.diagnostics);
+            let findings = diagnostic::rows(&rejected.sources, &rejected.diagnostics);
+            let page = match args.format.format {
+                Format::Json => json(&Report { ok: false, errors, warnings, summary: None, findings })?,
+                Format::Table => {
+                    diagnostic::render(&rejected.sources, &rejected.diagnostics, io::stdout().is_terminal())
+                }
+            };
+            screen.show(&page)?;
+            return Ok(Done::Invalid);
+        }
+    };
+    let before = boot_nanos();
+    let table = policy::compile(&loaded.model);
+    let summary = Summary::new(&loaded.model, &table, boot_nanos().saturating_sub(before));
+    let page = match args.format.format {
+        Format::Json => json(&Report {
+            ok: true,
+            errors: 0,
+            warnings: loaded.warnings.len(),
+            summary: Some(summary),
+            findings: diagnostic::rows(&loaded.sources, &loaded.warnings),
+        })?,
+        Format::Table if loaded.warnings.is_empty() => summary.page(),
+        Format::Table => {
+            diagnostic::render(&loaded.sources, &loaded.warnings, io::stdout().is_terminal())
+                + &summary.page()
+        }
+    };
+    screen.show(&page)?;
+    Ok(if args.strict && !loaded.warnings.is_empty() { Done::Findings } else { Done::Well })
+}
+
+fn json(report: &Report<'_>) -> Result<String, Fault> {
+    Ok(serde_json::to_string(report)? + "\n")
+}
+
+impl Summary {
+    fn new(model: &Model, table: &Table, compile_nanos: u64) -> Self {
+        let tier = |tier| model.rules.iter().filter(|rule| rule.tier == tier).count();
+        Self {
+            wire: model.wire.name.clone(),
+            digest: table.digest_short(),
+            guardrails: tier(Tier::Guardrail),
+            denies: tier(Tier::Deny),
+            allows: tier(Tier::Allow),
+            workloads: model.workloads.len(),
+            networks: model.networks.len(),
+            zones: model.zones.len(),
+            services: model.services.len(),
+            compile_nanos,
+        }
+    }
+
+    fn page(&self) -> String {
+        let mut page = String::new();
+        let _ = writeln!(
+            page,
+            "wire {}: {}, {}, {}, {}",
+            self.wire,
+            count(self.workloads, "workload"),
+            count(self.networks, "network"),
+            count(self.zones, "zone"),
+            count(self.services, "service")
+        );
+        let _ = writeln!(
+            page,
+            "{}: {}, {} denies, {} allows",
+            count(self.guardrails + self.denies + self.allows, "rule"),
+            count(self.guardrails, "guardrail"),
+            self.denies,
+            self.allows
+        );
+        let _ = writeln!(page, "policy table {}, compiled in {}", self.digest, nanos(self.compile_nanos));
+        page
+    }
+}

@@ -1,0 +1,179 @@
+//! `portcullis run`: opens the wire of a policy and judges what crosses, until told to stop.
+
+use std::fmt::Write;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use clap::Args;
+
+use super::Done;
+use super::fault::{Fault, PolicyArg, read_policy};
+use super::page::count;
+use super::screen::Screen;
+use super::status::digest;
+use crate::control::answers::{Status, ZoneStatus};
+use crate::control::{Clock, Server, Socket, View};
+use crate::gateway;
+use crate::io::clock;
+use crate::record::Recorder;
+
+/// Open the wire of a policy and judge what crosses, until told to stop (Ctrl-C or SIGTERM).
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    /// Socket of the API, in place of the policy's.
+    #[arg(long, env = "PORTCULLIS_SOCKET", hide_env_values = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The gate does not start; nothing is left attached.
+pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
+    let loaded = read_policy(&args.policy.policy)?;
+    let wire = loaded.model.wire.name.clone();
+    // From here on a signal is an orderly stop, also one that comes while the wire is being opened.
+    let (stop, stopped) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // A second signal finds the first one waiting.
+        let _ = stop.send(());
+    })
+    .map_err(|error| Fault::System("cannot take signals", io::Error::other(error)))?;
+    // The socket first: a name that is taken is found before a port is touched.
+    let socket = Socket::claim(args.socket.as_ref().unwrap_or(&loaded.model.gate.socket))?;
+    let running = gateway::start(loaded)?;
+
+    let thread = |error| Fault::System("cannot start a thread", error);
+    let recorder = Recorder::start(running.shared()).map_err(thread)?;
+    let view = View {
+        shared: running.shared(),
+        log: recorder.log(),
+        names: recorder.names(),
+        clock: ticking(),
+        notes: running.notes().to_vec(),
+    };
+    let server = Server::start(socket, view.clone()).map_err(thread)?;
+    screen.show(&page(&view.status()))?;
+    // The sender lives in the signal's handler for as long as the process does.
+    let _ = stopped.recv();
+
+    running.stop();
+    recorder.stop();
+    let last = view.status();
+    server.stop();
+    screen.show(&farewell(&last, &wire))?;
+    Ok(Done::Well)
+}
+
+/// The gate's clock, for threads that have no worker's.
+fn ticking() -> Clock {
+    let clock = Mutex::new(clock::Clock::start());
+    Arc::new(move || clock.lock().unwrap_or_else(PoisonError::into_inner).read().now)
+}
+
+/// What is said once the gate is up.
+pub(crate) fn page(status: &Status) -> String {
+    let mut page = String::new();
+    let interfaces: Vec<&str> = status.ports.iter().map(|port| port.interface.as_str()).collect();
+    let _ = writeln!(
+        page,
+        "portcullis {} protects {} on wire {}: {}",
+        status.version,
+        zones(&status.policy.zones),
+        status.wire,
+        interfaces.join(" | ")
+    );
+    for zone in &status.policy.zones {
+        let _ = writeln!(page, "  {}", promise(zone));
+    }
+    let _ = writeln!(page, "  {}s what touches no zone", status.policy.unzoned);
+    let _ = writeln!(page, "  {}", ports(status));
+    let policy = &status.policy;
+    let _ = writeln!(
+        page,
+        "  policy table {}, generation {}, {}, {}, approvals {}",
+        digest(&policy.digest),
+        policy.generation,
+        count(policy.rules(), "rule"),
+        count(policy.workloads, "workload"),
+        status.approvals
+    );
+    if policy.warnings > 0 {
+        let _ = writeln!(page, "  {}: portcullis check shows them", count(policy.warnings, "warning"));
+    }
+    if status.took_over {
+        let _ = writeln!(page, "  took over the wire that an earlier process left");
+    }
+    for note in &status.notes {
+        let _ = writeln!(page, "  note: {note}");
+    }
+    page
+}
+
+/// `zone cde (11 workloads)`.
+fn zones(zones: &[ZoneStatus]) -> String {
+    let named: Vec<String> =
+        zones.iter().map(|zone| format!("{} ({})", zone.name, count(zone.members, "workload"))).collect();
+    match named.as_slice() {
+        [] => "no zone yet".into(),
+        [one] => format!("zone {one}"),
+        [..] => format!("zones {}", named.join(", ")),
+    }
+}
+
+/// `enforces https into cde, simulates the rest`.
+fn promise(zone: &ZoneStatus) -> String {
+    let name = &zone.name;
+    if zone.service_modes.is_empty() {
+        return format!("{}s {name}", zone.mode);
+    }
+    let mut words: Vec<String> = zone
+        .service_modes
+        .iter()
+        .map(|line| format!("{}s {} into {name}", line.mode, line.services.join(" ")))
+        .collect();
+    words.push(format!("{}s the rest", zone.mode));
+    words.join(", ")
+}
+
+/// `4 queues on cores 2 3 4 5, native XDP, zero-copy, fail closed`.
+fn ports(status: &Status) -> String {
+    let cores: Vec<String> = status
+        .workers
+        .iter()
+        .map(|worker| worker.core.map_or_else(|| "any".into(), |core| core.to_string()))
+        .collect();
+    let core = if cores.len() == 1 { "core" } else { "cores" };
+    let mut words = format!("{} on {core} {}", count(cores.len(), "queue"), cores.join(" "));
+    match status.ports.as_slice() {
+        [outside, inside] if outside.xdp == inside.xdp => {
+            let _ = write!(words, ", {} XDP", outside.xdp);
+        }
+        ports => {
+            for port in ports {
+                let _ = write!(words, ", {} XDP at {}", port.xdp, port.interface);
+            }
+        }
+    }
+    // A wire is opened in one mode.
+    let zero_copy = status.ports.iter().all(|port| port.zero_copy);
+    let _ = write!(words, ", {}, fail {}", if zero_copy { "zero-copy" } else { "copy mode" }, status.fail);
+    words
+}
+
+/// What is said when it has stopped.
+fn farewell(status: &Status, wire: &str) -> String {
+    let equation = status.equation();
+    format!(
+        "stopped after {} received, {} forwarded, {} dropped\n  the wire stays with the pinned kernel \
+         program, fail {}: nothing crosses until a gate takes over\n  portcullis release {wire} gives the \
+         ports back to the host\n",
+        count(usize::try_from(equation.rx).unwrap_or(usize::MAX), "packet"),
+        super::page::number(equation.forwarded),
+        super::page::number(equation.dropped),
+        status.fail
+    )
+}

@@ -1,0 +1,262 @@
+//! `portcullis status`: what a running gate counts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::fault::Fault;
+use super::page::{columns, count, duration, nanos, number};
+use super::screen::Screen;
+use super::{Done, Format, FormatArg, SocketArg};
+use crate::control::answers::{SideStatus, Status, ZoneStatus};
+use crate::control::client;
+use crate::pipeline::Reason;
+
+/// What a running gate counts: per port, queue and reason.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    socket: SocketArg,
+    #[command(flatten)]
+    format: FormatArg,
+    /// Read again and again, with rates between two readings.
+    #[arg(long)]
+    watch: bool,
+    /// Seconds between two readings.
+    #[arg(long, default_value_t = 1, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No gate answers.
+pub(crate) fn run(args: &StatusArgs, screen: &mut Screen) -> Result<Done, Fault> {
+    let mut before: Option<Status> = None;
+    loop {
+        let status = client::status(&args.socket.socket)?;
+        match args.format.format {
+            Format::Json => screen.show(&format!("{}\n", serde_json::to_string(&status)?))?,
+            Format::Table => screen.replace(&page(&status, before.as_ref()))?,
+        }
+        if !args.watch || screen.is_gone() {
+            return Ok(Done::Well);
+        }
+        before = Some(status);
+        std::thread::sleep(Duration::from_secs(args.interval));
+    }
+}
+
+/// The page of a reading; with the reading before, rates too.
+pub(crate) fn page(status: &Status, before: Option<&Status>) -> String {
+    let mut page = head(status);
+    page.push('\n');
+    page.push_str(&ports(status));
+    page.push('\n');
+    page.push_str(&workers(status, before));
+    page.push('\n');
+    for (title, of) in TALLIES {
+        page.push_str(&tally(status, title, of));
+    }
+    page.push_str(&foot(status));
+    page
+}
+
+/// A tally by reason: its title and where a side keeps it.
+type Tally = (&'static str, fn(&SideStatus) -> &BTreeMap<String, u64>);
+
+const TALLIES: [Tally; 2] = [("dropped", |side| &side.dropped), ("would drop", |side| &side.would_drop)];
+
+fn head(status: &Status) -> String {
+    let mut page = String::new();
+    let took_over = if status.took_over { ", took over" } else { "" };
+    let _ = writeln!(
+        page,
+        "portcullis {} on wire {}, up {} since {}{took_over}; fail {}, approvals {}",
+        status.version,
+        status.wire,
+        duration(status.uptime_seconds),
+        status.started,
+        status.fail,
+        status.approvals
+    );
+    let policy = &status.policy;
+    let _ = writeln!(
+        page,
+        "policy table {}, generation {}, {}, {}, {}",
+        digest(&policy.digest),
+        policy.generation,
+        count(policy.rules(), "rule"),
+        count(policy.workloads, "workload"),
+        count(policy.warnings, "warning")
+    );
+    for zone in &policy.zones {
+        let _ = writeln!(page, "zone {} ({}): {}", zone.name, count(zone.members, "workload"), modes(zone));
+    }
+    let _ = writeln!(page, "unzoned: {}", policy.unzoned);
+    page
+}
+
+/// The first eight digits of a digest.
+pub(crate) fn digest(full: &str) -> &str {
+    full.get(..8).unwrap_or(full)
+}
+
+/// `simulate, https enforce`.
+fn modes(zone: &ZoneStatus) -> String {
+    zone.service_modes.iter().fold(zone.mode.clone(), |mut words, line| {
+        let _ = write!(words, ", {} {}", line.services.join(" "), line.mode);
+        words
+    })
+}
+
+fn ports(status: &Status) -> String {
+    let rows = status.ports.iter().map(|port| {
+        let lost = port.kernel.rx_dropped + port.kernel.rx_ring_full + port.kernel.rx_invalid;
+        vec![
+            port.side.clone(),
+            port.interface.clone(),
+            port.driver.clone(),
+            port.xdp.clone(),
+            if port.zero_copy { "zero-copy".into() } else { "copy".into() },
+            number(port.bpf.seen),
+            number(port.bpf.redirected),
+            number(port.bpf.stale),
+            number(port.bpf.no_socket),
+            number(lost),
+            number(port.kernel.tx_invalid),
+        ]
+    });
+    columns(
+        &[
+            "port",
+            "interface",
+            "driver",
+            "XDP",
+            "mode",
+            "seen",
+            "redirected",
+            "stale",
+            "no socket",
+            "lost",
+            "tx invalid",
+        ],
+        &[5, 6, 7, 8, 9, 10],
+        rows.collect(),
+    )
+}
+
+fn workers(status: &Status, before: Option<&Status>) -> String {
+    let mut heads =
+        vec!["queue", "core", "side", "received", "forwarded", "dropped", "would drop", "loose"];
+    if before.is_some() {
+        heads.extend(["received/s", "forwarded/s", "Mbit/s"]);
+    }
+    let mut rows = Vec::new();
+    for worker in &status.workers {
+        for side in &worker.sides {
+            let mut row = vec![
+                worker.queue.to_string(),
+                worker.core.map_or_else(|| "–".into(), |core| core.to_string()),
+                side.side.clone(),
+                number(side.rx_packets),
+                number(side.forwarded_packets),
+                number(side.dropped.values().sum()),
+                number(side.would_drop.values().sum()),
+                number(side.loose),
+            ];
+            if let Some(before) = before {
+                row.extend(rates(status, before, worker.queue, side));
+            }
+            rows.push(row);
+        }
+    }
+    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10], rows)
+}
+
+/// Received and forwarded packets a second, and forwarded megabits; blank where there is nothing to
+/// compare with: another gate answered in between.
+fn rates(now: &Status, before: &Status, queue: u32, side: &SideStatus) -> [String; 3] {
+    let worker = before.workers.iter().find(|worker| worker.queue == queue);
+    let earlier = worker.and_then(|worker| worker.sides.iter().find(|other| other.side == side.side));
+    let blank = [const { String::new() }; 3];
+    let (Some(earlier), true) = (earlier, before.started == now.started) else { return blank };
+    let passed = now.at_nanos.saturating_sub(before.at_nanos);
+    let rate = |grown: u64, divisor: u128| {
+        let rate =
+            (u128::from(grown) * 1_000_000_000).checked_div(u128::from(passed) * divisor).unwrap_or(0);
+        number(u64::try_from(rate).unwrap_or(u64::MAX))
+    };
+    let bits = side.forwarded_bytes.saturating_sub(earlier.forwarded_bytes).saturating_mul(8);
+    [
+        rate(side.rx_packets.saturating_sub(earlier.rx_packets), 1),
+        rate(side.forwarded_packets.saturating_sub(earlier.forwarded_packets), 1),
+        rate(bits, 1_000_000),
+    ]
+}
+
+fn tally(status: &Status, title: &str, of: fn(&SideStatus) -> &BTreeMap<String, u64>) -> String {
+    let mut sums: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for worker in &status.workers {
+        for (side, place) in worker.sides.iter().zip([0, 1]) {
+            for (reason, n) in of(side) {
+                if let Some(sum) = sums.entry(reason).or_default().get_mut(place) {
+                    *sum += n;
+                }
+            }
+        }
+    }
+    if sums.is_empty() {
+        return String::new();
+    }
+    let rows = sums.iter().map(|(reason, [outside, inside])| {
+        let known = Reason::ALL.iter().find(|known| known.name() == *reason);
+        let words = known.map_or("", |known| known.words());
+        vec![(*reason).into(), number(*outside), number(*inside), words.into()]
+    });
+    columns(&[title, "outside", "inside", "that is"], &[1, 2], rows.collect()) + "\n"
+}
+
+fn foot(status: &Status) -> String {
+    let mut page = String::new();
+    for worker in &status.workers {
+        let equation = &worker.equation;
+        let _ = writeln!(
+            page,
+            "queue {}: {} received = {} forwarded + {} dropped: {}",
+            worker.queue,
+            number(equation.rx),
+            number(equation.forwarded),
+            number(equation.dropped),
+            if equation.holds { "holds" } else { "DOES NOT HOLD" }
+        );
+        let frames = &worker.frames;
+        let _ = writeln!(
+            page,
+            "  {} of {} flows; {} frames: {} free, {} receiving, {} held, {} sending; a busy turn takes {}, \
+             p99 {}",
+            number(worker.flows),
+            number(worker.flow_capacity),
+            number(frames.total.into()),
+            number(frames.free.into()),
+            number(frames.receiving.into()),
+            number(frames.held.into()),
+            number(frames.sending.into()),
+            nanos(worker.turn_p50_nanos),
+            nanos(worker.turn_p99_nanos)
+        );
+    }
+    let _ = writeln!(
+        page,
+        "events: {} so far, {} lost; the latest {} are kept",
+        number(status.events.latest),
+        number(status.events.lost),
+        number(status.events.capacity)
+    );
+    for note in &status.notes {
+        let _ = writeln!(page, "note: {note}");
+    }
+    page
+}
