@@ -136,21 +136,17 @@ fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> S
     for (place, (origin, words)) in first.into_iter().chain(others).enumerate() {
         let Some(file) = sources.files.get(usize::from(origin.file)) else { continue };
         let kind = if place == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-        match line_of(file, origin) {
-            Some((line, span)) => {
-                let caret = kind.span(span).label(words);
-                let snippet = Snippet::source(line).path(file.name.as_str());
-                let first = usize::try_from(origin.line).unwrap_or(1);
-                group = group.element(snippet.line_start(first).annotation(caret));
-            }
-            None => {
-                let line = usize::try_from(origin.line).unwrap_or(1);
-                let at = annotate_snippets::Origin::path(file.name.as_str()).line(line);
-                group = group.element(at.char_column(sources.column(origin)));
-                if let Some(words) = words {
-                    group = group.element(Level::NOTE.message(words));
-                }
-            }
+        let number = usize::try_from(origin.line).unwrap_or(1);
+        if let Some((line, span)) = line_of(file, origin) {
+            let caret = kind.span(span).label(words);
+            let snippet = Snippet::source(line).path(file.name.as_str());
+            group = group.element(snippet.line_start(number).annotation(caret));
+            continue;
+        }
+        let at = annotate_snippets::Origin::path(file.name.as_str()).line(number);
+        group = group.element(at.char_column(sources.column(origin)));
+        if let Some(words) = words {
+            group = group.element(Level::NOTE.message(words));
         }
     }
     if let Some(help) = &diagnostic.help {

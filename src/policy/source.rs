@@ -120,22 +120,15 @@ pub enum NotRead {
 
 /// Reads one file, without ever waiting for a pipe or taking in more than [`FILE_LIMIT`].
 pub(super) fn read_file(path: &Path) -> Result<String, NotRead> {
-    let refused = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => NotRead::Missing,
-        _ => NotRead::Refused(error),
+    let refused = |error: std::io::Error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        if missing { NotRead::Missing } else { NotRead::Refused(error) }
     };
     // Before the file is opened: opening a device can already do something.
     regular(&std::fs::metadata(path).map_err(refused)?)?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(refused)?;
     regular(&file.metadata().map_err(refused)?)?;
-    text_of(file).map_err(|error| match error {
-        NotRead::Refused(error) => refused(error),
-        other @ (NotRead::Missing
-        | NotRead::Folder
-        | NotRead::NotRegular
-        | NotRead::TooLarge
-        | NotRead::NotText { .. }) => other,
-    })
+    text_of(file)
 }
 
 fn regular(metadata: &std::fs::Metadata) -> Result<(), NotRead> {
@@ -159,7 +152,7 @@ fn text_of(file: File) -> Result<String, NotRead> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        NotRead::NotText { line: good.iter().filter(|byte| **byte == b'\n').count() + 1 }
+        NotRead::NotText { line: good.split(|byte| *byte == b'\n').count() }
     })
 }
 

@@ -55,11 +55,11 @@ pub(super) fn readable<'t>(file: u16, text: &'t str, findings: &mut Findings) ->
                 continue;
             }
             report(file, text, &message, &span, &line, header, findings);
-            if message != "duplicate key" {
-                if let Some(bytes) = blanked.get_mut(line) {
-                    bytes.fill(b' ');
-                    changed = true;
-                }
+            if message != "duplicate key"
+                && let Some(bytes) = blanked.get_mut(line)
+            {
+                bytes.fill(b' ');
+                changed = true;
             }
         }
         if !changed || reported.len() > SYNTAX_LIMIT {

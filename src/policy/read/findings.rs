@@ -1,5 +1,6 @@
 //! The findings of one reading, in the order of the text.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::super::code::{Code, Scope};
@@ -114,7 +115,7 @@ pub(super) fn listing<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
     let mut names = names.into_iter();
     let mut text = names.by_ref().take(16).collect::<Vec<_>>().join(", ");
     if let more @ 1.. = names.count() {
-        text.push_str(&format!(" and {more} more"));
+        let _ = write!(text, " and {more} more");
     }
     text
 }

@@ -6,7 +6,7 @@ use super::super::code::Code;
 use super::super::model::{LabelKey, Labels};
 use super::document::{Fields, Keys, Value};
 use super::findings::{Findings, listing};
-use super::names::Names;
+use super::names::{Names, label_value};
 use super::sections::Sections;
 
 /// Keys of selectors, which labels therefore can't have.
@@ -72,7 +72,7 @@ pub(super) fn labels(value: Option<Value<'_>>, names: &Names<'_>, findings: &mut
         let declared = names.label_key(key, findings);
         let Some(text) = value.text(findings) else { continue };
         if let Some(declared) = declared {
-            labels.insert(key.text.to_owned(), names.label_value(key.text, declared, text, findings));
+            labels.insert(key.text.to_owned(), label_value(key.text, declared, text, findings));
         }
     }
     labels

@@ -70,10 +70,7 @@ pub fn read(first: &Path) -> Result<Loaded, Rejected> {
         Ok(text) => SourceFile { path: first.to_owned(), name, text },
         Err(reason) => {
             let message = format!("can't read the policy {}: {reason}", first.display());
-            let code = match code_of(&reason) {
-                Code::PartMissing => Code::FileUnreadable,
-                other => other,
-            };
+            let code = code_of(&reason, Code::FileUnreadable);
             let found = Diagnostic::new(code, None, message).help(code.remedy());
             return Err(Rejected { sources: Sources::default(), diagnostics: vec![found] });
         }
@@ -98,9 +95,9 @@ pub fn read_text(files: Vec<(String, String)>) -> Result<Loaded, Rejected> {
     })
 }
 
-fn code_of(reason: &NotRead) -> Code {
+fn code_of(reason: &NotRead, missing: Code) -> Code {
     match reason {
-        NotRead::Missing => Code::PartMissing,
+        NotRead::Missing => missing,
         NotRead::Folder | NotRead::NotRegular => Code::NotAFile,
         NotRead::TooLarge => Code::TooLarge,
         NotRead::NotText { .. } => Code::NotText,
@@ -190,7 +187,7 @@ fn add_parts(
                 files.push(SourceFile { path, name: name.clone(), text });
             }
             Err(reason) => {
-                let code = code_of(&reason);
+                let code = code_of(&reason, Code::PartMissing);
                 let message = format!("can't read part {name}: {reason}");
                 findings.say_with(code, part.origin, message, code.remedy());
                 findings.text_is_partial();

@@ -69,29 +69,28 @@ impl<'a> Names<'a> {
         }
         declared
     }
+}
 
-    /// Reports a value that a closed label does not have.
-    pub(super) fn label_value(
-        &self,
-        key: &str,
-        declared: &LabelKey,
-        value: Text<'_>,
-        findings: &mut Findings,
-    ) -> String {
-        if let Some(values) = &declared.values
-            && !values.iter().any(|known| known == value.text)
-        {
-            let all = || values.iter().map(String::as_str);
-            let message = format!("\"{}\" is not a value of label {key}", value.text);
-            let mut report = Diagnostic::new(Code::LabelValue, Some(value.origin), message)
-                .help(format!("{key} is closed: {}", listing(all())));
-            if let Some(near) = findings.nearest(value.text, all()) {
-                report = report.label(format!("did you mean \"{near}\"?"));
-            }
-            findings.push(report);
+/// Reports a value that a closed label does not have.
+pub(super) fn label_value(
+    key: &str,
+    declared: &LabelKey,
+    value: Text<'_>,
+    findings: &mut Findings,
+) -> String {
+    if let Some(values) = &declared.values
+        && !values.iter().any(|known| known == value.text)
+    {
+        let all = || values.iter().map(String::as_str);
+        let message = format!("\"{}\" is not a value of label {key}", value.text);
+        let mut report = Diagnostic::new(Code::LabelValue, Some(value.origin), message)
+            .help(format!("{key} is closed: {}", listing(all())));
+        if let Some(near) = findings.nearest(value.text, all()) {
+            report = report.label(format!("did you mean \"{near}\"?"));
         }
-        value.text.to_owned()
+        findings.push(report);
     }
+    value.text.to_owned()
 }
 
 fn or_none(list: String) -> String {
@@ -107,9 +106,10 @@ fn known(
     findings: &mut Findings,
 ) -> String {
     if !declared.contains(name.text) {
-        let message = match code {
-            Code::UnknownAccount => format!("no workload declares {what} {}", name.text),
-            _ => format!("{what} {} is not declared", name.text),
+        let message = if code == Code::UnknownAccount {
+            format!("no workload declares {what} {}", name.text)
+        } else {
+            format!("{what} {} is not declared", name.text)
         };
         let mut report = Diagnostic::new(code, Some(name.origin), message);
         match findings.nearest(name.text, declared.iter().copied()) {

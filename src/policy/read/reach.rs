@@ -88,8 +88,8 @@ pub(super) fn check(
     if complete {
         without_mac(&spots, findings);
     }
-    let inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
-    let zone_inside = inside.flat_map(|spot| spot.zones.first().copied()).next();
+    let mut inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
+    let zone_inside = inside.find_map(|spot| spot.zones.first().copied());
     for placed in rules {
         let from: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.from)).collect();
         let to: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.to)).collect();

@@ -6,7 +6,7 @@ use super::super::code::Code;
 use super::super::model::{Match, Selector};
 use super::document::{Text, Value, entries, not_yet};
 use super::findings::Findings;
-use super::names::Names;
+use super::names::{Names, label_value};
 
 /// Where a selector stands, which decides what it may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +201,7 @@ fn label(key: Text<'_>, value: Value<'_>, names: &Names<'_>, matched: &mut Match
     };
     let Some(declared) = declared else { return };
     let values: Vec<String> =
-        texts.into_iter().map(|text| names.label_value(key.text, declared, text, findings)).collect();
+        texts.into_iter().map(|text| label_value(key.text, declared, text, findings)).collect();
     let side = if refused { &mut matched.not } else { &mut matched.labels };
     if !values.is_empty() {
         side.insert(key.text.to_owned(), values);

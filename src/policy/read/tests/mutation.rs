@@ -77,7 +77,7 @@ fn hold(sources: &Sources, found: &[Diagnostic]) {
         let text = &sources.files[usize::from(place.file)].text;
         let (start, end) = (place.start as usize, place.end as usize);
         assert!(start <= end && end <= text.len(), "{place:?}");
-        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = text.as_bytes()[..start].split(|byte| *byte == b'\n').count();
         assert_eq!(usize::try_from(place.line), Ok(line), "{place:?}");
     }
     assert!(render(sources, found, true).contains("error"));
