@@ -271,6 +271,6 @@ pub struct Match {
     pub networks: Vec<String>,
     /// Service accounts.
     pub accounts: Vec<String>,
-    /// `unknown = true`: addresses that no workload claims match as well.
+    /// `unknown = true`: of the addresses that the other keys match, those that no workload claims.
     pub unknown: bool,
 }

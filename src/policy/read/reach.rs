@@ -3,12 +3,11 @@
 //! What it is: warnings, and the two errors that depend on who is a member of a zone. What it is not:
 //! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes.
 
-use std::collections::BTreeSet;
-
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{Match, Network, Selector, Tier, Workload, Zone};
+use super::super::model::{Labels, Network, Selector, Tier, Workload, Zone};
 use super::super::prefix::Prefix;
+use super::super::selector::{Reading, Subject};
 use super::super::source::Origin;
 use super::findings::{Findings, listing};
 use super::rule::Placed;
@@ -17,49 +16,48 @@ use crate::wire::Side;
 /// Addresses of one claim that lie in the same networks.
 struct Spot<'m> {
     workload: &'m Workload,
-    /// Narrowest first.
-    networks: Vec<&'m Network>,
+    /// The narrowest of its networks.
+    network: Option<&'m Network>,
+    networks: Vec<&'m str>,
+    /// Its workload's, then those of its networks, narrowest first.
+    labels: Labels,
     /// Zones it is a member of.
-    zones: BTreeSet<&'m str>,
+    zones: Vec<&'m str>,
+    /// One address, so it can hold an account.
+    host: bool,
 }
 
-impl Spot<'_> {
-    fn side(&self) -> Option<Side> {
-        self.networks.first().map(|network| network.side)
-    }
-
-    fn label(&self, key: &str) -> Option<&str> {
-        let inherited = || self.networks.iter().find_map(|network| network.labels.get(key));
-        self.workload.labels.get(key).or_else(inherited).map(String::as_str)
-    }
-
-    fn is_in(&self, matched: &Match) -> bool {
-        let one_of = |wanted: &[String], has: &dyn Fn(&str) -> bool| {
-            wanted.is_empty() || wanted.iter().any(|wanted| has(wanted))
-        };
-        let keys = matched.labels.len() + matched.not.len() + matched.names.len();
-        let keys = keys + matched.zones.len() + matched.networks.len() + matched.accounts.len();
-        keys > 0
-            && one_of(&matched.names, &|name| self.workload.name == name)
-            && one_of(&matched.zones, &|zone| self.zones.contains(zone))
-            && one_of(&matched.networks, &|name| self.networks.iter().any(|n| n.name == name))
-            && one_of(&matched.accounts, &|name| self.workload.service_account.as_deref() == Some(name))
-            && matched
-                .labels
-                .iter()
-                .all(|(key, values)| self.label(key).is_some_and(|has| values.iter().any(|v| v == has)))
-            && matched
-                .not
-                .iter()
-                .all(|(key, values)| self.label(key).is_some_and(|has| values.iter().all(|v| v != has)))
-    }
-
-    fn is_selected(&self, selector: &Selector) -> bool {
-        match selector {
-            Selector::Any => true,
-            Selector::Except(matches) => !matches.iter().any(|matched| self.is_in(matched)),
-            Selector::Match(matched) => self.is_in(matched),
+impl<'m> Spot<'m> {
+    /// The networks come narrowest first.
+    fn new(workload: &'m Workload, prefix: Prefix, networks: &[&'m Network]) -> Self {
+        let mut labels = workload.labels.clone();
+        for (key, value) in networks.iter().flat_map(|network| &network.labels) {
+            labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
+        Self {
+            workload,
+            network: networks.first().copied(),
+            networks: networks.iter().map(|network| network.name.as_str()).collect(),
+            labels,
+            zones: Vec::new(),
+            host: prefix.is_host(),
+        }
+    }
+
+    fn side(&self) -> Option<Side> {
+        self.network.map(|network| network.side)
+    }
+
+    fn is_selected(&self, selector: &Selector, reading: Reading) -> bool {
+        let subject = Subject {
+            workload: Some(&self.workload.name),
+            account: self.workload.service_account.as_deref(),
+            held: self.host,
+            labels: &self.labels,
+            networks: &self.networks,
+            zones: &self.zones,
+        };
+        selector.matches(&subject, reading)
     }
 }
 
@@ -73,14 +71,14 @@ pub(super) fn check(
 ) {
     let mut spots = spots(networks, workloads);
     for spot in &mut spots {
-        let member = |zone: &&Zone| spot.is_selected(&zone.members);
+        let member = |zone: &&Zone| spot.is_selected(&zone.members, Reading::ByAddress);
         let zones = zones.iter().filter(member).map(|zone| zone.name.as_str()).collect();
         spot.zones = zones;
     }
     // What an error took out of the model would show as missing: no warnings then.
     let complete = !findings.has_errors();
     for zone in zones.iter().filter(|_| complete) {
-        if !spots.iter().any(|spot| spot.zones.contains(zone.name.as_str())) {
+        if !spots.iter().any(|spot| spot.zones.contains(&zone.name.as_str())) {
             let message = format!("zone {} has no members now", zone.name);
             findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
         }
@@ -91,8 +89,14 @@ pub(super) fn check(
     let mut inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
     let zone_inside = inside.find_map(|spot| spot.zones.first().copied());
     for placed in rules {
-        let from: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.from)).collect();
-        let to: Vec<_> = spots.iter().filter(|spot| spot.is_selected(&placed.rule.to)).collect();
+        let reading = match placed.rule.tier {
+            Tier::Guardrail | Tier::Deny => Reading::ByAddress,
+            Tier::Allow => Reading::Assumed,
+        };
+        let selected = |selector: &Selector| -> Vec<&Spot<'_>> {
+            spots.iter().filter(|spot| spot.is_selected(selector, reading)).collect()
+        };
+        let (from, to) = (selected(&placed.rule.from), selected(&placed.rule.to));
         if placed.rule.tier == Tier::Allow {
             allow(placed, &from, &to, zone_inside, findings);
         }
@@ -112,23 +116,20 @@ fn spots<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Spot<'m>
         .flat_map(|network| network.prefixes.iter().map(move |prefix| (*prefix, network)))
         .collect();
     prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length));
-    let around = |inner: Prefix| {
+    let mut spots = Vec::new();
+    let mut place = |workload, inner: Prefix| {
         let holds = |(outer, _): &&(Prefix, &Network)| {
             outer.length <= inner.length && outer.contains(inner.address)
         };
-        prefixes.iter().filter(holds).map(|(_, network)| *network).collect()
+        let around: Vec<_> = prefixes.iter().filter(holds).map(|(_, network)| *network).collect();
+        spots.push(Spot::new(workload, inner, &around));
     };
-    let mut spots = Vec::new();
     for workload in workloads {
         for claim in &workload.addresses {
-            let mut place = |prefix| {
-                spots.push(Spot { workload, networks: around(prefix), zones: BTreeSet::new() });
-            };
-            place(*claim);
-            if !claim.is_host() {
-                let within = |p: &&(Prefix, _)| p.0.length > claim.length && claim.contains(p.0.address);
-                prefixes.iter().filter(within).for_each(|(prefix, _)| place(*prefix));
-            }
+            place(workload, *claim);
+            let within =
+                |(inner, _): &&(Prefix, _)| inner.length > claim.length && claim.contains(inner.address);
+            prefixes.iter().filter(within).for_each(|(inner, _)| place(workload, *inner));
         }
     }
     spots
@@ -139,7 +140,7 @@ fn without_mac(spots: &[Spot<'_>], findings: &mut Findings) {
     let bare = |spot: &&Spot<'_>| {
         spot.side() == Some(Side::Inside)
             && spot.workload.macs.is_empty()
-            && spot.networks.first().is_some_and(|network| network.via.is_empty())
+            && spot.network.is_some_and(|network| network.via.is_empty())
     };
     let mut named: Vec<&Workload> = spots.iter().filter(bare).map(|spot| spot.workload).collect();
     named.dedup_by_key(|workload| &workload.name);
@@ -173,7 +174,7 @@ fn allow(
     // Unknown addresses inside are members of every zone that has members there.
     let zone = |selector: &Selector, spots: &[&Spot<'_>]| {
         names_zone(selector)
-            .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|z| (*z).to_owned())))
+            .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|zone| (*zone).to_owned())))
             .or_else(|| zone_inside.filter(|_| unknown(selector)).map(str::to_owned))
     };
     let into = zone(&rule.to, to);
