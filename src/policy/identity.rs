@@ -4,7 +4,7 @@
 //! names workloads), each asked every selector of the rules once. What it is not: rules and services come
 //! later. Identity 0 is nowhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::model::{Model, Selector, Tier};
 use super::selector::Reading;
@@ -23,6 +23,8 @@ pub(super) struct Identity<'a> {
     pub(super) zones: Vec<usize>,
     /// Indexes of the workloads with an address here.
     workloads: Vec<usize>,
+    /// Some address of the wire is here.
+    inhabited: bool,
 }
 
 /// All identities, and where each stretch went.
@@ -33,6 +35,8 @@ pub(super) struct Identities<'a> {
     pub(super) of_stretch: Vec<usize>,
     /// Multicast and broadcast destinations, by the side they go to.
     pub(super) groups: [usize; 2],
+    /// Number of zones.
+    zones: usize,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -70,11 +74,13 @@ impl<'a> Identities<'a> {
             if identity == next {
                 all.push(Identity::new(model, space, stretch));
             }
-            if let (Some(workload), false, Some(identity)) =
-                (stretch.workload, stretch.covered, all.get_mut(identity))
-                && identity.workloads.last() != Some(&workload)
-            {
-                identity.workloads.push(workload);
+            if let Some(identity) = all.get_mut(identity).filter(|_| !stretch.covered) {
+                identity.inhabited |= stretch.side.is_some();
+                if let Some(workload) = stretch.workload
+                    && identity.workloads.last() != Some(&workload)
+                {
+                    identity.workloads.push(workload);
+                }
             }
             of_stretch.push(identity);
         }
@@ -87,7 +93,7 @@ impl<'a> Identities<'a> {
             all.push(Identity::new(model, space, &stretch));
             all.len() - 1
         });
-        Self { all, of_stretch, groups }
+        Self { all, of_stretch, groups, zones: model.zones.len() }
     }
 }
 
@@ -99,7 +105,39 @@ impl<'a> Identity<'a> {
             claimed: stretch.workload.is_some(),
             zones: stretch.zones.clone(),
             workloads: Vec::new(),
+            inhabited: false,
         }
+    }
+}
+
+/// What a selector means among the addresses there are now.
+#[derive(Debug)]
+pub(super) struct Meaning {
+    /// Workloads with an address it matches.
+    pub(super) workloads: BTreeSet<usize>,
+    /// Some address that no workload claims matches.
+    pub(super) unknown: bool,
+    /// Of the workloads, how many have a matching address in each zone.
+    pub(super) zones: Vec<usize>,
+}
+
+impl Identities<'_> {
+    /// What a selector of a rule of this tier means now, every MAC being true.
+    pub(super) fn meaning(&self, selector: &Selector, tier: Tier) -> Meaning {
+        let mut workloads = BTreeSet::new();
+        let mut unknown = false;
+        let mut zones: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.zones];
+        let here = self.all.iter().filter(|identity| identity.inhabited);
+        for identity in here.filter(|identity| identity.asked(selector, tier).genuine) {
+            unknown |= !identity.claimed;
+            workloads.extend(&identity.workloads);
+            for zone in &identity.zones {
+                if let Some(members) = zones.get_mut(*zone) {
+                    members.extend(&identity.workloads);
+                }
+            }
+        }
+        Meaning { workloads, unknown, zones: zones.iter().map(BTreeSet::len).collect() }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod source;
 mod space;
 pub mod table;
 pub mod verdict;
+mod words;
 
 pub use compile::compile;
 pub use model::Model;

@@ -245,7 +245,8 @@ impl Rule {
 }
 
 /// A set of addresses (POLICY.md §3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Selector {
     /// `any = true`: every claimed workload.
     Any,
@@ -257,7 +258,7 @@ pub enum Selector {
 
 /// The keys of one selector: all must hold; within a list any one does. Empty lists are not written
 /// keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Match {
     /// Label key → accepted values.
     pub labels: BTreeMap<String, Vec<String>>,

@@ -249,6 +249,11 @@ impl Table {
         }
     }
 
+    /// The address space it was compiled over.
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
     fn spot(&self, stretch: StretchId) -> Spot {
         // Row and column 0 are nowhere's.
         const NOWHERE: Spot = Spot { network: Spot::NONE, workload: Spot::NONE, rows: [0, 0], column: 0 };
