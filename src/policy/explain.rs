@@ -1,1 +1,266 @@
 //! Why a verdict is what it is.
+//!
+//! What it is: one question asked of [`Table::judge`], with everything that led to the answer, for people
+//! ([`Explanation::text`]) and as JSON (`Serialize`). What it is not: it decides nothing itself; verdict and
+//! mode are the table's own. Cost: one pass over the rules, and one judgement for each port of the service
+//! and each pair of addresses that the names stand for.
+
+mod ends;
+mod nearest;
+mod ports;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::model::{Labels, Rule, Tier};
+use super::read::Loaded;
+use super::table::{RuleFace, Table};
+use super::verdict::{Denial, Mode, Moment, RuleNumber, Verdict};
+use crate::wire::{Mac, Side, Vlans};
+use ends::Way;
+pub use nearest::Nearest;
+
+/// What `explain` is asked.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// A workload's name, or an address.
+    pub from: String,
+    /// A workload's name, or an address.
+    pub to: String,
+    /// A service's name, or `tcp/443`.
+    pub service: String,
+    /// Source MAC of the opening frame; none: taken as true.
+    pub mac: Option<Mac>,
+    /// Tags of the opening frame; none: what the networks list.
+    pub vlans: Option<Vlans>,
+    /// Where the frame arrives; none: where the source belongs.
+    pub side: Option<Side>,
+    /// Generation of the table, if a gate runs it.
+    pub generation: Option<u32>,
+    /// When.
+    pub now: Moment,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotExplained {
+    /// Neither a workload nor an address.
+    #[error("no workload is named \"{name}\", and it is no address{}", near(.like.as_ref()))]
+    Name {
+        /// What was written.
+        name: String,
+        /// A workload with a name like it.
+        like: Option<String>,
+    },
+    /// No address of the workload is its own: narrower claims cover them all.
+    #[error("no address of {0} is its own: narrower claims of other workloads cover them all")]
+    NoAddress(String),
+    /// The ends have no family in common.
+    #[error("{from} and {to} have no address of one family: one is IPv4 only, the other IPv6 only")]
+    Family {
+        /// One end.
+        from: String,
+        /// The other.
+        to: String,
+    },
+    /// No service.
+    #[error("{0}; write a service's name, tcp/443, udp/53, icmp/8 or ip/50")]
+    Service(String),
+    /// ICMP for the other family only.
+    #[error("{service} has no meaning between {family} addresses")]
+    ServiceFamily {
+        /// The service as written.
+        service: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
+}
+
+fn near(like: Option<&String>) -> String {
+    like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
+}
+
+/// A question and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `allow` or `deny`: what the policy says.
+    pub verdict: &'static str,
+    /// `forwarded` or `dropped`: what happens to the packet.
+    pub outcome: &'static str,
+    /// The mode that governs.
+    pub mode: &'static str,
+    /// Name of the denial: `no_rule`.
+    pub reason: Option<&'static str>,
+    /// The rule that decided.
+    pub rule: Option<RuleRef>,
+    /// Other rules that match, in order of precedence.
+    pub also: Vec<RuleRef>,
+    /// Who opens.
+    pub from: End,
+    /// To whom.
+    pub to: End,
+    /// The service as written.
+    pub asked: String,
+    /// The one port of it that is explained: `tcp/443`.
+    pub service: String,
+    /// The zones whose modes count.
+    pub zones: Vec<ZoneRef>,
+    /// Mode where no zone counts.
+    pub unzoned: Option<&'static str>,
+    /// Number of guardrails.
+    pub guardrails: usize,
+    /// Those that match, each with its mode.
+    pub guardrails_matching: Vec<(RuleRef, &'static str)>,
+    /// Exceptions that match.
+    pub exceptions: Vec<String>,
+    /// Where no rule allows it: the allow that comes nearest.
+    pub nearest: Option<Nearest>,
+    /// What was chosen where the question left a choice, and whether it matters.
+    pub notes: Vec<String>,
+    /// Side, tags and MAC that the answer rests on.
+    pub assumes: String,
+    /// Digest of the policy.
+    pub digest: String,
+    /// Its generation, if a gate runs it.
+    pub generation: Option<u32>,
+}
+
+/// A rule by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleRef {
+    /// `allow.payments-to-vault`.
+    pub id: String,
+    /// `rules/payments.toml:1`.
+    pub place: String,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
+/// A zone that governs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ZoneRef {
+    /// Its name.
+    pub name: String,
+    /// Its modes: `simulate, https enforce`.
+    pub modes: String,
+    /// Why it counts: `destination`, `source`, `mac`.
+    pub by: &'static str,
+}
+
+/// One end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The workload's name, or the address where no workload claims it.
+    pub name: String,
+    /// A workload claims it.
+    pub known: bool,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its side: `cde.outside`; none for a group.
+    pub side: Option<String>,
+    /// Its narrowest network.
+    pub network: Option<String>,
+    /// Its labels, inherited ones included.
+    pub labels: Labels,
+    /// The account it declares.
+    pub account: Option<Account>,
+    /// Its zones.
+    pub zones: Vec<String>,
+}
+
+/// An account that an end declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Whether it is held.
+    pub held: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// Explains one new connection.
+///
+/// # Errors
+/// The question names something that does not exist.
+pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanation, NotExplained> {
+    let ways = ends::ways(policy, table, query)?;
+    let family = || NotExplained::Family { from: query.from.clone(), to: query.to.clone() };
+    let (way, others) = ways.split_first().ok_or_else(family)?;
+    let atoms = ports::atoms(policy, query, way.v4())?;
+    let service = atoms.first().map(|atom| ports::probe(*atom, atom.to.0)).ok_or_else(family)?;
+    let verdict = way.judge(table, service, query.now);
+    let mut notes = way.stands_for();
+    if !others.is_empty() {
+        let same = |way: &&Way<'_>| answer(way.judge(table, service, query.now)) == answer(verdict);
+        let differ: Vec<String> = others.iter().filter(|way| !same(way)).map(Way::pair).collect();
+        let shown = format!("{} is one of {} pairs of addresses", way.pair(), ways.len());
+        notes.push(match differ.as_slice() {
+            [] => format!("{shown}: the others get the same answer"),
+            differ => format!("{shown}: another answer for {}", differ.join(", ")),
+        });
+    }
+    notes.extend(ports::note(table, way, query, &atoms, verdict));
+    let guardrails = || policy.model.rules.iter().filter(|r| r.tier == Tier::Guardrail);
+    let named = |number: &RuleNumber| table.rule(*number).map(|face| RuleRef::of_face(policy, face));
+    let (from, to) = way.ends(policy);
+    let zones = way.zones(policy);
+    let denied = matches!(verdict.denial, Some(Denial::NoRule | Denial::AccountNotHeld));
+    Ok(Explanation {
+        verdict: if verdict.denial.is_none() { "allow" } else { "deny" },
+        outcome: if verdict.crosses() { "forwarded" } else { "dropped" },
+        mode: verdict.mode.name(),
+        reason: verdict.denial.map(reason),
+        rule: named(&verdict.rule),
+        also: verdict.also.iter().filter_map(named).collect(),
+        unzoned: zones.is_empty().then(|| policy.model.wire.unzoned.name()),
+        guardrails: guardrails().count(),
+        guardrails_matching: guardrails()
+            .filter(|rule| way.matches(rule) && rule.services.contains(service))
+            .map(|rule| (RuleRef::of_rule(policy, rule), rule.mode.unwrap_or(Mode::Enforce).name()))
+            .collect(),
+        exceptions: Vec::new(),
+        nearest: denied.then(|| nearest::find(policy, way, service, query)),
+        assumes: way.assumes(policy),
+        digest: table.digest_short(),
+        generation: query.generation,
+        asked: query.service.clone(),
+        service: ports::text(service),
+        zones,
+        from,
+        to,
+        notes,
+    })
+}
+
+/// What makes two verdicts the same answer to a reader.
+const fn answer(verdict: Verdict) -> (Option<Denial>, Mode, RuleNumber) {
+    (verdict.denial, verdict.mode, verdict.rule)
+}
+
+/// The name of a denial, as counters and events have it.
+const fn reason(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Spoofed => "spoofed",
+        Denial::WrongVlan => "wrong_vlan",
+        Denial::SameSide => "same_side",
+        Denial::Guardrail => "guardrail",
+        Denial::Rule => "denied",
+        Denial::AccountNotHeld => "account_not_held",
+        Denial::NoRule => "no_rule",
+    }
+}
+
+impl RuleRef {
+    fn of_face(policy: &Loaded, face: &RuleFace) -> Self {
+        Self { id: face.id.clone(), place: policy.sources.place(face.origin), owner: face.owner.clone() }
+    }
+
+    fn of_rule(policy: &Loaded, rule: &Rule) -> Self {
+        Self { id: rule.full_id(), place: policy.sources.place(rule.origin), owner: rule.owner.clone() }
+    }
+}

@@ -5,6 +5,8 @@
 
 mod random;
 
+pub(super) use random::rules;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::diagnostic::render;
 use super::model::{Gate, Model, Rule, Selector, ServiceSet, Tier, Wire};
 use super::prefix::Prefix;
+use super::read::{Loaded, read_text};
 use super::source::Origin;
 use super::verdict::{Action, Mode};
 use crate::wire::Housekeeping;
@@ -51,3 +53,12 @@ pub(super) fn rule(tier: Tier, id: &str, from: Selector, to: Selector, services:
         origin: Origin::default(),
     }
 }
+
+/// Reads a policy of one file.
+pub(super) fn load(text: &str) -> Loaded {
+    read_text(vec![("gate.toml".into(), text.into())])
+        .unwrap_or_else(|rejected| panic!("{}", render(&rejected.sources, &rejected.diagnostics, false)))
+}
+
+/// FACE's example, grown: a reporting rule, a laptop, a denied service, a rule of every kind of key.
+pub(super) const BIG: &str = include_str!("sample.toml");

@@ -4,6 +4,9 @@
 //! ([`text`]) and as JSON (`Serialize`). What it is not: it judges nothing. Invariant: two rules that
 //! differ in any key differ in their text. Cost: selectors × identities.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -106,9 +109,12 @@ impl End {
         }
     }
 
-    /// `[2, all in cde]`
+    /// `[2, all in cde]`; behind an exception, `[others: 2, and unknown]`.
     fn count(&self) -> String {
-        let mut words = vec![self.workloads.to_string()];
+        let mut words = match self.selector {
+            Selector::Except(_) => vec![format!("others: {}", self.workloads)],
+            Selector::Any | Selector::Match(_) => vec![self.workloads.to_string()],
+        };
         for (zone, inside) in &self.zones {
             let many = if *inside == self.workloads { "all".to_owned() } else { inside.to_string() };
             words.push(format!("{many} in {zone}"));

@@ -173,6 +173,17 @@ fn covers(atoms: &[(usize, Atom)], set: usize) -> bool {
 }
 
 impl ServiceSet {
+    /// Whether a readable service is in it.
+    pub(super) fn contains(&self, service: Service) -> bool {
+        let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
+        self.any
+            || self.atoms.iter().any(|atom| {
+                atom.protocol == service.protocol
+                    && within(atom.to, service.dport)
+                    && within(atom.from, service.sport)
+            })
+    }
+
     /// How much it spans (POLICY.md §5): 1 a port or ICMP type, 65 536 a whole protocol or `any`. Ports
     /// written twice count once, and nothing is wider than `any`.
     #[must_use]

@@ -260,6 +260,12 @@ impl Table {
         at(&self.spots, stretch).copied().unwrap_or(NOWHERE)
     }
 
+    /// Whether a sender's MAC is one of those written for it, or taken as such.
+    pub(super) fn is_true(&self, sender: Sender, side: Side) -> bool {
+        let from = self.spot(self.space.find(sender.address));
+        self.is_genuine(sender.mac, from, at(&self.networks, from.network), side)
+    }
+
     /// Whether the MAC is one of those written for this source. The MACs of a network stand in front of it
     /// on its own side: a source that arrives on the other one has none.
     fn is_genuine(&self, mac: SenderMac, from: Spot, network: Option<&NetworkFace>, side: Side) -> bool {

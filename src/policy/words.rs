@@ -119,18 +119,21 @@ impl Selector {
 /// line goes on at column `indent`, where the others begin.
 pub(super) fn wrap(into: &mut String, text: &str, indent: usize, width: usize) {
     let mut column = indent;
-    for (index, word) in text.split(' ').enumerate() {
+    let mut gap = 0;
+    for word in text.split(' ') {
         let length = word.chars().count();
-        if index > 0 && column + 1 + length > width && column > indent {
-            into.push('\n');
-            into.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else if index > 0 {
-            into.push(' ');
-            column += 1;
+        if length == 0 {
+            gap += 1;
+            continue;
         }
+        if column > indent && column + gap + length > width {
+            into.push('\n');
+            (column, gap) = (0, indent);
+        }
+        into.extend(std::iter::repeat_n(' ', gap));
         into.push_str(word);
-        column += length;
+        column += gap + length;
+        gap = 1;
     }
 }
 

@@ -193,6 +193,50 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+fn spoken() -> impl Strategy<Value = Rule> {
+    let words = || option::of(select(vec!["a", "a, b", "or", "\"a\", logged", "CHG-1", "2027-05-31"]));
+    let said = (words(), words(), words(), words(), words(), any::<bool>());
+    let written = subsequence(vec!["any", "https", "tcp/443", "udp/67 from 68", "or"], 1..4);
+    (rule(), said, written).prop_map(|(rule, (why, owner, ticket, day, how, log), written)| Rule {
+        id: "r".into(),
+        services: ServiceSet {
+            written: written.into_iter().map(str::to_owned).collect(),
+            any: false,
+            atoms: Vec::new(),
+        },
+        justification: why.map(str::to_owned),
+        owner: owner.map(str::to_owned),
+        ticket: ticket.map(str::to_owned),
+        review_by: day.map(str::to_owned),
+        mitigation: how.map(str::to_owned),
+        log,
+        ..rule
+    })
+}
+
+/// Two rules that differ in few keys, or in none.
+pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
+    (spoken(), spoken(), 0..13_u8).prop_map(|(one, other, key)| {
+        let mut two = one.clone();
+        match key {
+            0 => two.from = other.from,
+            1 => two.to = other.to,
+            2 => two.services = other.services,
+            3 => (two.tier, two.mode) = (other.tier, other.mode),
+            4 => two.both_ways = other.both_ways,
+            5 => two.log = other.log,
+            6 => two.justification = other.justification,
+            7 => two.owner = other.owner,
+            8 => two.ticket = other.ticket,
+            9 => two.review_by = other.review_by,
+            10 => two.mitigation = other.mitigation,
+            11 => two.id = "s".into(),
+            _ => two = other,
+        }
+        (one, two)
+    })
+}
+
 fn model() -> impl Strategy<Value = Model> {
     (vec(network(), 1..=5), vec(workload(), 0..=8), vec(zone(), 0..=3), vec(rule(), 0..10), mode())
         .prop_map(|(mut networks, mut workloads, mut zones, mut rules, unzoned)| {

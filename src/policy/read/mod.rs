@@ -38,6 +38,7 @@ use findings::Findings;
 use names::Names;
 use sections::Sections;
 use service::Services;
+pub(super) use service::service_atoms;
 
 /// A policy that holds together.
 #[derive(Clone, Debug)]
@@ -93,6 +94,14 @@ pub fn read_text(files: Vec<(String, String)>) -> Result<Loaded, Rejected> {
     assemble(SourceFile { path: PathBuf::from(&name), name, text }, |part| {
         parts.remove(part).map(|text| (part.into(), text)).ok_or(NotRead::Missing)
     })
+}
+
+/// The candidate most like a name that does not exist.
+pub(super) fn nearest_name<'c>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    Findings::new().nearest(name, candidates)
 }
 
 fn code_of(reason: &NotRead, missing: Code) -> Code {

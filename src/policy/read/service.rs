@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{Atom, NamedService, ServiceSet};
+use super::super::source::Origin;
 use super::document::{Text, Value};
 use super::findings::Findings;
 use super::network::some;
@@ -205,6 +206,34 @@ impl<'a> Services<'a> {
         set.atoms.dedup();
         set
     }
+}
+
+/// What one service means, written by itself: a declared name, or `tcp/443`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(in crate::policy) fn service_atoms(
+    text: &str,
+    declared: &BTreeMap<String, NamedService>,
+) -> Result<Vec<Atom>, String> {
+    let mut findings = Findings::new();
+    if text == ANY {
+        return Err("`any` is every service at once: ask for one".to_owned());
+    }
+    match item(Text { text, origin: Origin::default() }, &mut findings) {
+        Item::Atom(atom) => return Ok(vec![atom]),
+        Item::Name(name) => {
+            if let Some(service) = declared.get(name.text) {
+                return Ok(service.atoms.clone());
+            }
+            let like = findings.nearest(name.text, declared.keys().map(String::as_str));
+            let like = like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"));
+            return Err(format!("service {} is not declared{like}", name.text));
+        }
+        Item::Wrong => {}
+    }
+    let found = findings.into_sorted().into_iter().next();
+    Err(found.map_or_else(|| format!("\"{text}\" is not a service"), |finding| finding.message))
 }
 
 /// A name has no slash, everything else has one.

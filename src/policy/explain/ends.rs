@@ -1,0 +1,282 @@
+//! Names into addresses, and the two ends of one connection.
+
+use std::net::IpAddr;
+
+use super::{Account, End, NotExplained, Query, ZoneRef};
+use crate::policy::model::{Model, Rule, Tier, Workload};
+use crate::policy::prefix::Prefix;
+use crate::policy::read::{Loaded, nearest_name};
+use crate::policy::selector::Reading;
+use crate::policy::sentences::governs;
+use crate::policy::space::{Space, Stretch, View};
+use crate::policy::table::{Table, is_group};
+use crate::policy::verdict::{Moment, Sender, SenderMac, Verdict};
+use crate::wire::{Service, Side, Vlans};
+
+/// Pairs of addresses looked at for two names.
+const PAIRS: usize = 64;
+/// Addresses tried in a claimed prefix for one that no narrower claim takes.
+const TRIES: u128 = 1_024;
+
+/// One pair of addresses, and how the frame comes.
+#[derive(Debug)]
+pub(super) struct Way<'a> {
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    side: Side,
+    sender: Sender,
+    /// The MAC is one of those written for the source, or taken as such.
+    pub(super) genuine: bool,
+    source: Side,
+    near: Lookup<'a>,
+    far: Lookup<'a>,
+    strangers: &'a [usize],
+}
+
+/// An address and what the policy knows of it.
+#[derive(Debug)]
+struct Lookup<'a> {
+    stretch: Stretch,
+    view: View<'a>,
+    workload: Option<&'a Workload>,
+    /// Its account is held, as far as the claim and the MAC go.
+    holds: bool,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(model: &'a Model, space: &'a Space, stretch: Stretch, genuine: bool) -> Self {
+        let view = space.view(model, &stretch);
+        let workload = stretch.workload.and_then(|w| model.workloads.get(w));
+        Self { holds: stretch.host && genuine, workload, view, stretch }
+    }
+
+    fn end(&self, policy: &Loaded, address: IpAddr, account: Option<Account>) -> End {
+        let model = &policy.model;
+        let subject = self.view.subject(self.holds);
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        End {
+            name: self.workload.map_or_else(|| address.to_string(), |w| w.name.clone()),
+            known: self.workload.is_some(),
+            address,
+            side: self.stretch.side.map(|side| format!("{}.{side}", model.wire.name)),
+            network: subject.networks.first().map(|n| (*n).to_owned()),
+            labels: subject.labels.clone(),
+            account,
+            zones: owned(subject.zones),
+        }
+    }
+}
+
+/// The pairs of addresses that a question can mean, the one to show first: IPv4 before IPv6, pairs that
+/// cross the wire before pairs that do not.
+pub(super) fn ways<'a>(
+    policy: &'a Loaded,
+    table: &'a Table,
+    query: &Query,
+) -> Result<Vec<Way<'a>>, NotExplained> {
+    let (froms, tos) = (addresses(policy, table, &query.from)?, addresses(policy, table, &query.to)?);
+    let pairs = froms.iter().flat_map(|from| tos.iter().map(move |to| (*from, *to)));
+    let mut ways: Vec<Way<'a>> = pairs
+        .filter(|(from, to)| from.is_ipv4() == to.is_ipv4())
+        .take(PAIRS)
+        .map(|(from, to)| Way::new(policy, table, query, from, to))
+        .collect();
+    ways.sort_by_key(|way| (way.from.is_ipv6(), way.far.stretch.side == way.near.stretch.side));
+    Ok(ways)
+}
+
+/// The addresses of a name, one for each claim.
+fn addresses(policy: &Loaded, table: &Table, name: &str) -> Result<Vec<IpAddr>, NotExplained> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let workloads = &policy.model.workloads;
+    let Some((index, workload)) = workloads.iter().enumerate().find(|(_, w)| w.name == name) else {
+        let like = nearest_name(name, workloads.iter().map(|w| w.name.as_str()));
+        return Err(NotExplained::Name { name: name.to_owned(), like: like.map(str::to_owned) });
+    };
+    let claims = workload.addresses.iter();
+    let own: Vec<IpAddr> = claims.filter_map(|claim| stand_in(table.space(), *claim, index)).collect();
+    if own.is_empty() { Err(NotExplained::NoAddress(name.to_owned())) } else { Ok(own) }
+}
+
+/// An address of a claim that no narrower claim takes: the address itself, else the first after the
+/// network's own.
+fn stand_in(space: &Space, claim: Prefix, workload: usize) -> Option<IpAddr> {
+    let own = |address: &IpAddr| {
+        claim.contains(*address)
+            && space.get(space.find(*address)).is_some_and(|s| s.workload == Some(workload))
+    };
+    let nth = |n: u128| match claim.address {
+        IpAddr::V4(v4) => {
+            let bits = v4.to_bits().checked_add(u32::try_from(n).ok()?)?;
+            Some(IpAddr::V4(bits.into()))
+        }
+        IpAddr::V6(v6) => Some(IpAddr::V6(v6.to_bits().checked_add(n)?.into())),
+    };
+    (1..=TRIES).chain([0]).filter_map(nth).find(own)
+}
+
+impl<'a> Way<'a> {
+    fn new(policy: &'a Loaded, table: &'a Table, query: &Query, from: IpAddr, to: IpAddr) -> Self {
+        let (model, space) = (&policy.model, table.space());
+        let stretch = |address| space.get(space.find(address)).cloned().unwrap_or(Stretch::NOWHERE);
+        let near = stretch(from);
+        let source = near.side.unwrap_or(Side::Outside);
+        let side = query.side.unwrap_or(source);
+        let [outside, inside] = &space.zones_at;
+        let far = if is_group(to) {
+            let zones = match side.other() {
+                Side::Outside => outside.clone(),
+                Side::Inside => inside.clone(),
+            };
+            Stretch { zones, ..Stretch::NOWHERE }
+        } else {
+            stretch(to)
+        };
+        let vlans = query.vlans.unwrap_or_else(|| vlans(model, &near, &far));
+        let mac = query.mac.map_or(SenderMac::Assumed, SenderMac::Seen);
+        let sender = Sender { address: from, mac, vlans };
+        let genuine = table.is_true(sender, side);
+        Self {
+            from,
+            to,
+            side,
+            sender,
+            genuine,
+            source,
+            strangers: if side == Side::Inside && !genuine { inside } else { &[] },
+            near: Lookup::new(model, space, near, genuine),
+            far: Lookup::new(model, space, far, true),
+        }
+    }
+
+    pub(super) fn v4(&self) -> bool {
+        self.from.is_ipv4()
+    }
+
+    pub(super) fn pair(&self) -> String {
+        format!("{} → {}", self.from, self.to)
+    }
+
+    pub(super) fn judge(&self, table: &Table, service: Service, now: Moment) -> Verdict {
+        table.judge(self.sender, self.to, service, self.side, now)
+    }
+
+    /// Where one address stands for a prefix that a workload claims.
+    pub(super) fn stands_for(&self) -> Vec<String> {
+        let words = |end: &Lookup<'_>, address: IpAddr| {
+            let claims = end.workload?.addresses.iter().filter(|claim| claim.contains(address));
+            let claim = claims.max_by_key(|claim| claim.length).filter(|claim| !claim.is_host())?;
+            Some(format!("{address} stands for {claim}"))
+        };
+        [words(&self.near, self.from), words(&self.far, self.to)].into_iter().flatten().collect()
+    }
+
+    /// What people call the ends.
+    pub(super) fn names(&self) -> (String, String) {
+        let name = |end: &Lookup<'_>, address: IpAddr| {
+            end.workload.map_or_else(|| address.to_string(), |w| w.name.clone())
+        };
+        (name(&self.near, self.from), name(&self.far, self.to))
+    }
+
+    /// Both ends as selectors see them.
+    pub(super) fn views(&self) -> ((&View<'a>, bool), (&View<'a>, bool)) {
+        ((&self.near.view, self.near.holds), (&self.far.view, self.far.holds))
+    }
+
+    /// Unknown reaches no zone by an allow.
+    pub(super) fn may_allow(&self) -> bool {
+        crate::policy::identity::may_allow(
+            self.near.workload.is_some(),
+            self.far.workload.is_some(),
+            !self.far.stretch.zones.is_empty(),
+        )
+    }
+
+    /// Whether both ends of a rule match, either way round where it says so.
+    pub(super) fn matches(&self, rule: &Rule) -> bool {
+        let reading = match rule.tier {
+            Tier::Guardrail | Tier::Deny => Reading::ByAddress,
+            Tier::Allow => Reading::Granted,
+        };
+        let ((near, near_holds), (far, far_holds)) = self.views();
+        let (near, far) = (near.subject(near_holds), far.subject(far_holds));
+        let there = rule.from.matches(&near, reading) && rule.to.matches(&far, reading);
+        let back = || rule.to.matches(&near, reading) && rule.from.matches(&far, reading);
+        there || (rule.both_ways && back())
+    }
+
+    pub(super) fn ends(&self, policy: &Loaded) -> (End, End) {
+        let (near, far) = (self.account(&self.near, true), self.account(&self.far, false));
+        (self.near.end(policy, self.from, near), self.far.end(policy, self.to, far))
+    }
+
+    fn account(&self, end: &Lookup<'_>, opens: bool) -> Option<Account> {
+        let name = end.workload.and_then(|w| w.service_account.clone())?;
+        let mac = match (self.sender.mac, self.genuine, opens) {
+            (_, _, false) | (SenderMac::Seen(_), false, true) => "",
+            (SenderMac::Assumed, ..) => ", MAC taken as true",
+            (SenderMac::Seen(mac), true, true) if end.workload.is_some_and(|w| w.macs.contains(&mac)) => {
+                ", own MAC"
+            }
+            (SenderMac::Seen(_), true, true) => ", MAC of its router",
+        };
+        let why = if !end.stretch.host {
+            "the claim is a prefix, which cannot hold one".to_owned()
+        } else if opens && !self.genuine {
+            "MAC written neither for it nor for its network".to_owned()
+        } else {
+            format!("one host, own account{mac}")
+        };
+        Some(Account { name, held: end.holds, why })
+    }
+
+    /// The zones whose modes count, each once.
+    pub(super) fn zones(&self, policy: &Loaded) -> Vec<ZoneRef> {
+        let mut seen: Vec<usize> = Vec::new();
+        let by = |zones: &[usize], by| zones.iter().map(|z| (*z, by)).collect::<Vec<_>>();
+        let all = [
+            by(&self.far.stretch.zones, "destination"),
+            by(&self.near.stretch.zones, "source"),
+            by(self.strangers, "mac"),
+        ];
+        let once = all.into_iter().flatten().filter(|(zone, _)| {
+            let new = !seen.contains(zone);
+            seen.push(*zone);
+            new
+        });
+        once.filter_map(|(zone, by)| policy.model.zones.get(zone).map(|zone| (zone, by)))
+            .map(|(zone, by)| ZoneRef {
+                name: zone.name.clone(),
+                modes: if by == "destination" { governs(zone) } else { zone.mode.name().to_owned() },
+                by,
+            })
+            .collect()
+    }
+
+    pub(super) fn assumes(&self, policy: &Loaded) -> String {
+        let tags = if self.sender.vlans == Vlans::UNTAGGED {
+            String::new()
+        } else {
+            format!(" on VLAN {}", self.sender.vlans)
+        };
+        let mac = match self.sender.mac {
+            SenderMac::Assumed => ", its MAC true".to_owned(),
+            SenderMac::Seen(mac) => format!(" with MAC {mac}"),
+        };
+        let elsewhere = if self.side == self.source { "" } else { ", where its source does not belong," };
+        format!("a new connection from {}.{}{elsewhere}{tags} now{mac}", policy.model.wire.name, self.side)
+    }
+}
+
+/// Tags that both networks list, else the first of the sender's.
+fn vlans(model: &Model, near: &Stretch, far: &Stretch) -> Vlans {
+    let of = |stretch: &Stretch| {
+        stretch.networks.first().and_then(|n| model.networks.get(*n)).map_or(&[][..], |n| &n.vlans)
+    };
+    let (near, far) = (of(near), of(far));
+    let both = near.iter().find(|tags| far.contains(tags) || far.is_empty());
+    both.or(near.first()).copied().unwrap_or(Vlans::UNTAGGED)
+}

@@ -1,0 +1,109 @@
+//! `explain` as people see it.
+
+use super::{NotExplained, Query, explain};
+use crate::policy::sample::{self, BIG};
+use crate::policy::{Moment, compile};
+use crate::wire::Side;
+
+fn query(from: &str, to: &str, service: &str) -> Query {
+    Query {
+        from: from.into(),
+        to: to.into(),
+        service: service.into(),
+        mac: None,
+        vlans: None,
+        side: None,
+        generation: Some(12),
+        now: Moment(1),
+    }
+}
+
+fn ask(query: &Query) -> Result<String, NotExplained> {
+    ask_of(BIG, query)
+}
+
+fn ask_of(policy: &str, query: &Query) -> Result<String, NotExplained> {
+    let loaded = sample::load(policy);
+    let table = compile(&loaded.model);
+    explain(&loaded, &table, query).map(|e| format!("\n{}", e.text(100)))
+}
+
+fn shown(query: &Query) -> String {
+    ask(query).unwrap_or_else(|why| panic!("{why}"))
+}
+
+#[test]
+fn an_allow_names_its_rule_both_ends_zones_and_guardrails() {
+    insta::assert_snapshot!(shown(&query("payments-7", "vault-1", "https")));
+}
+
+#[test]
+fn a_default_deny_names_the_nearest_allow_and_what_would_be_needed() {
+    insta::assert_snapshot!(shown(&query("reports-3", "carddb-1", "postgres")));
+}
+
+#[test]
+fn a_guardrail_names_itself_and_its_mode() {
+    insta::assert_snapshot!(shown(&query("laptop", "vault-1", "tcp/22")));
+}
+
+#[test]
+fn an_account_that_is_not_held_says_why() {
+    let mac = Some("02:00:00:00:00:99".parse().unwrap());
+    insta::assert_snapshot!(shown(&Query {
+        mac,
+        generation: None,
+        ..query("payments-7", "vault-1", "https")
+    }));
+}
+
+#[test]
+fn a_deny_under_simulate_is_forwarded() {
+    insta::assert_snapshot!(shown(&query("payments-7", "vault-1", "ping")));
+}
+
+#[test]
+fn an_unknown_address_reaches_no_zone_by_an_allow() {
+    let mild = BIG.replace(r#"{ zone = "cde" }"#, r#"{ zone = "cde", app = "none" }"#);
+    assert_ne!(mild, BIG);
+    insta::assert_snapshot!(ask_of(&mild, &query("203.0.113.9", "vault-1", "web")).unwrap());
+}
+
+#[test]
+fn a_stranger_from_the_inside_is_governed_by_every_zone_there() {
+    let mac = Some("02:00:00:00:00:99".parse().unwrap());
+    insta::assert_snapshot!(shown(&Query { mac, ..query("10.20.0.77", "203.0.113.9", "tcp/9000-9010") }));
+}
+
+#[test]
+fn a_group_has_no_side() {
+    insta::assert_snapshot!(shown(&query("acquirer", "224.0.0.18", "ip/112")));
+}
+
+#[test]
+fn a_source_on_the_wrong_side_is_spoofed() {
+    let side = Some(Side::Inside);
+    insta::assert_snapshot!(shown(&Query { side, ..query("payments-7", "vault-1", "https") }));
+}
+
+#[test]
+fn a_question_that_names_nothing_says_what_it_may_have_meant() {
+    let wrong = |from, to, service| ask(&query(from, to, service)).unwrap_err().to_string();
+    assert_eq!(
+        wrong("payment-7", "vault-1", "https"),
+        "no workload is named \"payment-7\", and it is no address; did you mean \"payments-7\"?"
+    );
+    assert_eq!(
+        wrong("payments-7", "vault-1", "http"),
+        "service http is not declared; did you mean \"https\"?; write a service's name, tcp/443, udp/53, \
+         icmp/8 or ip/50"
+    );
+    assert_eq!(
+        wrong("10.10.0.7", "vault-1", "icmpv6/128"),
+        "icmpv6/128 has no meaning between IPv4 addresses"
+    );
+    assert_eq!(
+        wrong("laptop", "2001:db8:20::10", "https"),
+        "laptop and 2001:db8:20::10 have no address of one family: one is IPv4 only, the other IPv6 only"
+    );
+}

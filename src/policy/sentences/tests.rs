@@ -1,0 +1,56 @@
+//! Sentences as people see them, and that they lose nothing.
+
+use proptest::prelude::*;
+
+use super::{Sentence, sentences, text};
+use crate::policy::compile;
+use crate::policy::oracle::rules;
+use crate::policy::sample::{self, BIG};
+
+fn all() -> Vec<Sentence> {
+    let loaded = sample::load(BIG);
+    sentences(&loaded, &compile(&loaded.model))
+}
+
+#[test]
+fn rules_are_sentences_beside_their_ids_where_there_is_room() {
+    insta::assert_snapshot!(format!("\n{}", text(&all(), 140)));
+}
+
+#[test]
+fn rules_are_sentences_above_their_ids_where_there_is_none() {
+    insta::assert_snapshot!(format!("\n{}", text(&all(), 80)));
+}
+
+#[test]
+fn a_sentence_is_json_with_every_key() {
+    let sentence = all().into_iter().find(|s| s.id.as_deref() == Some("reporting-read")).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&sentence).unwrap());
+}
+
+#[test]
+fn no_line_is_wider_than_asked_where_words_allow_it() {
+    for width in [60, 80, 100, 120, 160] {
+        for line in text(&all(), width).lines() {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    /// POLICY.md §9: sentences are lossless. Rules that differ in a key differ in their text.
+    #[test]
+    fn different_rules_are_different_sentences((one, other) in rules()) {
+        let mut loaded = sample::load(BIG);
+        let mut said = |rule| {
+            loaded.model.rules = vec![rule];
+            let all = sentences(&loaded, &compile(&loaded.model));
+            let rules: Vec<Sentence> = all.into_iter().filter(|s| s.from.is_some() && s.to.is_some()).collect();
+            text(&rules, 10_000)
+        };
+        let same = format!("{one:?}") == format!("{other:?}");
+        prop_assert_eq!(said(one.clone()) == said(other.clone()), same, "{:?}\n{:?}", one, other);
+    }
+}
