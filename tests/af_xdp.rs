@@ -12,6 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,16 +34,19 @@ const PATIENT: Duration = Duration::from_secs(600);
 const CHUNK: u32 = 32;
 const ALL: Census = Census { free: 0, receiving: 2 * RINGS, held: 0, sending: 0 };
 
-fn skipped() -> bool {
+/// One test at a time: a process that one test starts holds the sockets of another between its fork and
+/// its exec, and they share two cores. `None`: skip.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE: Mutex<()> = Mutex::new(());
     if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
         println!("skipped: PORTCULLIS_NO_ROOT_TESTS=1");
-        return true;
+        return None;
     }
     assert!(
         rustix::process::geteuid().is_root(),
         "these tests need root (or PORTCULLIS_NO_ROOT_TESTS=1 to skip)"
     );
-    false
+    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn run(line: &str) -> String {
@@ -165,24 +169,31 @@ impl Rig {
         }
     }
 
-    fn channel(&self, host: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+    fn channel(
+        &self,
+        host: &str,
+        link: &str,
+        patience: Duration,
+    ) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
         namespace::run_in(&self.netns(host), || {
-            let wire = pnet_datalink::interfaces().into_iter().find(|link| link.name == "wire").unwrap();
-            let config = Config {
-                read_timeout: Some(Duration::from_secs(10)),
-                read_buffer_size: 1 << 16,
-                ..Config::default()
+            let wire = pnet_datalink::interfaces().into_iter().find(|found| found.name == link).unwrap();
+            let config =
+                Config { read_timeout: Some(patience), read_buffer_size: 1 << 16, ..Config::default() };
+            let Channel::Ethernet(sender, receiver) = pnet_datalink::channel(&wire, config).unwrap() else {
+                panic!("not an Ethernet channel");
             };
-            match pnet_datalink::channel(&wire, config).unwrap() {
-                Channel::Ethernet(sender, receiver) => (sender, receiver),
-                _ => panic!("not an Ethernet channel"),
-            }
+            (sender, receiver)
         })
         .unwrap()
     }
 
+    /// What the gate's own stack sees at a port.
+    fn stack(&self, port: &str) -> Box<dyn DataLinkReceiver> {
+        self.channel("gate", port, Duration::from_millis(100)).1
+    }
+
     fn sender(&self, host: &str) -> Box<dyn DataLinkSender> {
-        self.channel(host).0
+        self.channel(host, "wire", Duration::from_secs(10)).0
     }
 }
 
@@ -217,6 +228,16 @@ struct Stop<'a>(&'a AtomicBool);
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A process that ends with its test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -295,9 +316,7 @@ impl Forwarder {
 
 #[test]
 fn every_frame_is_counted_the_same_by_everyone() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     assert!(!wire.zero_copy, "veth has no zero-copy");
@@ -355,9 +374,7 @@ fn every_frame_is_counted_the_same_by_everyone() {
 #[test]
 fn the_counts_hold_under_overload() {
     const SENT: u32 = 60_000;
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     let mut forwarder = Forwarder::new(&mut wire);
@@ -401,9 +418,7 @@ fn the_counts_hold_under_overload() {
 
 #[test]
 fn a_process_without_capabilities_is_told_which_it_lacks() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let error = rig
         .try_open(|_| {
@@ -424,39 +439,39 @@ fn a_process_without_capabilities_is_told_which_it_lacks() {
 
 #[test]
 fn full_size_frames_cross_both_ways_unchanged() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     let mut forwarder = Forwarder::new(&mut wire);
+    let patience = Duration::from_secs(10);
     for (from, to, side) in [("out", "in", Side::Outside), ("in", "out", Side::Inside)] {
-        let (mut sender, (_keep, mut sink)) = (rig.sender(from), rig.channel(to));
-        thread::scope(|scope| {
-            let check = scope.spawn(move || {
-                for number in 0..200 {
-                    let got = sink.next().unwrap();
-                    assert_eq!(got, frame(number, 1514).as_slice(), "frame {number} to {to}");
-                }
-            });
-            forwarder.cross(&mut *sender, side, 200, 1514);
+        let (mut sender, (_keep, mut sink)) = (rig.sender(from), rig.channel(to, "wire", patience));
+        let mut number = 0;
+        // As many at once as the sink's socket holds.
+        while number < 200 {
+            let before = u64::from(number);
+            send(&mut *sender, number..number + 20, 1514);
+            forwarder.until(side, before + 20);
             forwarder.drain();
-            check.join().unwrap();
-        });
+            for number in number..number + 20 {
+                let got = sink.next().unwrap();
+                assert_eq!(got, frame(number, 1514).as_slice(), "frame {number} to {to}");
+            }
+            number += 20;
+        }
     }
     assert_eq!(forwarder.forwarded, [200, 200]);
 }
 
 #[test]
 fn frames_of_a_late_worker_are_dropped_and_counted_as_stale() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let limit = Duration::from_secs(30);
     let mut wire = rig.try_open(|request| request.heartbeat_limit = limit).unwrap();
     let (mut pair, heartbeat) = wire.queues.remove(0);
     let mut sender = rig.sender("out");
+    let mut stack = rig.stack("outside");
     let counters = &wire.counters;
     let mut stale = 0;
     let mut expect_stale = |why: &str| {
@@ -492,31 +507,34 @@ fn frames_of_a_late_worker_are_dropped_and_counted_as_stale() {
     }
     pair.flush();
     assert_eq!(pair.census(), ALL);
+    assert!(stack.next().is_err(), "the gate's own stack saw a frame");
 }
 
 #[test]
 fn frames_without_a_socket_are_dropped_and_counted_as_that() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     let (pair, heartbeat) = wire.queues.remove(0);
+    // A child of the gate has no part in its sockets.
+    let _child = Child(Command::new("sleep").arg("600").spawn().unwrap());
     drop(pair);
     heartbeat.beat(boot_nanos());
     let mut sender = rig.sender("in");
+    let mut stack = rig.stack("inside");
     send(&mut *sender, 0..30, 60);
     until("frames at the program", || wire.counters.read()[1].seen == 30);
     let dropped = BpfCounts { seen: 30, redirected: 0, stale: 0, no_socket: 30 };
     assert_eq!(wire.counters.read(), [BpfCounts::default(), dropped]);
+    drop(wire);
+    rig.open();
+    assert!(stack.next().is_err(), "the gate's own stack saw a frame");
     assert_eq!(rig.counted("out", "wire", "rx", "packets"), 0);
 }
 
 #[test]
 fn a_take_over_keeps_the_link_and_every_frame_is_accounted_for() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     let ports = wire.ports.clone();
@@ -584,9 +602,7 @@ fn a_take_over_keeps_the_link_and_every_frame_is_accounted_for() {
 
 #[test]
 fn another_program_is_swapped_in_through_the_same_link() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let first = rig.open();
     let ports = first.ports.clone();
@@ -608,9 +624,7 @@ fn another_program_is_swapped_in_through_the_same_link() {
 
 #[test]
 fn pins_of_a_link_that_is_gone_are_cleaned() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let first = rig.open().ports;
     let gate = rig.netns("gate");
@@ -629,9 +643,7 @@ fn pins_of_a_link_that_is_gone_are_cleaned() {
 
 #[test]
 fn a_half_torn_wire_is_released_in_full() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     drop(rig.open());
     fs::remove_file(rig.pins().join("outside/link")).unwrap();
@@ -646,9 +658,7 @@ fn a_half_torn_wire_is_released_in_full() {
 
 #[test]
 fn a_port_with_another_program_is_refused_by_its_name() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
     let rig = Rig::new();
     let mut other = aya::Ebpf::load(OBJECT).unwrap();
@@ -673,9 +683,7 @@ fn a_port_with_another_program_is_refused_by_its_name() {
 
 #[test]
 fn what_cannot_be_opened_leaves_nothing_behind() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let refused = |change: fn(&mut OpenRequest<'_>)| {
         let error = rig.try_open(change).err().unwrap().to_string();
@@ -715,9 +723,7 @@ fn what_cannot_be_opened_leaves_nothing_behind() {
 
 #[test]
 fn a_queue_that_stays_busy_is_an_error_after_a_bounded_wait() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let wire = rig.open();
     rig.release();
@@ -734,9 +740,7 @@ fn a_queue_that_stays_busy_is_an_error_after_a_bounded_wait() {
 
 #[test]
 fn a_driver_without_room_for_native_gets_generic_and_says_why() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     for (netns, link) in [("gate", "inside"), ("in", "wire")] {
         run(&format!("ip -n {} link set {link} mtu {MAX_MTU}", rig.netns(netns)));
@@ -761,9 +765,7 @@ fn a_driver_without_room_for_native_gets_generic_and_says_why() {
 
 #[test]
 fn each_queue_has_its_own_rings() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::with("numtxqueues 2 numrxqueues 2");
     let wire = rig.try_open(|request| request.queues = 2).unwrap();
     assert_eq!(wire.queues.len(), 2);
@@ -774,9 +776,7 @@ fn each_queue_has_its_own_rings() {
 
 #[test]
 fn waiting_ends_with_a_frame_or_with_the_time() {
-    if skipped() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let rig = Rig::new();
     let mut wire = rig.open();
     let (mut pair, heartbeat) = wire.queues.remove(0);

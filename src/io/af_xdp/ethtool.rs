@@ -18,7 +18,7 @@ const GET_CHANNELS: u32 = 0x0000_003c;
 #[derive(Clone, Copy)]
 struct Driver {
     command: u32,
-    driver: [u8; 32],
+    name: [u8; 32],
     version: [u8; 32],
     firmware: [u8; 32],
     bus: [u8; 32],
@@ -78,7 +78,7 @@ fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
 pub(super) fn driver(interface: &str) -> io::Result<String> {
     let blank = Driver {
         command: GET_DRIVER,
-        driver: [0; 32],
+        name: [0; 32],
         version: [0; 32],
         firmware: [0; 32],
         bus: [0; 32],
@@ -87,7 +87,7 @@ pub(super) fn driver(interface: &str) -> io::Result<String> {
         counts: [0; 5],
     };
     let answer = ask(interface, blank)?;
-    let name = answer.driver.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = answer.name.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 

@@ -50,10 +50,8 @@ fn read(message: &LinkMessage) -> Link {
             link.mtu = *mtu;
         }
         if let LinkAttribute::Xdp(parts) = attribute {
-            link.program = parts.iter().find_map(|part| match part {
-                LinkXdp::ProgId(id) if *id != 0 => Some(*id),
-                _ => None,
-            });
+            link.program =
+                parts.iter().find_map(|part| if let LinkXdp::ProgId(id) = part { Some(*id) } else { None });
             link.generic = parts.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
         }
     }
@@ -84,9 +82,8 @@ pub(super) fn root_qdisc(index: u32) -> io::Result<Option<String>> {
         .into_iter()
         .filter(|found| found.header.index == index && found.header.parent == TcHandle::ROOT)
         .find_map(|found| {
-            found.attributes.into_iter().find_map(|attribute| match attribute {
-                TcAttribute::Kind(kind) => Some(kind),
-                _ => None,
+            found.attributes.into_iter().find_map(|attribute| {
+                if let TcAttribute::Kind(kind) = attribute { Some(kind) } else { None }
             })
         }))
 }
@@ -129,9 +126,12 @@ fn talk<T>(work: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>) -> io:
         let driver = tokio::spawn(connection);
         let answer = work(handle).await;
         driver.abort();
-        answer.map_err(|error| match error {
-            rtnetlink::Error::NetlinkError(message) => message.to_io(),
-            other => io::Error::other(other.to_string()),
+        answer.map_err(|error| {
+            if let rtnetlink::Error::NetlinkError(message) = error {
+                message.to_io()
+            } else {
+                io::Error::other(error.to_string())
+            }
         })
     })
 }

@@ -109,14 +109,14 @@ impl Port {
             let left = self.places.saturating_sub(self.tx.nb_free_exact());
             let got_on = left < waiting;
             waiting = left;
-            match answer {
-                Ok(_) => return,
-                // EAGAIN: the budget of one call is used up, the driver's queue is full, or the send buffer
-                // is. EBUSY: the device dropped that frame, which completes all the same; the rest waits.
-                // ENOBUFS: no memory for a packet right now.
-                Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) if got_on => {}
-                // Nothing moves, or the link is down: the rest stays in the ring for the next flush.
-                Err(_) => return,
+            // EAGAIN: the budget of one call is used up, the driver's queue is full, or the send buffer is.
+            // EBUSY: the device dropped that frame, which completes all the same; the rest waits. ENOBUFS: no
+            // memory for a packet right now.
+            let again = matches!(answer, Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR));
+            if !again || !got_on {
+                // All sent, or nothing moves, or the link is down: the rest stays in the ring for the next
+                // flush.
+                return;
             }
         }
     }

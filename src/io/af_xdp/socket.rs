@@ -26,7 +26,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// In copy mode the send buffer bounds the packets in flight; this holds any ring.
 const SEND_BUFFER: usize = 64 << 20;
 
-/// linux/if_xdp.h, since 6.17: frames one system call may send in copy mode. The default is 32.
+/// `linux/if_xdp.h`, since 6.17: frames one system call may send in copy mode. The default is 32.
 const MAX_TX_SKB_BUDGET: libc::c_int = 9;
 const TX_BUDGET: u32 = 256;
 
@@ -152,6 +152,8 @@ fn bind(
     let (fill, completion) = rings.ok_or_else(|| io::Error::from(io::ErrorKind::AlreadyExists))?;
     // SAFETY: `rx` keeps the socket open for longer than this borrow.
     let fd = unsafe { BorrowedFd::borrow_raw(rx.fd().as_raw_fd()) };
+    // libxdp opens it without: a child of ours would keep the queue busy after we are gone.
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     rustix::net::sockopt::set_socket_send_buffer_size_force(fd, SEND_BUFFER)?;
     if !zero_copy {
         raise_budget(fd)?;
