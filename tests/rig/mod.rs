@@ -75,13 +75,11 @@ pub(crate) fn run(program: &str, line: &[&str]) -> String {
 
 /// Waits for a condition, at most 20 s.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..4_000 {
-        if condition() {
-            return;
-        }
+    let end = traffic::monotonic() + 20_000_000_000;
+    while !condition() {
+        assert!(traffic::monotonic() < end, "waited 20 s for: {what}");
         thread::sleep(Duration::from_millis(5));
     }
-    panic!("waited 20 s for: {what}");
 }
 
 /// Root, or a word that these tests were asked to be left out.

@@ -156,14 +156,15 @@ fn bind(
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     rustix::net::sockopt::set_socket_send_buffer_size_force(fd, SEND_BUFFER)?;
     if !zero_copy {
-        raise_budget(fd)?;
+        raise_budget(fd, places)?;
     }
     Ok(Port::new((tx, rx, fill, completion), places, pool.to_vec()))
 }
 
-fn raise_budget(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// The kernel refuses a budget beyond the TX ring's size.
+fn raise_budget(fd: BorrowedFd<'_>, places: u32) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<u32>()).map_err(io::Error::other)?;
-    let budget = TX_BUDGET;
+    let budget = TX_BUDGET.min(places);
     // SAFETY: the option reads one u32, which outlives the call.
     let result = unsafe {
         libc::setsockopt(
