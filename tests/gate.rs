@@ -13,7 +13,7 @@ use rig::traffic::{Load, SHORTEST, Sent, Sink};
 use rig::{POLICY, Rig, left_out, until};
 
 const SOME: Load =
-    Load { rate: Some(20_000), flows: 100, frame: SHORTEST, frames: 1_000, time: Duration::from_secs(20) };
+    Load { rate: Some(5_000), flows: 100, frame: SHORTEST, frames: 1_000, time: Duration::from_secs(20) };
 
 /// What the port programs counted, whether or not a gate runs.
 fn programs(rig: &Rig) -> Result<[BpfCounts; 2], String> {
@@ -181,7 +181,7 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
     }
     let rig = Rig::raise();
     let sink = rig.sink();
-    let gate = rig.gate(POLICY);
+    let gate = rig.gate(&POLICY.replace("rings = 1024", "rings = 64"));
     // More flows than the table holds: some are dropped by the gate itself.
     let flood = Load { rate: None, flows: 6_000, frames: 3_000_000, time: Duration::from_secs(10), ..SOME };
     let sent: Sent = rig.generator().run(&flood).expect("runs");
@@ -216,7 +216,7 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
     assert_eq!(worker.frames.total, 2 * 64);
     // It was an overload, and it was not only dropped.
     assert!(lost(counted) + sent.refused > 0, "the flood was too small: {status:#?}");
-    assert!(received > 100_000, "{received}");
+    assert!(received > 10_000, "{received}");
     assert!(counted.dropped["flow_table_full"] > 0, "{:?}", counted.dropped);
     assert_eq!(sink.arrived().expect("map").strangers, 0);
 }

@@ -28,7 +28,7 @@ use traffic::{ENDS, Generator, Hook, Sink};
 pub(crate) const POLICY: &str = r#"
 [gate]
 approvals = "off"
-rings = 64
+rings = 1024
 flows = 4096
 heartbeat = "500ms"
 [wire.w]
