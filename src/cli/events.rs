@@ -80,7 +80,7 @@ fn show(page: &Events, format: Format, screen: &mut Screen) -> Result<(), Fault>
     Ok(())
 }
 
-/// An event in two lines: what it was, and why.
+/// An event in three lines: what it was, why, and the frame.
 pub(crate) fn entry(event: &EventLine) -> String {
     let kind = event.kind.replace('_', " ");
     let mut text = format!("{}  {kind:<10}  {:<7}  ", time(&event.at), event.side);
@@ -104,10 +104,10 @@ pub(crate) fn entry(event: &EventLine) -> String {
     if let Some(place) = &event.rule_place {
         let _ = write!(text, " {place}");
     }
+    let _ = writeln!(text, " · {}", event.mode);
     let _ = writeln!(
         text,
-        " · {} · {} → {} · {} · {} B",
-        event.mode,
+        "              {} → {} · {} · {} B",
         event.src_mac,
         event.dst_mac,
         event.vlans,
@@ -135,4 +135,23 @@ fn time(at: &str) -> String {
     let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
     let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
     format!("{seconds}.{millis}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::fixture::lines;
+
+    #[test]
+    fn an_event_says_what_it_was_and_why() {
+        let text: String = lines().iter().map(entry).collect();
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_time_has_three_places() {
+        assert_eq!(time("2026-11-24T12:00:00.123456789Z"), "12:00:00.123");
+        assert_eq!(time("2026-11-24T12:00:00.5Z"), "12:00:00.500");
+        assert_eq!(time("2026-11-24T12:00:00Z"), "12:00:00.000");
+    }
 }

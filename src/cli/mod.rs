@@ -6,6 +6,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod events;
 mod fault;
 pub mod lab;
@@ -44,6 +45,8 @@ enum Verb {
     Events(events::EventsArgs),
     /// Read a policy and report everything that is wrong with it.
     Check(check::CheckArgs),
+    /// Whether this machine can run a gate, and what to do where it can't.
+    Doctor(doctor::DoctorArgs),
     /// A rig of namespaces to try the gate in.
     Lab(lab::LabArgs),
     /// Print the completions of a shell.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(args, &mut screen),
         Verb::Events(args) => events::run(args, &mut screen),
         Verb::Check(args) => check::run(args, &mut screen),
+        Verb::Doctor(args) => doctor::run(args, &mut screen),
         Verb::Completions(args) => completions::run(args, &mut screen),
         Verb::Man(args) => completions::man(args, &mut screen),
         Verb::Lab(args) => match lab::run(args) {

@@ -177,3 +177,52 @@ fn farewell(status: &Status, wire: &str) -> String {
         status.fail
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::answers::ServiceMode;
+    use crate::control::fixture::status;
+
+    #[test]
+    fn a_gate_that_is_up_says_so() {
+        insta::assert_snapshot!(page(&status(4)));
+    }
+
+    #[test]
+    fn a_gate_that_stopped_says_what_stays_and_how_to_end_it() {
+        insta::assert_snapshot!(farewell(&status(1), "cde"));
+    }
+
+    #[test]
+    fn a_wire_without_a_zone_and_one_with_two_are_named() {
+        assert_eq!(zones(&[]), "no zone yet");
+        let zone = |name: &str| ZoneStatus {
+            name: name.into(),
+            mode: "observe".into(),
+            service_modes: vec![],
+            members: 1,
+            data_class: None,
+            owner: None,
+        };
+        assert_eq!(zones(&[zone("a"), zone("b")]), "zones a (1 workload), b (1 workload)");
+        assert_eq!(promise(&zone("a")), "observes a");
+        let line = ServiceMode { services: vec!["https".into(), "ssh".into()], mode: "enforce".into() };
+        assert_eq!(
+            promise(&ZoneStatus { service_modes: vec![line], ..zone("a") }),
+            "enforces https ssh into a, observes the rest"
+        );
+    }
+
+    #[test]
+    fn ports_in_two_modes_are_told_apart() {
+        let mut status = status(1);
+        status.ports[1].xdp = "generic".into();
+        status.ports[0].zero_copy = false;
+        status.workers[0].core = None;
+        assert_eq!(
+            ports(&status),
+            "1 queue on core any, native XDP at ens1f0, generic XDP at ens1f1, copy mode, fail closed"
+        );
+    }
+}

@@ -78,7 +78,7 @@ fn head(status: &Status) -> String {
         status.version,
         status.wire,
         duration(status.uptime_seconds),
-        status.started,
+        to_the_second(&status.started),
         status.fail,
         status.approvals
     );
@@ -97,6 +97,12 @@ fn head(status: &Status) -> String {
     }
     let _ = writeln!(page, "unzoned: {}", policy.unzoned);
     page
+}
+
+/// `2026-11-24 12:00:00 UTC`.
+fn to_the_second(instant: &str) -> String {
+    let seconds = instant.split_once('.').map_or(instant, |(seconds, _)| seconds);
+    seconds.trim_end_matches('Z').replace('T', " ") + " UTC"
 }
 
 /// The first eight digits of a digest.
@@ -235,8 +241,8 @@ fn foot(status: &Status) -> String {
         let frames = &worker.frames;
         let _ = writeln!(
             page,
-            "  {} of {} flows; {} frames: {} free, {} receiving, {} held, {} sending; a busy turn takes {}, \
-             p99 {}",
+            "  {} of {} flows; {} frames: {} free, {} receiving, {} held, {} sending\n  a busy turn takes {}, p99 \
+             {}",
             number(worker.flows),
             number(worker.flow_capacity),
             number(frames.total.into()),
@@ -259,4 +265,46 @@ fn foot(status: &Status) -> String {
         let _ = writeln!(page, "note: {note}");
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::fixture::status;
+
+    #[test]
+    fn a_reading_is_a_page() {
+        insta::assert_snapshot!(page(&status(1), None));
+    }
+
+    #[test]
+    fn two_readings_have_rates_between_them() {
+        let before = status(2);
+        let mut now = before.clone();
+        now.at_nanos += 2_000_000_000;
+        let side = &mut now.workers[1].sides[0];
+        side.rx_packets += 3_000;
+        side.forwarded_packets += 2_000;
+        side.forwarded_bytes += 2_500_000;
+        assert_eq!(rates(&now, &before, 1, &now.workers[1].sides[0]), ["1 500", "1 000", "10"]);
+        assert_eq!(rates(&now, &before, 0, &now.workers[0].sides[0]), ["0", "0", "0"]);
+        assert!(page(&now, Some(&before)).contains("1 500        1 000      10\n"));
+    }
+
+    #[test]
+    fn another_gate_in_between_has_no_rates() {
+        let before = status(1);
+        let now = Status { started: "2026-11-24T12:30:00.000000000Z".into(), ..before.clone() };
+        assert_eq!(rates(&now, &before, 0, &now.workers[0].sides[0]), ["", "", ""]);
+        assert_eq!(rates(&before, &before, 0, &before.workers[0].sides[0])[0], "0", "no time, no rate");
+    }
+
+    #[test]
+    fn an_equation_that_does_not_hold_cannot_be_overlooked() {
+        let mut status = status(1);
+        status.workers[0].equation.holds = false;
+        assert!(
+            page(&status, None).contains("queue 0: 5 received = 3 forwarded + 2 dropped: DOES NOT HOLD")
+        );
+    }
 }

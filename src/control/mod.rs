@@ -7,6 +7,8 @@
 pub mod answers;
 pub mod client;
 mod cores;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lines;
 mod routes;
 mod server;
@@ -20,10 +22,10 @@ pub use view::{Clock, View};
 
 use crate::policy::Moment;
 
-/// A moment as people and machines read it: RFC 3339 in UTC.
+/// A moment as people and machines read it: RFC 3339 in UTC, to the nanosecond.
 #[must_use]
 pub fn instant(moment: Moment) -> String {
     // 2^64 ns after 1970 is the year 2554: always within a timestamp's range.
     jiff::Timestamp::from_nanosecond(i128::from(moment.0))
-        .map_or_else(|_| String::new(), |at| at.to_string())
+        .map_or_else(|_| String::new(), |at| format!("{at:.9}"))
 }

@@ -325,7 +325,10 @@ mod tests {
             (status.wire.as_str(), status.fail.as_str(), status.approvals.as_str()),
             ("cde", "closed", "off")
         );
-        assert_eq!((status.started.as_str(), status.uptime_seconds), ("2026-11-24T11:59:00Z", 60));
+        assert_eq!(
+            (status.started.as_str(), status.uptime_seconds),
+            ("2026-11-24T11:59:00.000000000Z", 60)
+        );
         assert_eq!((status.policy.generation, status.policy.rules(), status.policy.workloads), (1, 2, 3));
         assert_eq!(status.policy.zones[0].service_modes[0].mode, "enforce");
         assert_eq!(status.policy.zones[0].members, 1);

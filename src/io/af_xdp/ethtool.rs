@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 // linux/ethtool.h
 const GET_DRIVER: u32 = 0x0000_0003;
+const GET_TX_CHECKSUMS: u32 = 0x0000_0016;
 const GET_CHANNELS: u32 = 0x0000_003c;
 
 /// `struct ethtool_drvinfo`.
@@ -39,6 +40,14 @@ struct Channels {
     combined: u32,
 }
 
+/// `struct ethtool_value`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
 /// A structure that an ethtool command fills, its first field being that command.
 ///
 /// # Safety
@@ -47,6 +56,8 @@ unsafe trait Answer: Copy {}
 
 // SAFETY: the layout of ethtool_drvinfo (196 bytes), integers only.
 unsafe impl Answer for Driver {}
+// SAFETY: the layout of ethtool_value (8 bytes), integers only.
+unsafe impl Answer for Value {}
 // SAFETY: the layout of ethtool_channels (36 bytes), integers only.
 unsafe impl Answer for Channels {}
 
@@ -102,6 +113,15 @@ pub(super) fn receive_queues(interface: &str) -> io::Result<u32> {
     }
 }
 
+/// Whether any transmit checksum offload is on. A driver that does not know the question has none.
+pub(super) fn transmit_checksums(interface: &str) -> io::Result<bool> {
+    match ask(interface, Value { command: GET_TX_CHECKSUMS, data: 0 }) {
+        Ok(found) => Ok(found.data != 0),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +130,7 @@ mod tests {
     fn layouts_are_the_kernels() {
         assert_eq!(size_of::<Driver>(), 196);
         assert_eq!(size_of::<Channels>(), 36);
+        assert_eq!(size_of::<Value>(), 8);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Link {
     pub(super) program: Option<u32>,
     /// That program sits in the stack, not in the driver.
     pub(super) generic: bool,
+    /// Index of a veth's other end, in that end's namespace.
+    pub(super) peer: Option<u32>,
 }
 
 /// The interface of that name, or `None`.
@@ -33,6 +35,21 @@ pub(super) fn find(interface: &str) -> io::Result<Option<Link>> {
     let found = talk(async move |handle| handle.link().get().match_name(name).execute().try_next().await);
     match found {
         Ok(message) => Ok(message.as_ref().map(read)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The interface with that index: its name and its peer.
+pub(super) fn by_index(index: u32) -> io::Result<Option<(String, Option<u32>)>> {
+    let found = talk(async move |handle| handle.link().get().match_index(index).execute().try_next().await);
+    match found {
+        Ok(message) => Ok(message.and_then(|message| {
+            let name = message.attributes.iter().find_map(|attribute| {
+                if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None }
+            })?;
+            Some((name, read(&message).peer))
+        })),
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
@@ -48,6 +65,9 @@ fn read(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             link.mtu = *mtu;
+        }
+        if let LinkAttribute::Link(peer) = attribute {
+            link.peer = Some(*peer);
         }
         if let LinkAttribute::Xdp(parts) = attribute {
             link.program =

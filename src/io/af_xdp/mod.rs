@@ -20,6 +20,7 @@ mod program;
 mod queue;
 mod saved;
 mod socket;
+pub mod survey;
 
 pub use error::AfXdpError;
 pub use heartbeat::QueueHeartbeat;

@@ -60,10 +60,14 @@ pub(super) fn look(directory: &Path, program: Option<u32>) -> Pinned {
     if linked.is_some() && linked == program { Pinned::Ours } else { Pinned::Stale }
 }
 
+/// The name of a program, as the kernel has it; empty if it does not say.
+pub(super) fn name(id: u32) -> String {
+    info_of(id).and_then(|found| found.name_as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// The error for a program that is not ours.
 pub(super) fn foreign(interface: &str, id: u32) -> AfXdpError {
-    let name = info_of(id).and_then(|found| found.name_as_str().map(str::to_owned)).unwrap_or_default();
-    AfXdpError::Foreign { interface: interface.to_owned(), id, name }
+    AfXdpError::Foreign { interface: interface.to_owned(), id, name: name(id) }
 }
 
 fn info_of(id: u32) -> Option<ProgramInfo> {

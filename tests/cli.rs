@@ -1,0 +1,219 @@
+//! The binary as people and programs call it: exit codes, pages, errors. No root, no NIC.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn portcullis(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(arguments)
+        .env_remove("PORTCULLIS_SOCKET")
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn cde() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/cde/gate.toml");
+    path.to_str().unwrap().to_owned()
+}
+
+/// A copy of the example with one edit, in a folder of its own.
+fn edited(file: &str, edit: impl Fn(String) -> String) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/cde");
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    for place in ["", "rules"] {
+        for entry in std::fs::read_dir(from.join(place)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), folder.path().join(place).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    let path = folder.path().join(file);
+    let before = std::fs::read_to_string(&path).unwrap();
+    let after = edit(before.clone());
+    assert_ne!(before, after, "the edit finds nothing to edit");
+    std::fs::write(path, after).unwrap();
+    let first = folder.path().join("gate.toml").to_str().unwrap().to_owned();
+    (folder, first)
+}
+
+#[test]
+fn a_sound_policy_is_summed_up() {
+    let output = portcullis(&["check", "--policy", &cde()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).starts_with("wire cde: "), "{}", out(&output));
+    assert!(out(&output).contains("1 guardrail"), "{}", out(&output));
+    let output = portcullis(&["check", "--policy", &cde(), "--format", "json"]);
+    assert_eq!(code(&output), 0);
+    assert_eq!((&json(&output)["ok"], &json(&output)["errors"]), (&true.into(), &0.into()));
+    assert_eq!(json(&output)["summary"]["wire"], "cde");
+}
+
+#[test]
+fn a_misspelt_value_is_pointed_at() {
+    let (_folder, first) = edited("rules/payments.toml", |text| text.replacen("\"prod\"", "\"prd\"", 1));
+    let output = portcullis(&["check", "--policy", &first]);
+    assert_eq!(code(&output), 2);
+    let page = out(&output);
+    assert!(page.contains("rules/payments.toml:"), "{page}");
+    assert!(page.contains("did you mean \"prod\"?"), "{page}");
+    assert!(page.contains("nothing was loaded"), "{page}");
+    assert_eq!(err(&output), "");
+    let output = portcullis(&["check", "--policy", &first, "--format", "json"]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(json(&output)["ok"], false);
+    assert_eq!(json(&output)["findings"][0]["file"], "rules/payments.toml");
+}
+
+#[test]
+fn warnings_fail_a_pipeline_only_where_it_asks() {
+    let empty = "\n[allow.nobody]\nfrom = { app = \"nowhere\", env = \"prod\" }\nto = { app = \
+                 \"tokenization\", env = \"prod\" }\nservices = [\"https\"]\nowner = \
+                 \"payments-platform\"\njustification = \"None.\"\n";
+    let (_folder, first) = edited("rules/payments.toml", |text| text + empty);
+    let output = portcullis(&["check", "--policy", &first]);
+    assert_eq!(code(&output), 0, "{}", out(&output));
+    assert!(out(&output).contains("warning"), "{}", out(&output));
+    assert_eq!(code(&portcullis(&["check", "--policy", &first, "--strict"])), 1);
+}
+
+#[test]
+fn a_policy_that_is_not_there_is_named() {
+    for verb in ["check", "run"] {
+        let output = portcullis(&[verb, "--policy", "/nowhere/gate.toml"]);
+        assert_eq!(code(&output), 2, "{verb}");
+        assert!((out(&output) + &err(&output)).contains("/nowhere/gate.toml"), "{verb}");
+    }
+}
+
+#[test]
+fn verbs_and_arguments_that_do_not_exist_are_usage_errors() {
+    for arguments in [
+        &["guard"][..],
+        &["check"],
+        &["run"],
+        &["release"],
+        &["status", "--format", "xml"],
+        &["status", "--interval", "0"],
+        &["events", "--last", "5000"],
+        &["completions", "edlin"],
+    ] {
+        let output = portcullis(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(err(&output).starts_with("error: "), "{arguments:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_a_gate_the_error_says_how_to_start_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gate.sock");
+    let socket = socket.to_str().unwrap();
+    for verb in ["status", "events"] {
+        let output = portcullis(&[verb, "--socket", socket]);
+        assert_eq!(code(&output), 2, "{verb}");
+        let text = err(&output);
+        assert!(text.contains("no gate is running") && text.contains(socket), "{verb}: {text}");
+        assert!(text.contains("portcullis run --policy FILE"), "{verb}: {text}");
+        assert_eq!(out(&output), "", "{verb}");
+    }
+    drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+    let output = portcullis(&["status", "--socket", socket]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("nobody answers"), "{}", err(&output));
+}
+
+#[test]
+fn the_socket_can_be_named_by_the_environment() {
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .arg("status")
+        .env("PORTCULLIS_SOCKET", "/nowhere/else.sock")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("/nowhere/else.sock"), "{}", err(&output));
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_socket() {
+    let (folder, first) = edited("gate.toml", |text| text.replace("ens1f0", "pc-nowhere"));
+    let socket = folder.path().join("gate.sock");
+    let output = portcullis(&["run", "--policy", &first, "--socket", socket.to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).starts_with("error: "), "{}", err(&output));
+    assert!(!socket.exists());
+    let told = if cfg!(feature = "xdp") {
+        // Without root the first thing missing is a capability, or the place to keep state.
+        ["pc-nowhere", "run as root", "are you root?", "BPF file system"]
+    } else {
+        ["without the feature `xdp`"; 4]
+    };
+    assert!(told.iter().any(|words| err(&output).contains(words)), "{}", err(&output));
+}
+
+#[test]
+fn a_socket_in_use_is_found_before_a_port_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gate.sock");
+    let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let output = portcullis(&["run", "--policy", &cde(), "--socket", socket.to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("a gate is already listening on"), "{}", err(&output));
+    assert!(err(&output).contains("remedy: stop that gate first"), "{}", err(&output));
+    assert!(socket.exists());
+}
+
+#[test]
+fn doctor_answers_in_both_forms() {
+    let output = portcullis(&["doctor", "--format", "json"]);
+    let checks = json(&output);
+    let failed = checks.as_array().unwrap().iter().any(|check| check["finding"] == "fail");
+    assert_eq!(code(&output), i32::from(failed));
+    let names: Vec<&str> = checks.as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
+    assert!(names.contains(&"wall clock") && names.contains(&"capabilities"), "{names:?}");
+    let page = out(&portcullis(&["doctor", "--policy", &cde()]));
+    assert!(page.contains("wall clock"), "{page}");
+}
+
+#[test]
+fn shells_and_manuals_are_served() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = portcullis(&["completions", shell]);
+        assert_eq!(code(&output), 0, "{shell}");
+        assert!(out(&output).contains("portcullis"), "{shell}");
+    }
+    assert!(out(&portcullis(&["man"])).contains(".TH portcullis 1"));
+    assert!(out(&portcullis(&["man", "status"])).contains(".TH portcullis-status 1"));
+    assert_eq!(code(&portcullis(&["man", "nothing"])), 2);
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), err(&output)), (0, String::new()));
+}
