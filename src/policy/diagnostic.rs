@@ -129,7 +129,7 @@ fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> S
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.number());
+    let title = level.primary_title(words_of(&diagnostic.message)).id(diagnostic.code.number());
     let mut group = Group::with_title(title);
     let first = diagnostic.origin.map(|origin| (origin, diagnostic.label.as_deref()));
     let others = diagnostic.related.iter().map(|(origin, words)| (*origin, Some(words.as_str())));
@@ -138,21 +138,33 @@ fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> S
         let kind = if place == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
         let number = usize::try_from(origin.line).unwrap_or(1);
         if let Some((line, span)) = line_of(file, origin) {
-            let caret = kind.span(span).label(words);
-            let snippet = Snippet::source(line).path(file.name.as_str());
+            let caret = kind.span(span).label(words.map(words_of));
+            let snippet = Snippet::source(source_of(line)).path(file.name.as_str());
             group = group.element(snippet.line_start(number).annotation(caret));
             continue;
         }
         let at = annotate_snippets::Origin::path(file.name.as_str()).line(number);
         group = group.element(at.char_column(sources.column(origin)));
         if let Some(words) = words {
-            group = group.element(Level::NOTE.message(words));
+            group = group.element(Level::NOTE.message(words_of(words)));
         }
     }
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(words_of(help)));
     }
     renderer.render(&[group])
+}
+
+/// Words without control characters: the renderer leaves those of labels and help as they are.
+fn words_of(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    annotate_snippets::normalize_untrusted_str(&plain)
+}
+
+/// A line without the control characters that the renderer does not draw itself, U+0080 to U+009F. What
+/// stands in their place has as many bytes, so spans stay.
+fn source_of(line: &str) -> String {
+    line.chars().map(|c| if ('\u{80}'..='\u{9f}').contains(&c) { '¿' } else { c }).collect()
 }
 
 /// The line of a place and its span in it, cut at the line's end; none for a line too long to draw.
@@ -165,9 +177,10 @@ fn line_of(file: &SourceFile, origin: Origin) -> Option<(&str, std::ops::Range<u
     if line.len() > LINE_LIMIT {
         return None;
     }
-    let from = (at - start).min(line.len());
+    // The renderer panics on a span that ends within a character.
+    let from = line.floor_char_boundary(at - start);
     let until = usize::try_from(origin.end).ok()?.saturating_sub(start).clamp(from, line.len());
-    Some((line, from..until))
+    Some((line, from..line.ceil_char_boundary(until)))
 }
 
 /// A finding as a row for programs.
@@ -231,4 +244,74 @@ pub fn rows<'a>(sources: &'a Sources, diagnostics: &'a [Diagnostic]) -> Vec<Row<
             .collect(),
     };
     diagnostics.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        let file = SourceFile { path: "/x/a.toml".into(), name: "a.toml".into(), text: text.into() };
+        Sources { files: vec![file] }
+    }
+
+    fn at(start: u32, end: u32, line: u32) -> Origin {
+        Origin { file: 0, start, end, line }
+    }
+
+    #[test]
+    fn programs_get_every_field() {
+        let sources = sources("[zone.ü]\nmode = \"x\"\n");
+        let found = Diagnostic::new(Code::Word, Some(at(17, 20, 2)), "wrong")
+            .label("under it")
+            .help("do this")
+            .related(at(6, 8, 1), "here too");
+        let row = serde_json::to_value(rows(&sources, &[found])).expect("rows");
+        let expected = serde_json::json!([{
+            "code": "P0114", "severity": "error", "file": "a.toml", "line": 2, "column": 8,
+            "message": "wrong", "label": "under it", "help": "do this",
+            "related": [{ "file": "a.toml", "line": 1, "column": 7, "message": "here too" }],
+        }]);
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_hundred_are_drawn_and_the_rest_counted() {
+        let sources = sources("x\n");
+        let mut found = vec![Diagnostic::new(Code::Word, Some(at(0, 1, 1)), "wrong"); 150];
+        found.push(Diagnostic::new(Code::NoOwner, Some(at(0, 1, 1)), "odd"));
+        let page = render(&sources, &found, false);
+        assert_eq!(page.matches("error[P0114]: wrong").count(), 100);
+        let end = "\n\nand 51 more\n\n150 errors, 1 warning; nothing was loaded\n";
+        assert!(page.ends_with(end), "{page}");
+        assert_eq!(rows(&sources, &found).len(), 151);
+    }
+
+    #[test]
+    fn control_characters_never_reach_a_terminal() {
+        let sources = sources("a = \"\u{1b}[31m\u{9b}\"\n");
+        let found = Diagnostic::new(Code::Word, Some(at(4, 11, 1)), "\u{1b}[2J is wrong")
+            .label("\u{1b}[2J")
+            .help("\u{9b}2J");
+        let page = render(&sources, &[found], false);
+        assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
+    }
+
+    #[test]
+    fn of_a_line_too_long_to_draw_the_place_is_shown() {
+        let sources = sources(&format!("a = \"{}\"", "x".repeat(100_000)));
+        let found = Diagnostic::new(Code::Word, Some(at(4, 100_006, 1)), "wrong").label("this");
+        let page = render(&sources, &[found], false);
+        assert!(page.contains("a.toml:1:5") && page.contains("this"), "{page}");
+        assert!(page.len() < 300, "{}", page.len());
+    }
+
+    #[test]
+    fn colour_is_only_added() {
+        let sources = sources("x = 1\n");
+        let found = Diagnostic::new(Code::NoOwner, Some(at(0, 1, 1)), "odd").label("this");
+        let (plain, coloured) =
+            (render(&sources, std::slice::from_ref(&found), false), render(&sources, &[found], true));
+        assert!(coloured.contains('\u{1b}') && !plain.contains('\u{1b}'));
+    }
 }

@@ -167,7 +167,12 @@ fn add_parts(
         return;
     }
     let mut files = Vec::new();
-    for part in parts.texts(findings) {
+    let before = findings.len();
+    let written = parts.texts(findings);
+    if findings.len() > before {
+        findings.text_is_partial();
+    }
+    for part in written {
         let Some(name) = part_name(part.text) else {
             let message = format!("\"{}\" is not the path of a part", part.text);
             findings.say_with(Code::PartPath, part.origin, message, Code::PartPath.remedy());

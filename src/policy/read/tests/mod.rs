@@ -1,6 +1,7 @@
 //! The reader on whole policies.
 
 mod golden;
+mod meaning;
 mod mutation;
 
 use std::path::Path;

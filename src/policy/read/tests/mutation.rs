@@ -15,6 +15,69 @@ const FILES: [(&str, &str); 6] = [
     ("rules/payments.toml", include_str!("../../../../configs/cde/rules/payments.toml")),
 ];
 
+/// Words of the language, put together without sense.
+const WORDS: &[&str] = &[
+    "[",
+    "]",
+    "{",
+    "}",
+    "=",
+    ".",
+    ",",
+    "\"",
+    "'",
+    "\n",
+    "\n",
+    " ",
+    "#",
+    "[[",
+    "\"\"\"",
+    "wire",
+    "wire.cde",
+    "zone.x",
+    "workload.a",
+    "network.n",
+    "service",
+    "allow.a",
+    "deny.b",
+    "guardrail.c",
+    "gate",
+    "profile",
+    "label",
+    "owner.o",
+    "parts",
+    "from",
+    "to",
+    "services",
+    "members",
+    "except",
+    "any",
+    "unknown",
+    "not",
+    "addresses",
+    "prefixes",
+    "at",
+    "labels",
+    "true",
+    "10",
+    "2027-05-31",
+    "1e9",
+    "0x1f",
+    "\"10.0.0.1\"",
+    "\"::/0\"",
+    "\"tcp/1-2\"",
+    "[service]\n",
+    "[allow.a]\n",
+    "[wire.w]\n",
+    "a = ",
+    "b = [",
+    "= {",
+    "\"x\"",
+    "\u{feff}",
+    "\r\n",
+    "\u{1b}[31m",
+];
+
 /// One thing that happens to a file.
 #[derive(Clone, Debug)]
 enum Change {
@@ -109,5 +172,21 @@ proptest! {
                 hold(&rejected.sources, &rejected.diagnostics);
             }
         }
+    }
+
+    #[test]
+    fn any_text_loads_or_is_reported(
+        words in prop::collection::vec(prop::sample::select(WORDS), 0..40),
+        noise in any::<prop::sample::Index>(),
+        byte in any::<char>(),
+    ) {
+        let mut text: String = words.concat();
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        if !places.is_empty() {
+            text.insert(*noise.get(&places), byte);
+        }
+        let rejected = read_text(vec![("gate.toml".to_owned(), text)]).expect_err("it is no policy");
+        prop_assert!(rejected.diagnostics.iter().any(|found| found.severity == Severity::Error));
+        hold(&rejected.sources, &rejected.diagnostics);
     }
 }
