@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use super::{Format, FormatArg};
 use crate::lab::{self, Lab, LabName, probe};
 
 /// A rig of namespaces to try the gate in.
 #[derive(Debug, Args)]
-pub struct LabArgs {
+pub(crate) struct LabArgs {
     /// Name of the lab; several can stand side by side.
     #[arg(long, global = true, default_value_t, value_name = "NAME")]
     name: LabName,
@@ -30,11 +31,7 @@ enum Verb {
     /// Remove it, with everything that runs in it.
     Down,
     /// What is there of it.
-    Status {
-        /// How to print it.
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    Status(FormatArg),
     /// Run a command on a host, a switch (out, in) or the gate.
     Exec {
         /// Where.
@@ -118,18 +115,9 @@ enum Probe {
     },
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Why a verb of the lab failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The lab itself.
     #[error(transparent)]
     Lab(#[from] lab::Error),
@@ -160,7 +148,7 @@ pub enum Error {
 ///
 /// # Errors
 /// What went wrong, to be printed; the exit code is then 2.
-pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, Error> {
     let out = &mut io::stdout().lock();
     let program: PathBuf = std::env::current_exe().map_err(Error::Program)?;
     let lab = Lab { name: args.name.clone(), program };
@@ -183,7 +171,7 @@ pub fn run(args: &LabArgs) -> Result<ExitCode, Error> {
                 writeln!(out, "lab {} is gone: {n} namespaces removed, {p} processes ended", lab.name)?;
             }
         }
-        Verb::Status { format } => return status(&lab, *format, out),
+        Verb::Status(FormatArg { format }) => return status(&lab, *format, out),
         Verb::Exec { host, command } => {
             let Some((program, rest)) = command.split_first() else { return Ok(ExitCode::from(2)) };
             return Ok(exit(lab.exec(host, program, rest)?));

@@ -9,7 +9,7 @@ mod completions;
 mod doctor;
 mod events;
 mod fault;
-pub mod lab;
+mod lab;
 mod page;
 mod release;
 mod run;

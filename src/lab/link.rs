@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::{BridgeStpState, InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgePortState, BridgeStpState, Inet6IfaceFlags, InfoBridgePort, InfoData,
+    InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+};
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -172,6 +175,21 @@ impl Links {
         added.map_err(refused(what()))
     }
 
+    /// Whether everything here but the loopback can carry frames: up, forwarding where it is a port of a
+    /// bridge, and, with `v6`, known to IPv6 as ready. Each of these follows `up` by itself, a moment later.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what is missing.
+    pub async fn ready(&self, v6: bool) -> Result<bool, Error> {
+        let all: Vec<LinkMessage> =
+            self.handle.link().get().execute().try_collect().await.map_err(refused("interfaces"))?;
+        Ok(all.iter().filter(|link| !link.header.flags.contains(LinkFlags::Loopback)).all(|link| {
+            let has = |wanted: &dyn Fn(&LinkAttribute) -> bool| link.attributes.iter().any(wanted);
+            let up = has(&|a| matches!(a, LinkAttribute::OperState(State::Up)));
+            up && !has(&is_port_in_waiting) && (!v6 || has(&is_ready_for_v6))
+        }))
+    }
+
     async fn neighbour(&self, address: IpAddr) -> Result<Option<NeighbourMessage>, Error> {
         let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let wanted = NeighbourAttribute::Destination(NeighbourAddress::from(address));
@@ -205,6 +223,24 @@ impl Links {
             other => other.map_err(refused(format!("neighbour {address}"))),
         }
     }
+}
+
+fn is_port_in_waiting(attribute: &LinkAttribute) -> bool {
+    let LinkAttribute::LinkInfo(parts) = attribute else { return false };
+    parts.iter().any(|part| {
+        let LinkInfo::PortData(InfoPortData::BridgePort(port)) = part else { return false };
+        !port.contains(&InfoBridgePort::State(BridgePortState::Forwarding))
+    })
+}
+
+fn is_ready_for_v6(attribute: &LinkAttribute) -> bool {
+    let LinkAttribute::AfSpecUnspec(families) = attribute else { return false };
+    families.iter().any(|family| {
+        let AfSpecUnspec::Inet6(facts) = family else { return false };
+        facts
+            .iter()
+            .any(|f| matches!(f, AfSpecInet6::Flags(flags) if flags.contains(Inet6IfaceFlags::Ready)))
+    })
 }
 
 /// Writes one setting of this namespace's network stack: `ipv6/conf/all/accept_ra`.

@@ -177,13 +177,17 @@ impl Entry {
     }
 }
 
-/// Start time of a process that has not ended (a zombie has), in clock ticks after boot (proc(5), field 22).
+/// Start time of a process that has not ended, in clock ticks after boot (proc(5), field 22). A zombie has
+/// ended, unless threads of it are still on their way out: they hold its files, and locks with them.
 fn start_time(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command may hold spaces and parentheses: fields are counted from its last one.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+    let dead = matches!(fields.next()?, "Z" | "X");
+    if dead && fs::read_dir(format!("/proc/{pid}/task")).ok()?.count() <= 1 {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// Waits for the line `ready` on a child's standard output, for at most `limit`.

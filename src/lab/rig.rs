@@ -48,6 +48,9 @@ pub enum Error {
     /// An interface.
     #[error("in {0}: {1}")]
     Link(String, link::Error),
+    /// Its interfaces do not become ready.
+    #[error("the interfaces of {0} are up and carry nothing; `dmesg` may say why")]
+    NotReady(String),
     /// A process.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -92,7 +95,7 @@ pub struct Removed {
     pub processes: usize,
 }
 
-/// How long the services of a host may take to listen.
+/// How long interfaces may take to carry frames, and the services of a host to listen.
 const READY: Duration = Duration::from_secs(10);
 
 fn services_of(host: &Host) -> String {
@@ -160,7 +163,24 @@ impl Lab {
                 links.up(Side::Inside.name()).await
             })
         })?;
+        self.wait_ready()?;
         HOSTS.iter().try_for_each(|host| self.serve(host))
+    }
+
+    // Carrier, bridge and IPv6 follow the links by themselves; what is sent before that is lost.
+    fn wait_ready(&self) -> Result<(), Error> {
+        for part in topology::parts() {
+            let mut ready = Ok(false);
+            process::wait_for(READY, || {
+                let v6 = Host::named(part).is_some();
+                ready = self.inside(part, || link::with(async |links| links.ready(v6).await));
+                !matches!(ready, Ok(false))
+            });
+            if !ready? {
+                return Err(Error::NotReady(self.name.namespace(part)));
+            }
+        }
+        Ok(())
     }
 
     fn inside<T: Send>(
@@ -345,13 +365,14 @@ fn silent() -> Result<(), link::Error> {
     link::setting("ipv6/conf/default/disable_ipv6", "1")
 }
 
-// IPv6 with the addresses it is given and no others, usable at once.
+// IPv6 with the addresses it is given and a link-local one, usable at once. Without a link-local address
+// the kernel sends no solicitation of its own: not for a claimed address, not to see whether a neighbour
+// is still there.
 fn quiet() -> Result<(), link::Error> {
     for scope in ["all", "default"] {
         for key in ["accept_ra", "autoconf", "accept_dad", "dad_transmits", "router_solicitations"] {
             link::setting(&format!("ipv6/conf/{scope}/{key}"), "0")?;
         }
     }
-    // No link-local address either.
-    link::setting("ipv6/conf/default/addr_gen_mode", "1")
+    Ok(())
 }

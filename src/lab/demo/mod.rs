@@ -75,11 +75,22 @@ fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Wri
     page::head(&status, out)?;
     let mut passed: Vec<Attempt> = Vec::new();
     let mut kept = 0;
+    let mut silent = false;
     for attempt in ATTEMPTS {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
-        let mut row = tried(lab, gate, &attempt)?;
+        // A gate that does not answer makes rows that are not as promised, not an end of the demo; but
+        // it is waited for only once.
+        let failed = |why: &str| outcome::row(&attempt, &Seen::Failed(why.to_owned()), None);
+        let mut row = if silent {
+            failed("the gate does not answer")
+        } else {
+            tried(lab, gate, &attempt)?.unwrap_or_else(|why| {
+                silent = true;
+                failed(&why.to_string())
+            })
+        };
         let denied = matches!(attempt.promise, Promise::Deny(_));
         if denied && row.kept && !passed.iter().any(|control| control.is_control_of(&attempt)) {
             row.kept = false;
@@ -96,22 +107,20 @@ fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Wri
     Ok(kept == ATTEMPTS.len() && status.is_ok_and(|status| status.equation().holds))
 }
 
-// A gate that does not answer makes a row that is not as promised, not an end of the demo.
-fn tried(lab: &Lab, gate: &Gate, attempt: &Attempt) -> Result<Row, Error> {
-    let untried = |why: &ClientError| outcome::row(attempt, &Seen::Failed(why.to_string()), None);
+fn tried(lab: &Lab, gate: &Gate, attempt: &Attempt) -> Result<Result<Row, ClientError>, Error> {
     let before = match gate.latest() {
         Ok(before) => before,
-        Err(why) => return Ok(untried(&why)),
+        Err(why) => return Ok(Err(why)),
     };
     let seen = attempted(lab, attempt)?;
     let event = match &seen {
         Seen::Probe(probe) => match gate.word_about(before, attempt, probe.local, probe.remote) {
             Ok(event) => event,
-            Err(why) => return Ok(untried(&why)),
+            Err(why) => return Ok(Err(why)),
         },
         Seen::Resolved(..) | Seen::Failed(_) => None,
     };
-    Ok(outcome::row(attempt, &seen, event.as_ref()))
+    Ok(Ok(outcome::row(attempt, &seen, event.as_ref())))
 }
 
 fn attempted(lab: &Lab, attempt: &Attempt) -> Result<Seen, Error> {
