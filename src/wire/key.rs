@@ -76,7 +76,7 @@ pub(super) const fn echo_ports(id: u16, request: bool) -> (u16, u16) {
 }
 
 impl Ip {
-    /// Ports for the flow key; an echo has [`echo_ports`].
+    /// Ports for the flow key. An echo has its identifier at the asker and the complement at the answerer.
     #[must_use]
     pub const fn key_ports(&self) -> (u16, u16) {
         match self.l4 {
