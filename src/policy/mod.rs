@@ -15,6 +15,8 @@ pub mod model;
 #[cfg(test)]
 mod oracle;
 pub mod prefix;
+#[cfg(test)]
+mod promises;
 pub mod read;
 #[cfg(test)]
 mod sample;

@@ -259,21 +259,24 @@ pub fn text(sentences: &[Sentence], width: usize) -> String {
     let beside = width.saturating_sub(id + owner + 4);
     let narrow = beside < KIND + NARROW;
     let mut out = String::new();
+    let below = |block: &mut String, text: &str| {
+        block.push('\n');
+        block.extend(std::iter::repeat_n(' ', KIND));
+        wrap(block, text, KIND, width);
+    };
     for sentence in sentences {
         let mut block = format!("{:KIND$}", sentence.kind);
         let plain = sentence.kind == "default";
         wrap(&mut block, &sentence.text, KIND, if narrow || plain { width } else { beside });
         let names = (sentence.id.as_deref().unwrap_or(""), sentence.owner.as_deref().unwrap_or(""));
         if !plain && narrow {
-            block.push_str(&format!("\n{:KIND$}", ""));
-            wrap(&mut block, &joined(sentence, names), KIND, width);
+            below(&mut block, &joined(sentence, names));
         } else if !plain {
             let gap = beside.saturating_sub(last_column(&block));
-            block.push_str(&format!("{:gap$}  {:id$}  {}", "", names.0, names.1));
+            block += &format!("{:gap$}  {:id$}  {}", "", names.0, names.1);
         }
         if !sentence.notes.is_empty() {
-            block.push_str(&format!("\n{:KIND$}", ""));
-            wrap(&mut block, &sentence.notes.join(", "), KIND, width);
+            below(&mut block, &sentence.notes.join(", "));
         }
         for line in block.lines() {
             out.push_str(line.trim_end());
