@@ -273,7 +273,8 @@ pub fn text(sentences: &[Sentence], width: usize) -> String {
             below(&mut block, &joined(sentence, names));
         } else if !plain {
             let gap = beside.saturating_sub(last_column(&block));
-            block += &format!("{:gap$}  {:id$}  {}", "", names.0, names.1);
+            let columns = format!("{:gap$}  {:id$}  {}", "", names.0, names.1);
+            block.push_str(&columns);
         }
         if !sentence.notes.is_empty() {
             below(&mut block, &sentence.notes.join(", "));
