@@ -1,4 +1,5 @@
-//! The frame fuzzer begins with one frame of every kind: `fuzz/seeds/parse` holds exactly those.
+//! The fuzzers begin with one frame of every kind: `fuzz/seeds/parse` holds exactly those, and
+//! `fuzz/seeds/burst` all of them as one conversation, there and back.
 //!
 //! After a change of the samples: `BLESS=1 cargo test --test fuzz_seeds`.
 
@@ -28,4 +29,26 @@ fn seeds_are_the_samples() {
         })
         .collect();
     assert_eq!(seeds, samples, "run `BLESS=1 cargo test --test fuzz_seeds`");
+}
+
+/// A step of the target `burst`: the frame behind its head.
+fn step(head: u8, frame: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(frame.len()).unwrap().to_be_bytes();
+    [&[head], &length[..], frame].concat()
+}
+
+#[test]
+fn the_burst_seed_is_a_conversation() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/burst/conversation");
+    let frames = every_kind();
+    let mut seed = Vec::new();
+    for (i, (_, frame)) in frames.iter().enumerate() {
+        seed.extend(step(u8::from(i % 3 == 0) << 1, frame));
+        seed.extend(step(1 | u8::from(i % 5 == 0) << 1 | 4, frame));
+    }
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, &seed).unwrap();
+    }
+    assert_eq!(fs::read(&file).unwrap(), seed, "run `BLESS=1 cargo test --test fuzz_seeds`");
 }
