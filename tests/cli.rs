@@ -1,5 +1,7 @@
 //! The binary as people and programs call it: exit codes, pages, errors. No root, no NIC.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that can't go on fails")]
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -127,8 +129,14 @@ fn without_a_gate_the_error_says_how_to_start_one() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("gate.sock");
     let socket = socket.to_str().unwrap();
-    for verb in ["status", "events"] {
-        let output = portcullis(&[verb, "--socket", socket]);
+    for arguments in [
+        &["status"][..],
+        &["events"],
+        &["rules"],
+        &["explain", "--from", "a", "--to", "b", "--service", "c"],
+    ] {
+        let verb = arguments[0];
+        let output = portcullis(&[arguments, &["--socket", socket]].concat());
         assert_eq!(code(&output), 2, "{verb}");
         let text = err(&output);
         assert!(text.contains("no gate is running") && text.contains(socket), "{verb}: {text}");
@@ -216,4 +224,44 @@ fn a_reader_who_leaves_early_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), err(&output)), (0, String::new()));
+}
+
+#[test]
+fn a_policy_explains_a_connection() {
+    let ask = |service: &str, more: &[&str]| {
+        let policy = cde();
+        let base = [
+            "explain",
+            "--policy",
+            &policy,
+            "--from",
+            "payments-7",
+            "--to",
+            "vault-1",
+            "--service",
+            service,
+        ];
+        portcullis(&[&base[..], more].concat())
+    };
+    let output = ask("https", &[]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).starts_with("ALLOW, forwarded   payments-7"), "{}", out(&output));
+    assert!(out(&output).contains("allow.payments-to-vault"), "{}", out(&output));
+    let output = ask("tcp/22", &["--format", "json"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!((&json(&output)["verdict"], &json(&output)["reason"]), (&"deny".into(), &"no_rule".into()));
+    let output = ask("htps", &[]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("htps") && err(&output).contains("remedy: "), "{}", err(&output));
+}
+
+#[test]
+fn a_policy_is_told_in_sentences() {
+    let output = portcullis(&["rules", "--policy", &cde()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("guardrail  enforce"), "{}", out(&output));
+    assert!(out(&output).lines().all(|line| line.chars().count() <= 100), "{}", out(&output));
+    let output = portcullis(&["rules", "--policy", &cde(), "--format", "json"]);
+    assert_eq!(code(&output), 0);
+    assert!(json(&output).as_array().unwrap().iter().any(|sentence| sentence["id"] == "payments-to-vault"));
 }

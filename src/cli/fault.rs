@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::control::SocketError;
 use crate::control::client::ClientError;
+use crate::control::question::BadQuestion;
 use crate::gateway::{ReleaseError, StartError};
 use crate::policy::diagnostic;
 use crate::policy::read::{Loaded, Rejected};
@@ -27,6 +28,9 @@ pub(crate) enum Fault {
     /// The wire is not given back.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    /// The policy does not know what is asked about.
+    #[error(transparent)]
+    Question(#[from] BadQuestion),
     /// A thread or a signal can't be had.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
@@ -53,6 +57,7 @@ impl Fault {
             Self::Usage(_, remedy) => Some((*remedy).into()),
             Self::System(..) => Some("look at the limits of this service: threads, open files".into()),
             Self::Output(_) => Some("make room where the output goes".into()),
+            Self::Question(_) => Some("`portcullis rules` and the inventory list what there is".into()),
             Self::Policy(_) | Self::Start(_) | Self::Release(_) | Self::Json(_) | Self::Lab(_) => None,
         }
     }
@@ -66,6 +71,7 @@ impl Fault {
             | Self::Socket(_)
             | Self::Start(_)
             | Self::Release(_)
+            | Self::Question(_)
             | Self::System(..)
             | Self::Usage(..)
             | Self::Output(_)

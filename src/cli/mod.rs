@@ -8,10 +8,12 @@ mod check;
 mod completions;
 mod doctor;
 mod events;
+mod explain;
 mod fault;
 mod lab;
 mod page;
 mod release;
+mod rules;
 mod run;
 mod screen;
 mod status;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::control::answers::Told;
 use fault::Fault;
 use screen::Screen;
 
@@ -45,6 +48,10 @@ enum Verb {
     Events(events::EventsArgs),
     /// Read a policy and report everything that is wrong with it.
     Check(check::CheckArgs),
+    /// What the policy says of one new connection, and why.
+    Explain(explain::ExplainArgs),
+    /// The policy as sentences, nothing left out.
+    Rules(rules::RulesArgs),
     /// Whether this machine can run a gate, and what to do where it can't.
     Doctor(doctor::DoctorArgs),
     /// A rig of namespaces to try the gate in.
@@ -97,6 +104,15 @@ enum Done {
     Invalid,
 }
 
+/// Shows what a policy says, for people or for programs.
+fn told(answer: &Told, format: Format, screen: &mut Screen) -> Result<Done, Fault> {
+    match format {
+        Format::Table => screen.show(&answer.text)?,
+        Format::Json => screen.show(&format!("{}\n", serde_json::to_string(&answer.answer)?))?,
+    }
+    Ok(Done::Well)
+}
+
 /// Runs the verb that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -109,6 +125,8 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(args, &mut screen),
         Verb::Events(args) => events::run(args, &mut screen),
         Verb::Check(args) => check::run(args, &mut screen),
+        Verb::Explain(args) => explain::run(args, &mut screen),
+        Verb::Rules(args) => rules::run(args, &mut screen),
         Verb::Doctor(args) => doctor::run(args, &mut screen),
         Verb::Completions(args) => completions::run(args, &mut screen),
         Verb::Man(args) => completions::man(args, &mut screen),

@@ -51,6 +51,12 @@ impl<W: Write> Screen<W> {
         self.show(page)
     }
 
+    /// Columns a page may have: the terminal's, 100 anywhere else.
+    pub(crate) fn width(&self) -> usize {
+        let seen = if self.terminal { terminal_size::terminal_size() } else { None };
+        seen.map_or(100, |(width, _)| usize::from(width.0).clamp(40, 400))
+    }
+
     /// Nobody reads any more.
     pub(crate) const fn is_gone(&self) -> bool {
         self.gone

@@ -313,6 +313,15 @@ pub struct EventLine {
     pub length: u32,
 }
 
+/// `GET /v1/rules` and `GET /v1/explain`: what the policy in force says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// For people, wrapped to the width that was asked for.
+    pub text: String,
+    /// For programs: sentences, or an explanation.
+    pub answer: serde_json::Value,
+}
+
 /// `GET /v1/health`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {

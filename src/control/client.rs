@@ -13,7 +13,8 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
-use super::answers::{Events, Health, Problem, Status, Whoami};
+use super::answers::{Events, Health, Problem, Status, Told, Whoami};
+use super::question::Question;
 
 /// The largest answer taken: a full page of events is well below.
 const ANSWER_LIMIT: usize = 32 << 20;
@@ -106,6 +107,22 @@ pub fn await_events(
 /// [`ClientError`].
 pub fn latest_events(socket: &Path, count: usize) -> Result<Events, ClientError> {
     get_json(socket, &format!("/v1/events?last={count}"))
+}
+
+/// `GET /v1/rules`.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn rules(socket: &Path, width: usize) -> Result<Told, ClientError> {
+    get_json(socket, &format!("/v1/rules?width={width}"))
+}
+
+/// `GET /v1/explain`.
+///
+/// # Errors
+/// [`ClientError`]; what the gate does not know is [`ClientError::Refused`].
+pub fn explain(socket: &Path, question: &Question) -> Result<Told, ClientError> {
+    get_json(socket, &question.path())
 }
 
 /// `GET /v1/health`.

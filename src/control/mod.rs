@@ -10,6 +10,7 @@ mod cores;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod lines;
+pub mod question;
 mod routes;
 mod server;
 mod socket;

@@ -12,7 +12,8 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::answers::{Events, Health, Problem, Status, Whoami};
+use super::answers::{Events, Health, Problem, Status, Told, Whoami};
+use super::question::{self, BadQuestion, Question, WIDTH};
 use super::status;
 use super::view::View;
 
@@ -26,7 +27,10 @@ const WAITERS: usize = 32;
 /// The longest body of a request. No path takes one yet.
 const BODY: usize = 64 << 10;
 
-const PATHS: &str = "GET /v1/status /v1/health /v1/events /v1/whoami";
+/// Columns a page may have.
+const WIDTHS: std::ops::RangeInclusive<usize> = 40..=400;
+
+const PATHS: &str = "GET /v1/status /v1/health /v1/events /v1/rules /v1/explain /v1/whoami";
 
 #[derive(Clone)]
 struct Api {
@@ -40,6 +44,8 @@ pub(super) fn router(view: View) -> Router {
         .route("/v1/status", get(get_status))
         .route("/v1/health", get(get_health))
         .route("/v1/events", get(get_events))
+        .route("/v1/rules", get(get_rules))
+        .route("/v1/explain", get(get_explain))
         .route("/v1/whoami", get(get_whoami))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -136,4 +142,68 @@ async fn wait_for_events(api: &Api, after: u64, wait: Duration) {
     let mut latest = api.view.log.subscribe();
     // Both ends of this wait are ordinary: the reader gets what there is.
     let _ = tokio::time::timeout(wait, latest.wait_for(|latest| *latest > after)).await;
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesQuery {
+    width: Option<usize>,
+}
+
+async fn get_rules(
+    State(api): State<Api>,
+    query: Result<Query<RulesQuery>, QueryRejection>,
+) -> Result<Json<Told>, Refusal> {
+    let Query(query) =
+        query.map_err(|error| Refusal::bad_request(error.body_text(), "the query takes width=COLUMNS"))?;
+    let width = width_of(query.width)?;
+    work(move || {
+        let policy = api.view.shared.policy.load();
+        question::rules(&policy.loaded, &policy.table, width)
+    })
+    .await
+}
+
+async fn get_explain(
+    State(api): State<Api>,
+    query: Result<Query<Question>, QueryRejection>,
+) -> Result<Json<Told>, Refusal> {
+    let Query(question) = query.map_err(|error| {
+        Refusal::bad_request(
+            error.body_text(),
+            "the query takes from, to and service, and may take mac, vlan, side and width",
+        )
+    })?;
+    width_of(question.width)?;
+    work(move || {
+        let policy = api.view.shared.policy.load();
+        question.answer(&policy.loaded, &policy.table, Some(policy.generation), (api.view.clock)())
+    })
+    .await
+}
+
+fn width_of(width: Option<usize>) -> Result<usize, Refusal> {
+    let width = width.unwrap_or(WIDTH);
+    if WIDTHS.contains(&width) {
+        Ok(width)
+    } else {
+        Err(Refusal::bad_request("width is 40 to 400 columns", "leave it out for 100"))
+    }
+}
+
+/// What takes long with a large policy is done beside the API's thread, so that status is not held up.
+async fn work(
+    answer: impl FnOnce() -> Result<Told, BadQuestion> + Send + 'static,
+) -> Result<Json<Told>, Refusal> {
+    match tokio::task::spawn_blocking(answer).await {
+        Ok(Ok(told)) => Ok(Json(told)),
+        Ok(Err(error)) => Err(Refusal::bad_request(
+            error.to_string(),
+            "name workloads and services as the running policy does; `portcullis rules` lists them",
+        )),
+        Err(_) => Err(Refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Problem { error: "the answer was not found".into(), remedy: "look at the gate's log".into() },
+        )),
+    }
 }

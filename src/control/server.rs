@@ -136,6 +136,7 @@ mod tests {
     use super::*;
     use crate::control::answers::Status;
     use crate::control::client::{self, ClientError};
+    use crate::control::question::Question;
     use crate::control::{Clock, SocketError};
     use crate::policy::Moment;
     use crate::record::{Log, Names, fixture};
@@ -246,6 +247,28 @@ mod tests {
         assert_eq!(get("/v1/events?after=1&last=1").0, "after and last exclude each other");
         assert!(get("/v1/events?afer=1").0.contains("afer"));
         assert!(get("/v1/events?after=-1").1.contains("after=NUMBER"));
+    }
+
+    #[test]
+    fn the_policy_in_force_explains_itself() {
+        let rig = Rig::up();
+        let question = Question {
+            from: "acquirer-gateway".into(),
+            to: "vault-1".into(),
+            service: "https".into(),
+            width: Some(80),
+            ..Question::default()
+        };
+        let told = client::explain(rig.path(), &question).unwrap();
+        assert_eq!((&told.answer["verdict"], &told.answer["generation"]), (&"allow".into(), &1.into()));
+        assert!(told.text.starts_with("ALLOW, forwarded"), "{}", told.text);
+        assert!(client::rules(rig.path(), 100).unwrap().text.contains("payments-to-vault"));
+        let nobody = Question { from: "nobody".into(), ..question };
+        let (error, remedy) = refused(client::get_json(rig.path(), &nobody.path()));
+        assert!(error.contains("nobody") && remedy.contains("portcullis rules"), "{error} {remedy}");
+        let get = |path: &str| refused(client::get_json(rig.path(), path)).0;
+        assert!(get("/v1/explain?from=a&to=b").contains("service"));
+        assert_eq!(get("/v1/rules?width=4"), "width is 40 to 400 columns");
     }
 
     #[test]

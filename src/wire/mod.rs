@@ -22,8 +22,8 @@ mod tests;
 mod upper;
 
 pub use facts::{
-    Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Quote, Tcp, TcpFlags, Unreadable,
-    Vlans,
+    Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, NotAMac, Odd, Quote, Tcp, TcpFlags,
+    Unreadable, Vlans,
 };
 pub use key::{Key, Service};
 pub use parse::parse;
