@@ -98,6 +98,7 @@ impl Device {
                 device.write_policy(depth)?;
                 let mut command = place.command(&place.gate);
                 command.arg("run").arg("--policy").arg(&device.policy);
+                command.arg("--socket").arg(place.directory.join("gate.sock"));
                 device.start(command, "gate", "protects")?;
             }
         }
