@@ -167,6 +167,11 @@ pub(crate) fn rings(line: &RingsLine) -> Result<(), BlocksError> {
     })
 }
 
+/// Where the gate puts its worker; the generator has core 0.
+fn last_core() -> usize {
+    core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)).unwrap_or(0)
+}
+
 impl Rig {
     fn open(common: &Common) -> Result<Self, BlocksError> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -185,7 +190,7 @@ impl Rig {
                 forwarder: common.forwarder.clone(),
                 policy: common.policy.clone(),
                 directory,
-                core: 1,
+                core: last_core(),
             },
             phases: Phases {
                 overload: Duration::from_millis(if common.quick { 300 } else { 1000 }),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: one stands at a time, and what is dropped leaves the namespace as it was found. Where work
 //! runs: the generator, its veth's reception and so every kernel program on `outside` on core 0; the
-//! device's own thread, and in its transmit kick the sink's reception, on core 1. A bridge has no thread:
+//! device's own thread, and in its transmit kick the sink's reception, on the last. A bridge has no thread:
 //! all of it is core 0's.
 
 use std::fs::File;
