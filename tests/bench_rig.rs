@@ -84,7 +84,7 @@ fn settled(sink: &Sink) -> traffic::Arrived {
 /// Root, or a word that these tests were asked to be left out.
 fn left_out() -> bool {
     if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
-        println!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
+        eprintln!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
         return true;
     }
     assert!(rustix::process::geteuid().is_root(), "needs root (PORTCULLIS_NO_ROOT_TESTS=1 leaves it out)");
