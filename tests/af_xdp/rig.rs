@@ -51,15 +51,13 @@ pub(crate) fn run(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Waits for a condition, at most 10 s.
+/// Waits for a condition, at most 30 s.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..10_000 {
-        if condition() {
-            return;
-        }
+    let start = boot_nanos();
+    while !condition() {
+        assert!(boot_nanos() - start < 30_000_000_000, "waited 30 s for: {what}");
         thread::sleep(Duration::from_millis(1));
     }
-    panic!("waited 10 s for: {what}");
 }
 
 /// Three namespaces and the two veth pairs between them.
