@@ -91,11 +91,7 @@ fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Wri
                 failed(&why.to_string())
             })
         };
-        let denied = matches!(attempt.promise, Promise::Deny(_));
-        if denied && row.kept && !passed.iter().any(|control| control.is_control_of(&attempt)) {
-            row.kept = false;
-            row.why.push_str(", but no control on that port passed");
-        }
+        row = outcome::with_control(row, &attempt, &passed);
         if row.kept {
             passed.push(attempt);
             kept += 1;

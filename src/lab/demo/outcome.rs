@@ -114,6 +114,17 @@ pub(super) fn row(attempt: &Attempt, seen: &Seen, event: Option<&EventLine>) -> 
     Row { happened, why, kept }
 }
 
+/// A denial counts only where something on the same port of the same host got through before.
+#[must_use]
+pub(super) fn with_control(mut row: Row, attempt: &Attempt, passed: &[Attempt]) -> Row {
+    let denied = matches!(attempt.promise, Promise::Deny(_));
+    if denied && row.kept && !passed.iter().any(|control| control.is_control_of(attempt)) {
+        row.kept = false;
+        row.why.push_str(", but no control on that port passed");
+    }
+    row
+}
+
 fn says(event: &EventLine, denial: Denial) -> bool {
     event.reason.as_deref() == Some(denial.reason) && event.rule.as_deref() == denial.rule
 }
@@ -242,6 +253,23 @@ mod tests {
         assert_eq!(judged(&a, Ending::TimedOut, Some(&rule)), (Happened::Deny, false));
         let would = event(&a, "would_drop", Some("denied"), Some("deny.desktops-keep-off-tokens"));
         assert_eq!(judged(&a, Ending::TimedOut, Some(&would)), (Happened::Contradiction, false));
+    }
+
+    #[test]
+    fn a_denial_needs_a_control_that_passed() {
+        let a = attempt("workstation → vault", "tcp/443", false);
+        let kept = Row { happened: Happened::Deny, why: "why".to_owned(), kept: true };
+        let control = attempt("payments → vault", "tcp/443", false);
+        assert_eq!(with_control(kept.clone(), &a, &[control]), kept);
+        let others = [
+            attempt("payments → vault", "tcp/443", true),
+            attempt("payments → vault", "udp/443", false),
+            attempt("vault → partner", "tcp/443", false),
+            a,
+        ];
+        let alone = with_control(kept.clone(), &a, &others);
+        assert_eq!((alone.kept, alone.why.as_str()), (false, "why, but no control on that port passed"));
+        assert_eq!(with_control(kept.clone(), &control, &[]), kept);
     }
 
     #[test]
