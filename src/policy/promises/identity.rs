@@ -124,6 +124,20 @@ fn unknown_on_the_inside_is_a_member_of_every_zone_that_has_members_there() {
 }
 
 #[test]
+fn a_claim_that_narrower_ones_cover_whole_is_no_member() {
+    let farm = |hosts: &str| {
+        format!(
+            "[zone.racks]\nmembers = {{ tier = \"rack\" }}\nmode = \"enforce\"\n\
+             [workload.farm]\naddresses = [\"10.20.1.0/31\"]\nlabels = {{ tier = \"rack\" }}\n\
+             [workload.taken]\naddresses = {hosts}\n"
+        )
+    };
+    let mode = |hosts| ask("10.10.0.9", "10.20.0.99", "tcp/1").mode(&table(&farm(hosts)));
+    assert_eq!(mode(r#"["10.20.1.0"]"#), Mode::Enforce);
+    assert_eq!(mode(r#"["10.20.1.0", "10.20.1.1"]"#), Mode::Observe);
+}
+
+#[test]
 fn denies_and_guardrails_naming_a_zone_match_unknown_inside() {
     for (tier, denial) in [("deny", Denial::Rule), ("guardrail", Denial::Guardrail)] {
         let named = rule(tier, "r", "{ any = true }", "{ zone = \"ops\" }", r#"["any"]"#);

@@ -106,6 +106,19 @@ fn both_ways_holds_in_both_directions_and_nothing_else_does() {
 }
 
 #[test]
+fn one_way_round_that_matches_is_enough_where_the_other_only_would() {
+    let tunnel = allow(
+        "t",
+        "{ env = \"prod\" }",
+        r#"{ service_account = ["pay-prod", "vault-prod"] }"#,
+        r#"["ip/50"]"#,
+    );
+    let table = table(&format!("{tunnel}both_ways = true\n"));
+    let strange = ask("10.10.0.7", "10.20.0.10", "ip/50").mac("02:00:00:99:99:99");
+    assert_eq!(strange.of(&table), (None, Mode::Observe, vec!["allow.t".into()]));
+}
+
+#[test]
 fn unreadable_ports_match_a_deny_that_touches_the_protocol_and_an_allow_that_covers_it() {
     let of = |tier: &str, services: &str, protocol: &str| {
         let table = table(&rule(tier, "r", PAY, PRINTER, services));

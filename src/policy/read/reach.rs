@@ -121,7 +121,10 @@ fn spots<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Spot<'m>
         let holds = |(outer, _): &&(Prefix, &Network)| {
             outer.length <= inner.length && outer.contains(inner.address)
         };
-        let around: Vec<_> = prefixes.iter().filter(holds).map(|(_, network)| *network).collect();
+        let mut around: Vec<_> = prefixes.iter().filter(holds).map(|(_, network)| *network).collect();
+        // The narrowest gives the side; a wider one on the other side is not its network.
+        let side = around.first().map(|network| network.side);
+        around.retain(|network| Some(network.side) == side);
         spots.push(Spot::new(workload, inner, &around));
     };
     for workload in workloads {
