@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -140,12 +141,16 @@ impl Record {
         Ok(alive)
     }
 
-    /// Ends everything on record.
+    /// Ends everything on record, and whatever else lives in the lab's own `namespaces`: a command that
+    /// `exec` ran may have left another one in the background.
     ///
     /// # Errors
     /// The record can't be read, or a process stays.
-    pub fn end_all(&self) -> Result<usize, Error> {
-        let alive = self.alive()?;
+    pub fn end_all(&self, namespaces: &[String]) -> Result<usize, Error> {
+        let mut alive = self.alive()?;
+        alive.extend(namespaces.iter().flat_map(|name| inside(name)));
+        alive.sort_by_key(|entry| entry.pid);
+        alive.dedup_by_key(|entry| entry.pid);
         for signal in [Signal::TERM, Signal::KILL] {
             for entry in &alive {
                 entry.send(signal);
@@ -175,6 +180,20 @@ impl Entry {
             let _ = pidfd_send_signal(process, signal);
         }
     }
+}
+
+/// The processes that live in a network namespace.
+fn inside(namespace: &str) -> Vec<Entry> {
+    let Ok(home) = fs::metadata(super::namespace::path(namespace)) else { return Vec::new() };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| {
+        let there = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+        let same = (there.dev(), there.ino()) == (home.dev(), home.ino());
+        let started = start_time(pid)?;
+        same.then(|| Entry { pid, started, what: format!("a process in {namespace}") })
+    })
+    .collect()
 }
 
 /// Start time of a process that has not ended, in clock ticks after boot (proc(5), field 22). A zombie has
@@ -239,7 +258,7 @@ mod tests {
         // A pid on record whose start time is another's.
         fs::write(folder.path().join("processes").join(others.id().to_string()), "1 theirs").unwrap();
         assert_eq!(record.alive().unwrap().iter().map(|e| e.what.as_str()).collect::<Vec<_>>(), ["ours"]);
-        assert_eq!(record.end_all().unwrap(), 1);
+        assert_eq!(record.end_all(&[]).unwrap(), 1);
         assert_eq!(record.alive().unwrap(), []);
         assert!(!ours.wait().unwrap().success());
         assert!(others.try_wait().unwrap().is_none());

@@ -273,7 +273,7 @@ impl Lab {
     pub fn down(&self) -> Result<Removed, Error> {
         root()?;
         let folder = self.name.folder();
-        let ended = self.record().end_all();
+        let ended = self.record().end_all(&self.present());
         let released = self.release();
         let mut namespaces = 0;
         let mut first = None;
