@@ -1,0 +1,292 @@
+//! Real hosts talk through the gate on real `AF_XDP` sockets: large transfers, many short connections,
+//! neighbour discovery, frames of full size. Every byte is compared, and the gate's counts must say the
+//! same. Needs root, clang and what a lab needs.
+#![cfg(feature = "xdp")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "clippy's leave for tests ends at `#[test]`"
+)]
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use portcullis::control::answers::{SideStatus, Status};
+use portcullis::control::client;
+use portcullis::io::clock::boot_nanos;
+use portcullis::lab::demo::Gate;
+use portcullis::lab::probe::{self, Ending, Transfer};
+use portcullis::lab::process::wait_for;
+use portcullis::lab::topology::Host;
+use portcullis::lab::{Lab, LabName, link, namespace};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab/gate.toml");
+/// How long one read may wait: many retransmissions.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Two pools of 256 frames.
+const FRAMES: u32 = 512;
+const MIB: u64 = 1 << 20;
+
+/// Root and the only one at work, or a word that these tests were asked to be left out.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE: Mutex<()> = Mutex::new(());
+    if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
+        eprintln!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
+        return None;
+    }
+    assert!(rustix::process::geteuid().is_root(), "needs root (PORTCULLIS_NO_ROOT_TESTS=1 leaves it out)");
+    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A lab, gone with the value whatever happens: also when no gate comes up in it.
+struct Standing(Lab);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        let _ = self.0.down();
+    }
+}
+
+/// A lab with a gate in it.
+struct Stage {
+    gate: Gate,
+    standing: Standing,
+}
+
+/// A connection's two ends.
+#[derive(Clone, Copy)]
+struct Path {
+    from: &'static str,
+    to: &'static str,
+    v6: bool,
+}
+
+impl Path {
+    fn target(self) -> SocketAddr {
+        (Host::named(self.to).expect("a host of the lab").address(self.v6), 443).into()
+    }
+}
+
+const fn path(from: &'static str, to: &'static str, v6: bool) -> Path {
+    Path { from, to, v6 }
+}
+
+impl Stage {
+    fn raise(letter: char) -> Self {
+        let name: LabName = format!("{letter}{:x}", std::process::id()).parse().expect("short and plain");
+        let standing = Standing(Lab { name, program: PathBuf::from(PROGRAM) });
+        standing.0.up().expect("the lab comes up");
+        let gate = Gate::start(&standing.0, POLICY.as_ref()).expect("the gate comes up");
+        Self { gate, standing }
+    }
+
+    fn lab(&self) -> &Lab {
+        &self.standing.0
+    }
+
+    fn at<T: Send>(&self, host: &str, work: impl FnOnce() -> T + Send) -> T {
+        namespace::run_in(&self.lab().host(host).expect("a host"), work).expect("its namespace")
+    }
+
+    /// The gate's word; whatever it counts, it must add up, at any time.
+    fn status(&self) -> Status {
+        let status = self.gate.status().expect("a status");
+        assert_eq!(status.workers.len(), 1);
+        let worker = &status.workers[0];
+        assert!(worker.equation.holds, "{worker:#?}");
+        assert_eq!(worker.frames.total, FRAMES, "{:?}", worker.frames);
+        status
+    }
+
+    /// Takes `bytes` over each of `connections` connections, on as many threads as are asked for, and
+    /// looks at the gate all the while. Answers the seconds it took.
+    fn fetch(&self, path: Path, bytes: u64, connections: u64, threads: u64, bound: Duration) -> f64 {
+        let (tell, told) = mpsc::channel();
+        let place = self.lab().host(path.from).expect("a host");
+        let begun = boot_nanos();
+        for _ in 0..threads {
+            // Not scoped: one that hangs ends with the lab, and must not keep the test from failing.
+            let (tell, place) = (tell.clone(), place.clone());
+            std::thread::spawn(move || {
+                let fetch = || probe::fetch(path.target(), bytes, connections / threads, PATIENCE);
+                let _ = tell.send(namespace::run_in(&place, fetch).map_err(|e| e.to_string()));
+            });
+        }
+        drop(tell);
+        let mut done = Transfer { connections: 0, bytes: 0 };
+        let ended = || Duration::from_nanos(boot_nanos() - begun);
+        while done.connections < connections {
+            match told.recv_timeout(Duration::from_millis(200)) {
+                Ok(fetched) => {
+                    let fetched = fetched.expect("the namespace").expect("whole");
+                    done.connections += fetched.connections;
+                    done.bytes += fetched.bytes;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let status = self.status();
+                    assert!(ended() < bound, "{done:?} after {bound:?}: {status:#?}");
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        assert_eq!(done, Transfer { connections, bytes: bytes * connections });
+        ended().as_secs_f64()
+    }
+
+    /// The gate's last word, once no frame is on its way any more.
+    fn settled(&self) -> Status {
+        let mut status = self.status();
+        let still = wait_for(Duration::from_secs(20), || {
+            std::thread::sleep(Duration::from_millis(100));
+            let before = std::mem::replace(&mut status, self.status());
+            let frames = status.workers[0].frames;
+            let counts = |status: &Status| (status.equation(), status.ports[0].bpf, status.ports[1].bpf);
+            (frames.sending, frames.held, frames.receiving) == (0, 0, FRAMES)
+                && counts(&before) == counts(&status)
+        });
+        assert!(still, "frames did not come home: {status:#?}");
+        for (port, side) in status.ports.iter().zip(&status.workers[0].sides) {
+            let bpf = port.bpf;
+            assert_eq!(bpf.seen, bpf.redirected + bpf.stale, "{}: a socket was missing", port.side);
+            assert_eq!(bpf.redirected, side.rx_packets + lost(side), "{}", port.side);
+            assert_eq!(side.would_drop.values().sum::<u64>(), 0, "{}: {:?}", port.side, side.would_drop);
+            assert_eq!(side.loose, 0, "{}", port.side);
+        }
+        status
+    }
+
+    /// Connections that the gate saw opened: each rule of this policy says so once a connection.
+    fn opened(&self, rule: &str) -> usize {
+        let (mut after, mut count) = (0, 0);
+        loop {
+            let page = client::events(&self.lab().name.socket(), after, 1000).expect("events");
+            assert_eq!((page.missed, page.lost), (0, 0));
+            if page.events.is_empty() {
+                return count;
+            }
+            after = page.next;
+            let allowed = page.events.iter().filter(|event| event.kind == "allow");
+            count += allowed.filter(|event| event.rule.as_deref() == Some(rule)).count();
+        }
+    }
+}
+
+/// What found no frame to be received into: TCP sends it again. See `tests/gate.rs`.
+fn lost(side: &SideStatus) -> u64 {
+    side.kernel.rx_dropped + side.kernel.rx_ring_full
+}
+
+/// Reasons that anything was dropped for.
+fn reasons(status: &Status) -> BTreeSet<&str> {
+    let sides = &status.workers[0].sides;
+    sides.iter().flat_map(|side| side.dropped.keys().map(String::as_str)).collect()
+}
+
+fn forwarded(status: &Status) -> [(u64, u64); 2] {
+    [0, 1].map(|side| {
+        let side = &status.workers[0].sides[side];
+        (side.forwarded_packets, side.forwarded_bytes)
+    })
+}
+
+#[test]
+fn a_gigabyte_crosses_whole() {
+    let Some(_alone) = alone() else { return };
+    let stage = Stage::raise('p');
+    // Opened from outside, the data goes out; opened from inside, it comes in.
+    let transfers = [
+        (path("payments", "vault", false), 1024),
+        (path("vault", "partner", false), 128),
+        (path("payments", "vault", true), 128),
+        (path("vault", "partner", true), 32),
+    ];
+    for (path, mib) in transfers {
+        let before = forwarded(&stage.status());
+        let seconds = stage.fetch(path, mib * MIB, 1, 1, Duration::from_mins(4));
+        let after = forwarded(&stage.settled());
+        #[allow(clippy::cast_precision_loss, reason = "for people")]
+        let rate = (mib * MIB * 8) as f64 / 1e6 / seconds;
+        println!("{mib} MiB {} → {} by {}: {rate:.0} Mbit/s", path.to, path.from, path.target());
+        // The bytes were on this wire and not on another one.
+        let side = usize::from(path.from == "payments");
+        assert!(after[side].1 - before[side].1 > mib * MIB, "{before:?} then {after:?}");
+    }
+    let status = stage.settled();
+    assert_eq!(reasons(&status), BTreeSet::new(), "{status:#?}");
+    assert_eq!(stage.opened("allow.payments-to-vault"), 2);
+    assert_eq!(stage.opened("allow.vault-to-acquirer"), 2);
+}
+
+#[test]
+fn ten_thousand_connections_and_none_is_lost() {
+    let Some(_alone) = alone() else { return };
+    let stage = Stage::raise('q');
+    for (v6, connections) in [(false, 10_000), (true, 2_000)] {
+        let path = path("payments", "vault", v6);
+        let seconds = stage.fetch(path, 1_000, connections, 8, Duration::from_mins(2));
+        println!("{connections} connections to {} in {seconds:.1} s", path.target());
+    }
+    let status = stage.settled();
+    // What a host says again more than a second after both ends have closed belongs to no flow any more;
+    // nothing else may be dropped, and the table is far from full.
+    let late = BTreeSet::from(["tcp_no_session"]);
+    assert!(reasons(&status).is_subset(&late), "{status:#?}");
+    assert_eq!(stage.opened("allow.payments-to-vault"), 12_000);
+    assert!(status.workers[0].flows <= 12_000);
+    // Closed connections do not stay.
+    let gone = wait_for(Duration::from_secs(30), || stage.status().workers[0].flows == 0);
+    assert!(gone, "flows left: {:#?}", stage.status());
+}
+
+#[test]
+fn neighbours_find_each_other_and_full_size_frames_pass_both_ways() {
+    let Some(_alone) = alone() else { return };
+    let stage = Stage::raise('r');
+    let (payments, vault) = (Host::named("payments").unwrap(), Host::named("vault").unwrap());
+    for v6 in [false, true] {
+        // The one who asks and the one who answers have both to find the other.
+        for (here, there) in [("payments", vault), ("vault", payments)] {
+            stage
+                .at(here, || link::with(async |all| all.forget_neighbour(there.address(v6)).await))
+                .unwrap();
+            assert_eq!(believed(&stage, here, there.address(v6)), None);
+        }
+        let to = (vault.address(v6), 443).into();
+        let probe = stage.at("payments", || probe::tcp(None, to, PATIENCE)).unwrap();
+        assert_eq!(probe.ending, Ending::Answered { by: "vault 443".into() });
+        assert_eq!(believed(&stage, "payments", vault.address(v6)), Some(vault.mac.to_string()));
+        assert_eq!(believed(&stage, "vault", payments.address(v6)), Some(payments.mac.to_string()));
+    }
+    for (v6, payload) in [(false, "1472"), (true, "1452")] {
+        let address = vault.address(v6).to_string();
+        // Quiet first: what is counted then is the pings alone, give or take a neighbour looked up again.
+        let before = forwarded(&stage.settled());
+        let line = ["-n", "-c", "20", "-i", "0.05", "-W", "10", "-M", "do", "-s", payload, &address];
+        let done = stage.at("payments", || Command::new("ping").args(line).output()).unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(said.contains(" 20 received, 0% packet loss"), "{said}");
+        let after = forwarded(&stage.settled());
+        for side in [0, 1] {
+            let packets = after[side].0 - before[side].0;
+            let bytes = after[side].1 - before[side].1;
+            assert!(packets >= 20, "{before:?} then {after:?}");
+            // 14 bytes of Ethernet and an MTU of 1500; ARP and NDP have less than 100.
+            let others = packets - 20;
+            assert!(bytes >= 20 * 1514 && bytes <= 20 * 1514 + others * 100, "{before:?} then {after:?}");
+        }
+    }
+    let status = stage.settled();
+    assert_eq!(reasons(&status), BTreeSet::new(), "{status:#?}");
+}
+
+/// The MAC a host believes an address to have.
+fn believed(stage: &Stage, host: &str, address: IpAddr) -> Option<String> {
+    let mac = stage.at(host, || link::with(async |all| all.neighbour_mac(address).await)).expect("asked");
+    mac.map(|mac| mac.to_string())
+}
