@@ -11,7 +11,6 @@ use crate::policy::model::Wire;
 #[cfg(feature = "xdp")]
 pub(super) fn checks(wire: &Wire) -> Vec<Check> {
     use crate::gateway::Place;
-    use crate::io::af_xdp::survey;
     use crate::wire::Side;
 
     let place = match Place::of(&wire.name) {
@@ -47,7 +46,7 @@ pub(super) fn checks(_wire: &Wire) -> Vec<Check> {
 }
 
 #[cfg(feature = "xdp")]
-use crate::io::af_xdp::survey::PortFacts;
+use crate::io::af_xdp::survey::{self, PortFacts};
 
 /// Queues a wire has: one worker each.
 #[cfg(feature = "xdp")]
@@ -98,77 +97,74 @@ fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
 /// What is known of the other end of a veth.
 #[cfg(feature = "xdp")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Peer {
+enum OtherEnd {
     /// The port is no veth.
     NotAVeth,
     /// The other end is in none of the namespaces that can be entered.
     NotVisible,
     /// It was found.
-    Seen { interface: String, namespace: Option<String>, checksums: bool },
+    Seen { end: survey::End, namespace: Option<String> },
 }
 
 #[cfg(feature = "xdp")]
 fn checksums(name: &str, facts: &PortFacts) -> Check {
     let peer = match facts.peer {
-        Some(peer) if facts.driver == "veth" => find_peer(facts.index, peer),
-        Some(_) | None => Peer::NotAVeth,
+        Some(peer) if facts.driver == "veth" => find(peer),
+        Some(_) | None => OtherEnd::NotAVeth,
     };
     checksum_check(&format!("{name}: checksums"), peer)
 }
 
 #[cfg(feature = "xdp")]
-fn checksum_check(name: &str, peer: Peer) -> Check {
+fn checksum_check(name: &str, peer: OtherEnd) -> Check {
     match peer {
-        Peer::NotAVeth => Check::pass(name, "frames come from a link that carries whole checksums"),
-        Peer::NotVisible => Check::unknown(
+        OtherEnd::NotAVeth => Check::pass(name, "frames come from a link that carries whole checksums"),
+        OtherEnd::NotVisible => Check::unknown(
             name,
             "the other end of this veth is not visible from here",
             "on that end: ethtool -K INTERFACE tx off; otherwise TCP dies in silence",
         ),
-        Peer::Seen { interface, namespace, checksums } => {
-            let place = namespace.as_ref().map_or_else(String::new, |name| format!(" in {name}"));
-            if checksums {
-                let enter =
-                    namespace.map_or_else(String::new, |name| format!("nsenter --net=/run/netns/{name} "));
-                Check::fail(
-                    name,
-                    format!(
-                        "the other end, {interface}{place}, leaves checksums to hardware: TCP from there dies"
-                    ),
-                    format!("{enter}ethtool -K {interface} tx off"),
-                )
-            } else {
-                Check::pass(name, format!("the other end, {interface}{place}, writes whole checksums"))
-            }
-        }
+        OtherEnd::Seen { end, namespace } => seen_check(name, &end, namespace.as_deref()),
     }
 }
 
-/// Looks for interface `peer` whose own peer is `index`: here, then in every named namespace.
 #[cfg(feature = "xdp")]
-fn find_peer(index: u32, peer: u32) -> Peer {
-    use crate::io::af_xdp::survey;
-    use crate::lab::namespace::run_in;
-
-    // The other end, if it is here: an interface of that index whose peer is the port.
-    let look = || -> Option<(String, bool)> {
-        let (name, back) = survey::by_index(peer).ok()??;
-        let checksums = survey::transmit_checksums(&name).ok()?;
-        (back == Some(index)).then_some((name, checksums))
-    };
-    if let Some((interface, checksums)) = look() {
-        return Peer::Seen { interface, namespace: None, checksums };
+fn seen_check(name: &str, end: &survey::End, namespace: Option<&str>) -> Check {
+    let place = namespace.map_or_else(String::new, |name| format!(" in {name}"));
+    let other = format!("the other end, {}{place},", end.name);
+    if !end.transmit_checksums {
+        return Check::pass(name, format!("{other} writes whole checksums"));
     }
-    let mut names: Vec<String> = std::fs::read_dir("/run/netns")
-        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-        .unwrap_or_default();
-    names.sort();
-    for name in names {
-        if let Ok(Some((interface, checksums))) = run_in(&name, look) {
-            return Peer::Seen { interface, namespace: Some(name), checksums };
+    let enter = namespace.map_or_else(String::new, |name| format!("nsenter --net=/run/netns/{name} "));
+    let remedy = format!("{enter}ethtool -K {} tx off", end.name);
+    if end.bridged {
+        let found = format!("{other} bridges what may lack checksums: TCP from this machine may die");
+        Check::unknown(name, found, remedy + ", or the same on every endpoint behind it")
+    } else {
+        Check::fail(name, format!("{other} leaves checksums to hardware: TCP from there dies"), remedy)
+    }
+}
+
+/// Looks for the other end: here, or in the one of the named namespaces that the kernel says.
+#[cfg(feature = "xdp")]
+fn find(peer: survey::Peer) -> OtherEnd {
+    use crate::lab::namespace::{path, run_in};
+
+    let look = || survey::end(peer.index).ok()?;
+    let seen = |namespace, end| OtherEnd::Seen { end, namespace };
+    let Some(wanted) = peer.namespace else {
+        return look().map_or(OtherEnd::NotVisible, |found| seen(None, found));
+    };
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let id = std::fs::File::open(path(&name)).ok().and_then(|file| survey::namespace_id(file).ok()?);
+        if id == Some(wanted)
+            && let Ok(Some(found)) = run_in(&name, look)
+        {
+            return seen(Some(name), found);
         }
     }
-    Peer::NotVisible
+    OtherEnd::NotVisible
 }
 
 #[cfg(test)]
@@ -180,14 +176,12 @@ mod tests {
 
     fn facts() -> PortFacts {
         PortFacts {
-            index: 2,
             driver: "veth".into(),
             mtu: 1_500,
             up: true,
             queues: 1,
             program: None,
-            peer: Some(3),
-            transmit_checksums: false,
+            peer: Some(survey::Peer { index: 3, namespace: None }),
         }
     }
 
@@ -220,18 +214,24 @@ mod tests {
     #[test]
     fn the_checksum_symptom_is_told_from_what_cannot_be_seen() {
         let check = |peer| checksum_check("c", peer);
-        let seen =
-            |checksums| Peer::Seen { interface: "o1".into(), namespace: Some("ns".into()), checksums };
-        assert_eq!(check(Peer::NotAVeth).finding, Finding::Pass);
-        assert_eq!(check(Peer::NotVisible).finding, Finding::Unknown);
-        assert_eq!(check(seen(false)).finding, Finding::Pass);
-        let fail = check(seen(true));
+        let seen = |transmit_checksums, bridged| {
+            let end = survey::End { name: "o1".into(), bridged, transmit_checksums };
+            check(OtherEnd::Seen { end, namespace: Some("ns".into()) })
+        };
+        assert_eq!(check(OtherEnd::NotAVeth).finding, Finding::Pass);
+        assert_eq!(check(OtherEnd::NotVisible).finding, Finding::Unknown);
+        assert_eq!(seen(false, false).finding, Finding::Pass);
+        assert_eq!(seen(false, true).finding, Finding::Pass);
+        assert_eq!(seen(true, true).finding, Finding::Unknown);
+        let fail = seen(true, false);
         assert_eq!(fail.finding, Finding::Fail);
         assert_eq!(fail.remedy.unwrap(), "nsenter --net=/run/netns/ns ethtool -K o1 tx off");
     }
 
     #[test]
     fn a_peer_that_exists_nowhere_is_not_visible() {
-        assert_eq!(find_peer(u32::MAX / 2, u32::MAX / 2 - 1), Peer::NotVisible);
+        let index = u32::MAX / 2;
+        assert_eq!(find(survey::Peer { index, namespace: None }), OtherEnd::NotVisible);
+        assert_eq!(find(survey::Peer { index, namespace: Some(i32::MAX) }), OtherEnd::NotVisible);
     }
 }

@@ -4,6 +4,7 @@
 //! belongs to start and stop, never to a worker, and never inside another runtime.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{
@@ -11,6 +12,7 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
@@ -25,8 +27,17 @@ pub(super) struct Link {
     pub(super) program: Option<u32>,
     /// That program sits in the stack, not in the driver.
     pub(super) generic: bool,
-    /// Index of a veth's other end, in that end's namespace.
-    pub(super) peer: Option<u32>,
+    /// A veth's other end.
+    pub(super) peer: Option<Peer>,
+}
+
+/// Where a veth's other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its index, in its own namespace.
+    pub index: u32,
+    /// That namespace, by the number this one has for it; none where it is the same.
+    pub namespace: Option<i32>,
 }
 
 /// The interface of that name, or `None`.
@@ -40,19 +51,44 @@ pub(super) fn find(interface: &str) -> io::Result<Option<Link>> {
     }
 }
 
-/// The interface with that index: its name and its peer.
-pub(super) fn by_index(index: u32) -> io::Result<Option<(String, Option<u32>)>> {
+/// The name of the interface with that index, and whether it is a port of a bridge or the like.
+pub(super) fn end(index: u32) -> io::Result<Option<(String, bool)>> {
     let found = talk(async move |handle| handle.link().get().match_index(index).execute().try_next().await);
     match found {
         Ok(message) => Ok(message.and_then(|message| {
-            let name = message.attributes.iter().find_map(|attribute| {
-                if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None }
-            })?;
-            Some((name, read(&message).peer))
+            let bridged =
+                message.attributes.iter().any(|found| matches!(found, LinkAttribute::Controller(_)));
+            message.attributes.into_iter().find_map(|found| {
+                if let LinkAttribute::IfName(name) = found { Some((name, bridged)) } else { None }
+            })
         })),
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The number that the calling thread's namespace has for another one; none if it has none.
+pub(super) fn namespace_id(namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let fd = u32::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?;
+    let mut message = NsidMessage::default();
+    message.attributes.push(NsidAttribute::Fd(fd));
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
+    request.header.flags = NLM_F_REQUEST;
+    talk(async move |mut handle| {
+        let mut answers = handle.request(request)?;
+        while let Some(answer) = answers.next().await {
+            if let NetlinkPayload::Error(error) = answer.payload {
+                return Err(rtnetlink::Error::NetlinkError(error));
+            }
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(found)) = answer.payload {
+                return Ok(found.attributes.iter().find_map(|attribute| {
+                    // -1: this namespace has no number for it.
+                    if let NsidAttribute::Id(id) = attribute { (*id >= 0).then_some(*id) } else { None }
+                }));
+            }
+        }
+        Ok(None)
+    })
 }
 
 fn read(message: &LinkMessage) -> Link {
@@ -62,12 +98,16 @@ fn read(message: &LinkMessage) -> Link {
         promiscuous: message.header.flags.contains(LinkFlags::Promisc),
         ..Link::default()
     };
+    let namespace = message
+        .attributes
+        .iter()
+        .find_map(|found| if let LinkAttribute::LinkNetNsId(id) = found { Some(*id) } else { None });
     for attribute in &message.attributes {
+        if let LinkAttribute::Link(index) = attribute {
+            link.peer = Some(Peer { index: *index, namespace });
+        }
         if let LinkAttribute::Mtu(mtu) = attribute {
             link.mtu = *mtu;
-        }
-        if let LinkAttribute::Link(peer) = attribute {
-            link.peer = Some(*peer);
         }
         if let LinkAttribute::Xdp(parts) = attribute {
             link.program =

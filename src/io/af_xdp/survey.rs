@@ -1,18 +1,18 @@
 //! A port as it stands, before anything is opened: what `doctor` asks. Changes nothing.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+pub use super::link::Peer;
 use super::program::{self, Pinned};
 use super::{ethtool, link};
 
 /// What an interface is and has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortFacts {
-    /// Its index in its namespace.
-    pub index: u32,
     /// Its driver.
     pub driver: String,
     /// Its MTU.
@@ -23,10 +23,8 @@ pub struct PortFacts {
     pub queues: u32,
     /// The XDP program on it.
     pub program: Option<Attachment>,
-    /// Index of a veth's other end, in that end's namespace.
-    pub peer: Option<u32>,
-    /// It leaves the checksums of what it transmits to hardware, which a veth does not have.
-    pub transmit_checksums: bool,
+    /// A veth's other end.
+    pub peer: Option<Peer>,
 }
 
 /// An XDP program on a port.
@@ -53,31 +51,42 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         ours: program::look(pins, Some(id)) == Pinned::Ours,
     });
     Ok(Some(PortFacts {
-        index: found.index,
         driver: ethtool::driver(interface)?,
         mtu: found.mtu,
         up: found.up,
         queues: ethtool::receive_queues(interface)?,
         program,
         peer: found.peer,
-        transmit_checksums: ethtool::transmit_checksums(interface)?,
     }))
 }
 
-/// The interface with that index, in the calling thread's namespace: its name and its peer's index.
-///
-/// # Errors
-/// The kernel does not say.
-pub fn by_index(index: u32) -> io::Result<Option<(String, Option<u32>)>> {
-    link::by_index(index)
+/// The interface that is a veth's other end, seen from its own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its name.
+    pub name: String,
+    /// It is a port of a bridge or the like: what it transmits comes from somewhere else.
+    pub bridged: bool,
+    /// It leaves the checksums of what it transmits to hardware.
+    pub transmit_checksums: bool,
 }
 
-/// Whether a named interface transmits what hardware would have to finish.
+/// The interface with that index, in the calling thread's namespace.
 ///
 /// # Errors
 /// The kernel does not say.
-pub fn transmit_checksums(interface: &str) -> io::Result<bool> {
-    ethtool::transmit_checksums(interface)
+pub fn end(index: u32) -> io::Result<Option<End>> {
+    let Some((name, bridged)) = link::end(index)? else { return Ok(None) };
+    let transmit_checksums = ethtool::transmit_checksums(&name)?;
+    Ok(Some(End { name, bridged, transmit_checksums }))
+}
+
+/// The number that the calling thread's namespace has for another one, as in [`Peer::namespace`].
+///
+/// # Errors
+/// The file is no network namespace.
+pub fn namespace_id(namespace: impl AsFd) -> io::Result<Option<i32>> {
+    link::namespace_id(namespace.as_fd())
 }
 
 /// Opens an `AF_XDP` socket and closes it.
