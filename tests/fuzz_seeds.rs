@@ -33,7 +33,7 @@ fn seeds_are_the_samples() {
 
 /// A step of the target `burst`: the frame behind its head.
 fn step(head: u8, frame: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(frame.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(frame.len()).expect("a sample is short").to_be_bytes();
     [&[head], &length[..], frame].concat()
 }
 

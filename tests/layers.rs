@@ -35,7 +35,7 @@ impl Paths {
             _ => return,
         };
         let skip = usize::from(first != "super");
-        for segment in &segments[skip..] {
+        for segment in segments.iter().skip(skip) {
             match segment.as_str() {
                 "super" => {
                     here.pop();

@@ -49,6 +49,11 @@ pub enum ReleaseError {
     #[cfg(feature = "xdp")]
     #[error(transparent)]
     Ports(#[from] crate::io::af_xdp::AfXdpError),
+    /// This binary has no port for interfaces.
+    #[error(
+        "this portcullis was built without the feature `xdp`: it cannot release interfaces; build it with default features"
+    )]
+    NoXdp,
 }
 
 /// What a release found.
@@ -259,7 +264,7 @@ fn released(pins: &Path, saved: &Path) -> Result<Released, ReleaseError> {
 
 #[cfg(not(feature = "xdp"))]
 fn released(_pins: &Path, _saved: &Path) -> Result<Released, ReleaseError> {
-    Ok(Released::default())
+    Err(ReleaseError::NoXdp)
 }
 
 /// Which core is whose: the last ones for workers, the first for everything else.
