@@ -374,8 +374,8 @@ fn program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, 
     }
 }
 
-/// Where the sink stands. Behind a device the stack's entry is the cheaper one: XDP on veth copies each
-/// packet first (0.70 instead of 0.89 Mpps through the plain forwarder, whose core does the sink's work).
+/// Where the sink stands. XDP on veth copies each packet first, on the core that transmits: through the
+/// plain forwarder 0.66 Mpps arrive then, and 0.86 with TCX; through the bridge 0.585 and 0.56.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     /// Before the kernel makes a packet of a frame.
