@@ -1,6 +1,6 @@
 //! What the API answers: the shapes of its JSON, the same for server and client.
 //!
-//! What it is not: nothing here computes; [`super::status`] and [`super::lines`] fill these in. Names of
+//! What it is not: nothing here computes; `status` and `lines` beside it fill these in. Names of
 //! reasons are [`crate::pipeline::Reason::name`], sides `outside` and `inside`, modes as in policy text,
 //! instants RFC 3339 in UTC, durations seconds unless the name says otherwise.
 

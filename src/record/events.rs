@@ -122,8 +122,8 @@ impl Log {
     }
 
     /// How many wait.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
         self.latest.receiver_count()
     }
 }

@@ -13,6 +13,7 @@
 
 mod error;
 mod ethtool;
+mod features;
 mod heartbeat;
 pub mod kernel;
 mod link;

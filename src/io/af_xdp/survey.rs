@@ -6,9 +6,10 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+pub use super::features::Features;
 pub use super::link::Peer;
 use super::program::{self, Pinned};
-use super::{ethtool, link};
+use super::{ethtool, features, link};
 
 /// What an interface is and has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct PortFacts {
     pub up: bool,
     /// Receive queues in use.
     pub queues: u32,
+    /// What its driver can do for XDP; none where the kernel does not say (before 6.3).
+    pub features: Option<Features>,
     /// The XDP program on it.
     pub program: Option<Attachment>,
     /// A veth's other end.
@@ -55,6 +58,7 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         mtu: found.mtu,
         up: found.up,
         queues: ethtool::receive_queues(interface)?,
+        features: features::of(found.index)?,
         program,
         peer: found.peer,
     }))
