@@ -14,7 +14,7 @@ fn script(page: &str) -> String {
 #[test]
 fn every_command_of_the_operating_page_runs_as_printed() {
     if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
-        println!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
+        eprintln!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -85,7 +85,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Root, or a word that these tests were asked to be left out.
 pub(crate) fn left_out() -> bool {
     if std::env::var_os("PORTCULLIS_NO_ROOT_TESTS").is_some_and(|value| value == "1") {
-        println!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
+        eprintln!("left out: PORTCULLIS_NO_ROOT_TESTS=1");
         return true;
     }
     assert!(rustix::process::geteuid().is_root(), "needs root (PORTCULLIS_NO_ROOT_TESTS=1 leaves it out)");
@@ -175,20 +175,12 @@ impl Rig {
         let file = self.folder().join("gate.toml");
         fs::write(&file, policy).expect("written");
         let socket = self.folder().join("gate.sock");
-        let mut child = self.at("gate", || self.command("run", &file, &socket).spawn().expect("started"));
+        let mut child = self.at("gate", || command("run", &file, &socket).spawn().expect("started"));
         until("the gate to come up", || {
             assert_eq!(child.try_wait().expect("a child"), None, "the gate ended early");
             client::status(&socket).is_ok()
         });
         Gate { child, socket }
-    }
-
-    /// `portcullis VERB --policy FILE --socket SOCKET`; run it inside a namespace.
-    pub(crate) fn command(&self, verb: &str, policy: &Path, socket: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg(verb).arg("--policy").arg(policy).arg("--socket").arg(socket);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command
     }
 }
 
@@ -232,4 +224,12 @@ impl Drop for Gate {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `portcullis VERB --policy FILE --socket SOCKET`; run it inside a namespace.
+fn command(verb: &str, policy: &Path, socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.arg(verb).arg("--policy").arg(policy).arg("--socket").arg(socket);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
