@@ -5,6 +5,7 @@
 //! capacity and never allocates after it was made. All state is reached through [`Owner::of`].
 
 mod entry;
+mod hash;
 mod owner;
 mod table;
 

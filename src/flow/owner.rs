@@ -1,9 +1,8 @@
 //! Which worker owns a flow.
 
-use std::hash::Hasher;
+use std::hash::BuildHasher;
 
-use siphasher::sip::SipHasher13;
-
+use super::hash::KeyHash;
 use crate::wire::Key;
 
 /// The owner function: one for the life of a table (FLOWS.md §4). Only the owner inserts a flow, so
@@ -28,18 +27,9 @@ impl Owner {
         if self.workers == 1 {
             return 0;
         }
-        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
-        hasher.write(&key.a);
-        hasher.write(&key.b);
-        hasher.write_u64(
-            u64::from(key.port_a) << 48
-                | u64::from(key.port_b) << 32
-                | u64::from(key.vlans.outer) << 20
-                | u64::from(key.vlans.inner) << 8
-                | u64::from(key.protocol),
-        );
+        let hash = KeyHash::new(self.secret).hash_one(key);
         // Multiply-shift keeps the top bits: even for any number of workers.
-        let top = hasher.finish() >> 32;
+        let top = hash >> 32;
         u32::try_from((top * u64::from(self.workers)) >> 32).unwrap_or(0)
     }
 }

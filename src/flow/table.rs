@@ -5,8 +5,9 @@
 //! SipHash keys: nobody outside can aim collisions. Cost: one hash and two cache misses a lookup.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, RandomState};
 
+use super::hash::KeyHash;
 use super::{Entry, Refusal};
 use crate::policy::Moment;
 use crate::wire::Key;
@@ -18,7 +19,7 @@ pub struct FlowId(u32);
 /// The connections of one worker.
 #[derive(Debug)]
 pub struct FlowTable {
-    index: HashMap<Key, u32, RandomState>,
+    index: HashMap<Key, u32, KeyHash>,
     slots: Vec<Option<(Key, Entry)>>,
     free: Vec<u32>,
     hand: usize,
@@ -29,8 +30,11 @@ impl FlowTable {
     #[must_use]
     pub fn new(capacity: u32) -> Self {
         let places = usize::try_from(capacity).unwrap_or(usize::MAX);
+        // The standard library's random state is where the process's randomness comes from.
+        let random = RandomState::new();
+        let hash = KeyHash::new((random.hash_one(0_u8), random.hash_one(1_u8)));
         Self {
-            index: HashMap::with_capacity_and_hasher(places.saturating_mul(2), RandomState::new()),
+            index: HashMap::with_capacity_and_hasher(places.saturating_mul(2), hash),
             slots: std::iter::repeat_with(|| None).take(places).collect(),
             free: (0..capacity).rev().collect(),
             hand: 0,

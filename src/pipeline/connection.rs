@@ -34,42 +34,43 @@ impl Pipeline {
             return self.stateless(scene, facts, ip, None);
         };
         match self.flows.find(&key, scene.now) {
-            Some(id) if self.flows.entry(id).is_some_and(|flow| !flow.is_succeeded_by(ip)) => {
-                self.hit(scene, facts, ip, id, from_a)
-            }
-            Some(id) => {
-                self.flows.remove(id);
-                self.miss(scene, facts, ip, key, from_a)
-            }
+            Some(id) => self.hit(scene, facts, ip, id, (key, from_a)),
             None => self.miss(scene, facts, ip, key, from_a),
         }
     }
 
     /// A packet of a known flow.
-    fn hit(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, id: FlowId, from_a: bool) -> Outcome {
-        let Some(entry) = self.flows.entry(id) else { return Outcome::Drop(Reason::FlowTableFull) };
-        let mut verdict = entry.verdict;
+    fn hit(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        id: FlowId,
+        (key, from_a): (Key, bool),
+    ) -> Outcome {
+        let Some(entry) = self.flows.entry_mut(id) else {
+            return self.miss(scene, facts, ip, key, from_a);
+        };
+        if entry.is_succeeded_by(ip) {
+            self.flows.remove(id);
+            return self.miss(scene, facts, ip, key, from_a);
+        }
         if entry.side_of(from_a) != scene.side {
+            let mode = entry.verdict.mode;
             let reason = Refusal::WrongSide.into();
-            return self.object(
-                scene,
-                facts,
-                Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE },
-            );
+            return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
         if entry.is_stale(scene.generation, scene.now) {
-            verdict = judge_again(scene, entry, ip, facts, from_a);
+            let verdict = judge_again(scene, entry, ip, facts, from_a);
             if !verdict.crosses() {
                 self.flows.remove(id);
                 return self.deny(scene, facts, &verdict);
             }
-        }
-        if let Some(entry) = self.flows.entry_mut(id) {
             entry.verdict = verdict;
             entry.generation = scene.generation;
-            entry.advance(ip, from_a, facts.length, scene.now);
         }
-        if let Some(denial) = verdict.denial {
+        entry.advance(ip, from_a, facts.length, scene.now);
+        if let Some(denial) = entry.verdict.denial {
             // The flow's first packet was recorded; the others only count.
             self.counters.would_drop(scene.side, denial.into());
         }

@@ -1,5 +1,6 @@
 //! The flow key: one for both directions of a connection, and the service a rule is asked about.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use super::{Facts, Ip, L4, Net, Quote, Vlans};
@@ -18,12 +19,13 @@ pub struct Service {
 }
 
 /// The key of a flow: the smaller (address, port) is `a`, so both directions give the same key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Smaller end. IPv4 addresses stand in the first four bytes, the rest is zero.
-    pub a: [u8; 16],
+    /// Smaller end: the address as a number, most significant byte first on the wire. IPv4 addresses stand
+    /// in the top four bytes, the rest is zero.
+    pub a: u128,
     /// Larger end.
-    pub b: [u8; 16],
+    pub b: u128,
     /// Port of `a`; ICMP echo: the identifier if `a` asks, else its complement; 0 where there is none.
     pub port_a: u16,
     /// Port of `b`.
@@ -36,12 +38,33 @@ pub struct Key {
     pub v6: bool,
 }
 
-const fn octets(address: IpAddr) -> [u8; 16] {
+fn number(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V6(v6) => v6.octets(),
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        IpAddr::V6(v6) => u128::from(v6),
+        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
+    }
+}
+
+impl Hash for Key {
+    /// Writes one block: 16 bytes for IPv4, 40 for IPv6. A keyed hash over it is what a table wants; the
+    /// two lengths keep the families apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let rest = u64::from(self.port_a) << 48
+            | u64::from(self.port_b) << 32
+            | u64::from(self.vlans.outer & 0xfff) << 20
+            | u64::from(self.vlans.inner & 0xfff) << 8
+            | u64::from(self.protocol);
+        if self.v6 {
+            let mut block = [0; 40];
+            let (a, bc) = block.split_at_mut(16);
+            let (b, c) = bc.split_at_mut(16);
+            a.copy_from_slice(&self.a.to_ne_bytes());
+            b.copy_from_slice(&self.b.to_ne_bytes());
+            c.copy_from_slice(&rest.to_ne_bytes());
+            state.write(&block);
+        } else {
+            let ends = (self.a >> 64) | (self.b >> 96);
+            state.write(&(ends << 64 | u128::from(rest)).to_ne_bytes());
         }
     }
 }
@@ -57,7 +80,7 @@ impl Key {
         protocol: u8,
         vlans: Vlans,
     ) -> (Self, bool) {
-        let (s, d) = (octets(src), octets(dst));
+        let (s, d) = (number(src), number(dst));
         let from_a = (s, sport) <= (d, dport);
         let v6 = src.is_ipv6();
         let key = if from_a {
@@ -107,7 +130,7 @@ impl Facts {
     /// The flow key and whether the sender is the end `a`; none without IP addresses.
     #[must_use]
     pub fn key(&self) -> Option<(Key, bool)> {
-        let Net::Ip(ip) = self.net else { return None };
+        let Net::Ip(ip) = &self.net else { return None };
         let (sport, dport) = ip.key_ports();
         Some(Key::new(ip.src, ip.dst, sport, dport, ip.protocol, self.vlans))
     }
