@@ -319,6 +319,20 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_unaccounted_for_breaks_the_equation_on_its_side_only() {
+        let shared = fixture::shared(1);
+        let counters = &shared.workers[0].counters;
+        counters.begin();
+        // One too many in, one too many out on the other side: the sums alone would hide it.
+        counters.received(Side::Outside, 1, 60);
+        counters.forwarded(Side::Inside, 1, 60);
+        counters.end();
+        let worker = reading(&shared).workers.remove(0);
+        assert_eq!(worker.equation, Equation { rx: 1, forwarded: 1, dropped: 0, holds: false });
+        assert_eq!(worker.sides.iter().map(|side| side.balances).collect::<Vec<_>>(), [false, false]);
+    }
+
+    #[test]
     fn the_gate_itself_is_described() {
         let status = reading(&fixture::shared(1));
         assert_eq!(
