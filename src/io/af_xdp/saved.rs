@@ -63,15 +63,11 @@ impl PortSettings {
         Ok(())
     }
 
-    /// Up before the queue: an interface that is down has no qdisc yet.
+    /// Up before the queue: an interface that is down has no qdisc yet. Whatever was noted: since then
+    /// anybody may have changed it, and what is set already stays as it is.
     fn raise(&self) -> Result<(), AfXdpError> {
-        if !self.up {
-            link::set_up(self.index, true).map_err(self.fail("bring up"))?;
-        }
-        if !self.promiscuous {
-            link::set_promiscuous(self.index, true).map_err(self.fail("set promiscuous mode on"))?;
-        }
-        Ok(())
+        link::set_up(self.index, true).map_err(self.fail("bring up"))?;
+        link::set_promiscuous(self.index, true).map_err(self.fail("set promiscuous mode on"))
     }
 
     fn give_back(&self) -> Result<(), AfXdpError> {
@@ -110,9 +106,10 @@ pub(super) fn change(
         outside: PortSettings::of(outside, outside_link),
         inside: PortSettings::of(inside, inside_link),
     };
-    if let Some(earlier) = read(file)? {
+    if let Some(mut earlier) = read(file)? {
         if now.is_same_wire(&earlier) {
-            earlier.raise()?;
+            // Whatever has become of the ports since: a qdisc, for one, that was taken off by hand.
+            earlier.apply(file)?;
             return Ok(None);
         }
         if earlier.boot == now.boot {
