@@ -49,8 +49,8 @@ fn what_cannot_be_opened_leaves_nothing_behind() {
     );
     assert_eq!(
         refused(|request| request.queues = 2),
-        "`outside` has 1 receive queue(s) but 2 are configured; each queue needs its worker: set `queues = 1`, \
-         or change the interface with `ethtool -L outside combined 2`"
+        "`outside` has 1 receive queue(s) and this gate serves 2; each queue needs its worker: `ethtool -L \
+         outside combined 2`, or `rx 2` where `ethtool -l` shows no combined ones"
     );
     assert_eq!(
         refused(|request| request.rings = 100),

@@ -59,8 +59,8 @@ pub enum AfXdpError {
     },
     /// Frames on the queues without a worker would be lost.
     #[error(
-        "`{interface}` has {has} receive queue(s) but {wanted} are configured; each queue needs its worker: \
-         set `queues = {has}`, or change the interface with `ethtool -L {interface} combined {wanted}`"
+        "`{interface}` has {has} receive queue(s) and this gate serves {wanted}; each queue needs its worker: \
+         `ethtool -L {interface} combined {wanted}`, or `rx {wanted}` where `ethtool -l` shows no combined ones"
     )]
     Queues {
         /// The interface.
