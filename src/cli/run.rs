@@ -34,6 +34,7 @@ pub(crate) struct RunArgs {
 /// The gate does not start; nothing is left attached.
 pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let loaded = read_policy(&args.policy.policy)?;
+    gateway::permitted()?;
     let wire = loaded.model.wire.name.clone();
     // From here on a signal is an orderly stop, also one that comes while the wire is being opened.
     let (stop, stopped) = mpsc::channel();

@@ -10,6 +10,6 @@ mod start;
 
 pub use place::{Place, PlaceError};
 pub use shared::{BpfCounts, PortFace, Shared, XdpMode};
-pub use start::{ReleaseError, Released, Running, StartError, release, start};
+pub use start::{ReleaseError, Released, Running, StartError, permitted, release, start};
 
 pub use crate::worker::{Gauges, Policy, WorkerFace};

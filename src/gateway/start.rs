@@ -99,6 +99,30 @@ impl Running {
     }
 }
 
+/// Whether this process may open a wire at all. Asked before anything is made, so that a caller who may
+/// not is told that and not which folder it could not write to.
+///
+/// # Errors
+/// The capabilities that are missing.
+#[cfg(feature = "xdp")]
+pub fn permitted() -> Result<(), StartError> {
+    let missing = crate::io::af_xdp::kernel::missing_capabilities();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(crate::io::af_xdp::AfXdpError::NotPermitted { missing }.into())
+}
+
+/// The same without interfaces: never.
+///
+/// # Errors
+/// [`StartError::NoXdp`].
+#[cfg(not(feature = "xdp"))]
+pub const fn permitted() -> Result<(), StartError> {
+    Err(StartError::NoXdp)
+}
+
 /// Opens the wire of a policy and puts its workers to work, or takes over from a process that left it.
 ///
 /// The calling thread, and the threads it makes from then on, are pinned away from the workers while
