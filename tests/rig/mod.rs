@@ -156,7 +156,12 @@ impl Rig {
     }
 
     pub(crate) fn sink(&self) -> Sink {
-        Sink::open(&self.object, &self.netns("in"), "wire", Hook::Xdp).expect("sink")
+        self.sink_at("in", "wire")
+    }
+
+    /// An XDP program of its own on any link.
+    pub(crate) fn sink_at(&self, host: &str, link: &str) -> Sink {
+        Sink::open(&self.object, &self.netns(host), link, Hook::Xdp).expect("sink")
     }
 
     /// One link as `ip` shows it, statistics included.
