@@ -270,7 +270,10 @@ mod tests {
     fn a_process_that_ends_is_no_longer_alive() {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::of(folder.path());
-        let mut child = record.start("it", &mut Command::new("true")).unwrap();
+        let mut child =
+            record.start("it", Command::new("cat").stdin(std::process::Stdio::piped())).unwrap();
+        assert_eq!(record.alive().unwrap().len(), 1);
+        drop(child.stdin.take());
         assert!(wait_for(GRACE, || record.alive().unwrap().is_empty()));
         child.wait().unwrap();
         record.forget(&child);
