@@ -300,6 +300,10 @@ fn offloads_of_the_hosts_are_off() {
     for switch in ["out", "in"] {
         let features = text(&own.cli(&["exec", switch, "--", "ethtool", "-k", "uplink"]).stdout);
         assert!(features.contains("generic-receive-offload: on"), "{switch}");
+        for feature in ["tx-checksumming", "tx-vlan-offload", "tx-vlan-stag-hw-insert"] {
+            let line = features.lines().find(|line| line.starts_with(feature)).unwrap();
+            assert_eq!(line, format!("{feature}: off"), "{switch}");
+        }
     }
 }
 

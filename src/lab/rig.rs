@@ -203,8 +203,10 @@ impl Lab {
                 links.veth("uplink", "bridge", &port).await?;
                 links.up("uplink").await
             })?;
-            // A redirect into a veth vanishes unless the other end runs NAPI.
-            link::offloads("uplink", &["gro", "on"])
+            // A redirect into a veth vanishes unless the other end runs NAPI. A tag that the kernel carries
+            // beside the frame would never reach the gate: it has to be put back before the veth.
+            let offloads = ["gro", "on", "tx", "off", "txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
+            link::offloads("uplink", &offloads)
         })
     }
 
