@@ -158,6 +158,7 @@ fn both_ways(
     let written = value.and_then(|value| value.boolean(findings));
     let Some(services) = services else { return written.unwrap_or_default() };
     let portless = services.atoms.iter().find(|atom| atom.is_portless());
+    let mixed = !services.any && services.atoms.iter().any(|atom| !atom.is_portless());
     match (written, portless) {
         (Some(true), _) if tier != Tier::Allow => {
             let origin = value.map_or(fields.origin, |value| value.origin);
@@ -165,16 +166,22 @@ fn both_ways(
             let help = "remove it; write a second rule for the other direction";
             findings.say_with(Code::BothWaysUnused, origin, message, help);
         }
-        (Some(true), None) if !services.any => {
+        (Some(true), _) if mixed => {
             let origin = value.map_or(fields.origin, |value| value.origin);
             let message = format!("{id}: `both_ways` is for protocols without ports");
-            let help = "remove it: replies need no rule; connections of the other direction need their own";
+            let help = "replies need no rule, and connections of the other direction need their own: remove it, \
+                        or give the protocols without ports a rule by themselves";
             findings.say_with(Code::BothWaysUnused, origin, message, help);
         }
         (None | Some(false), Some(atom)) if tier == Tier::Allow => {
             let origin = fields.get("services").map_or(fields.origin, |value| value.origin);
             let message = format!("{id} allows ip/{}, which has no client", atom.protocol);
-            findings.say_with(Code::BothWays, origin, message, "write both_ways = true");
+            let help = if mixed {
+                "give it a rule of its own, with both_ways = true"
+            } else {
+                "write both_ways = true"
+            };
+            findings.say_with(Code::BothWays, origin, message, help);
         }
         (None | Some(_), None | Some(_)) => {}
     }

@@ -268,6 +268,11 @@ const CASES: &[(&str, Code, Case)] = &[
         Line("services      = [\"https\"]", "services      = [\"https\"]\nboth_ways     = true"),
     ),
     (
+        "mixed",
+        Code::BothWaysUnused,
+        Line("services      = [\"https\"]", "services      = [\"https\", \"esp\"]\nboth_ways     = true"),
+    ),
+    (
         "deny",
         Code::BothWaysUnused,
         Line("services      = [\"any\"]", "services      = [\"any\"]\nboth_ways     = true"),

@@ -111,7 +111,7 @@ fn rules_carry_all_their_keys() {
     let more = "[deny.all]\nfrom = { any = true }\nto = { except = [{ app = \"vault\" }, { unknown = true }] }\n\
                 services = [\"any\"]\nlog = true\njustification = \"why\"\nticket = \"T-1\"\nowner = \"pay\"\n\
                 mitigation = \"none\"\nreview_by = 2027-05-31\n[allow.esp]\nfrom = { app = \"payments\", env = \
-                \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"esp\", \"https\"]\n\
+                \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"esp\"]\n\
                 both_ways = true\n";
     let model = model(&[], more);
     let ids: Vec<String> = model.rules.iter().map(super::super::super::model::Rule::full_id).collect();
