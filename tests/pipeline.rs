@@ -301,7 +301,8 @@ fn a_source_of_the_other_side_is_spoofed() {
 fn simulate_forwards_and_names_what_enforcement_would_do() {
     for family in [0, 1] {
         let mut rig = Rig::new(POLICY);
-        let link = Ends { src_mac: Mac([2, 0, 0, 0x10, 0, 7]), ..Ends::of(CLIENT[family], JUMP[family]) };
+        let macs = (Mac([2, 0, 0, 0x10, 0, 7]), Mac([2, 0, 0, 0x20, 0, 0x30]));
+        let link = Ends { src_mac: macs.0, dst_mac: macs.1, ..Ends::of(CLIENT[family], JUMP[family]) };
         rig.would(Side::Outside, &link.tcp(5, 22, SYN, 1, 0, &[]), Reason::NoRule);
         assert!(rig.crosses(Side::Inside, &back(&link).tcp(22, 5, SYN | ACK, 1, 2, &[])));
         assert_eq!(
@@ -500,4 +501,59 @@ fn events_beyond_the_ring_are_counted_never_waited_for() {
     assert_eq!(snapshot.sides[0].dropped[Reason::NoRule.index()], 64);
     assert_eq!(snapshot.events_lost, 48, "sixteen a burst are kept");
     assert_eq!(rig.face.events.len(), 16);
+}
+
+#[test]
+fn icmp_without_an_identifier_is_judged_packet_by_packet() {
+    let policy = POLICY.replace("services = [\"https\", \"dns\", \"ping\"]", "services = [\"icmp/13\"]");
+    let mut rig = Rig::new(&policy);
+    let link = to_vault(0);
+    rig.forwarded(Side::Outside, &link.icmp(13, 0, [0; 4], &[0; 12]));
+    for kind in [10, 15, 253] {
+        rig.dropped(Side::Outside, &link.icmp(kind, 0, [0; 4], &[0; 12]), Reason::NoRule);
+        rig.dropped(Side::Inside, &back(&link).icmp(kind, 0, [0; 4], &[0; 12]), Reason::NoRule);
+    }
+}
+
+#[test]
+fn an_echo_with_another_code_is_no_part_of_a_ping() {
+    let mut rig = Rig::new(POLICY);
+    let link = to_vault(0);
+    rig.forwarded(Side::Outside, &link.echo(7, 1, b"x"));
+    rig.event();
+    // Its replies have code 0; what has another is judged by itself.
+    rig.dropped(Side::Inside, &back(&link).icmp(0, 9, [0, 7, 0, 1], b"x"), Reason::NoRule);
+    rig.dropped(Side::Inside, &back(&link).icmp(8, 9, [0, 7, 0, 1], b"x"), Reason::NoRule);
+    rig.forwarded(Side::Inside, &back(&link).echo_reply(7, 1, b"x"));
+}
+
+#[test]
+fn a_denied_opener_does_not_end_a_closing_flow() {
+    let mut rig = Rig::new(POLICY);
+    let link = to_vault(0);
+    rig.forwarded(Side::Outside, &link.tcp(1, 443, SYN, 1, 0, &[]));
+    rig.event();
+    let fin = TcpFlags::FIN | ACK;
+    rig.forwarded(Side::Inside, &back(&link).tcp(443, 1, SYN | ACK, 1, 2, &[]));
+    rig.forwarded(Side::Outside, &link.tcp(1, 443, fin, 2, 2, &[]));
+    rig.forwarded(Side::Inside, &back(&link).tcp(443, 1, fin, 2, 3, &[]));
+    // A SYN the other way, and one from the wrong side: neither is let in, and the last ACK still crosses.
+    rig.dropped(Side::Inside, &back(&link).tcp(443, 1, SYN, 9, 0, &[]), Reason::NoRule);
+    rig.dropped(Side::Inside, &link.tcp(1, 443, SYN, 9, 0, &[]), Reason::Spoofed);
+    rig.forwarded(Side::Outside, &link.tcp(1, 443, ACK, 3, 3, &[]));
+}
+
+#[test]
+fn a_borrowed_flow_is_governed_by_every_zone_inside() {
+    let mut rig = Rig::new(POLICY);
+    let link = Ends { src_mac: Mac([2, 0, 0, 0x10, 0, 7]), ..Ends::of(CLIENT[0], JUMP[0]) };
+    let link = Ends { dst_mac: Mac([2, 0, 0, 0x20, 0, 0x30]), ..link };
+    rig.would(Side::Outside, &link.udp(7_777, 53, b"q"), Reason::NoRule);
+    assert!(
+        rig.crosses(Side::Inside, &back(&link).udp(53, 7_777, b"a")),
+        "the jump host itself: simulated"
+    );
+    assert_eq!(rig.moved(Side::Inside), [("forwarded".to_owned(), 1), ("would no_rule".to_owned(), 1)]);
+    let other = Ends { src_mac: Mac([2, 0, 0, 0x20, 0, 0x10]), ..back(&link) };
+    rig.dropped(Side::Inside, &other.udp(53, 7_777, b"a"), Reason::NoRule);
 }

@@ -4,7 +4,7 @@ use super::stages::{Objection, sender};
 use super::{EventKind, Outcome, Pipeline, Reason, Scene};
 use crate::flow::{Entry, FlowId, Refusal};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
-use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Service};
+use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Service, Side};
 
 impl From<Refusal> for Reason {
     fn from(refusal: Refusal) -> Self {
@@ -25,10 +25,15 @@ impl Pipeline {
         if is_group(ip) {
             return self.stateless(scene, facts, ip, None);
         }
-        if let L4::Icmp(icmp) = &ip.l4
-            && icmp.is_error(ip.src.is_ipv6())
-        {
-            return self.icmp_error(scene, facts, ip, icmp);
+        if let L4::Icmp(icmp) = &ip.l4 {
+            if icmp.is_error(ip.src.is_ipv6()) {
+                return self.icmp_error(scene, facts, ip, icmp);
+            }
+            // Only an echo has an identifier that ties a reply to its request: what else ICMP carries is
+            // judged packet by packet, each by its own type and code.
+            if icmp.id.is_none() || icmp.code != 0 {
+                return self.stateless(scene, facts, ip, None);
+            }
         }
         let Some((key, from_a)) = facts.key() else {
             return self.stateless(scene, facts, ip, None);
@@ -51,14 +56,14 @@ impl Pipeline {
         let Some(entry) = self.flows.entry_mut(id) else {
             return self.miss(scene, facts, ip, key, from_a);
         };
-        if entry.is_succeeded_by(ip) {
-            self.flows.remove(id);
-            return self.miss(scene, facts, ip, key, from_a);
-        }
         if entry.side_of(from_a) != scene.side {
             let mode = entry.verdict.mode;
             let reason = Refusal::WrongSide.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
+        }
+        if entry.is_succeeded_by(ip) {
+            // The closing flow stays unless the new one is let in and takes its place.
+            return self.miss(scene, facts, ip, key, from_a);
         }
         if entry.is_stale(scene.generation, scene.now) {
             let verdict = judge_again(scene, entry, ip, facts, from_a);
@@ -68,6 +73,18 @@ impl Pipeline {
             }
             entry.verdict = verdict;
             entry.generation = scene.generation;
+        }
+        if let Some(denial) = entry.verdict.denial
+            && scene.side == Side::Inside
+        {
+            // A claim can only make it stricter: a frame from the inside with a MAC that is not its source's
+            // is governed by every zone there, also on a flow that others opened.
+            let (from, service) = (sender(facts, ip), ip.service());
+            let mode = scene.table.judge(from, ip.dst, service, scene.side, scene.now).mode;
+            if mode == Mode::Enforce {
+                let rule = entry.verdict.rule;
+                return self.object(scene, facts, Objection { reason: denial.into(), mode, rule });
+            }
         }
         entry.advance(ip, from_a, facts.length, scene.now);
         if let Some(denial) = entry.verdict.denial {

@@ -20,6 +20,8 @@ const SPIN_TURNS: u32 = 64;
 /// Slots of the flow table looked at after a busy turn, and after an idle one.
 const SWEEP_BUSY: usize = 16;
 const SWEEP_IDLE: usize = 256;
+/// A worker that was told to stop waits this long for its frames to leave.
+const FAREWELL_NANOS: u64 = 500_000_000;
 /// Gauges are published this often.
 const GAUGES_NANOS: u64 = 100_000_000;
 /// A turn longer than this counts as this in the histogram.
@@ -214,8 +216,9 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
     fn finish(mut self) -> Q {
         self.heartbeat.beat(0);
         let mut quiet = 0;
-        // Bounded: at most a ring of frames is left, and each empty look waits a millisecond.
-        for _ in 0..10_000 {
+        let end = self.clock.read().boot.saturating_add(FAREWELL_NANOS);
+        // At most a ring of frames is left. A port that is gone never completes what it was given.
+        loop {
             let now = self.clock.read();
             let policy = Arc::clone(self.policy.load());
             let mut busy = false;
@@ -226,7 +229,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             }
             self.queues.flush();
             quiet = if busy || self.queues.sending() { 0 } else { quiet + 1 };
-            if quiet == 3 {
+            if quiet == 3 || now.boot > end {
                 break;
             }
             if !busy {
