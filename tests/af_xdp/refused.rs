@@ -21,7 +21,8 @@ fn a_port_with_another_program_is_refused_by_its_name() {
     assert_eq!(
         error.to_string(),
         format!(
-            "`inside` already runs the XDP program `portcullis` (id {id}): stop its owner, or detach it with \
+            "`inside` already runs the XDP program `portcullis` (id {id}): stop its owner. \
+             What a stopped gate left, `portcullis release WIRE` takes off; a program that `ip` attached goes with \
              `ip link set dev inside xdp off` (`bpftool net` and `bpftool link` show who holds it)"
         )
     );

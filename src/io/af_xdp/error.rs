@@ -90,7 +90,8 @@ pub enum AfXdpError {
     },
     /// Somebody else's XDP program is on the port.
     #[error(
-        "`{interface}` already runs the XDP program `{name}` (id {id}): stop its owner, or detach it with \
+        "`{interface}` already runs the XDP program `{name}` (id {id}): stop its owner. \
+         What a stopped gate left, `portcullis release WIRE` takes off; a program that `ip` attached goes with \
          `ip link set dev {interface} xdp off` (`bpftool net` and `bpftool link` show who holds it)"
     )]
     Foreign {
