@@ -251,7 +251,8 @@ mod tests {
                 table.remove(old);
             }
         }
-        assert_eq!(table.index.capacity(), before);
+        // What it can hold without growing falls by the tombstones not yet cleaned, and never rises.
+        assert!(table.index.capacity() <= before, "{} > {before}", table.index.capacity());
     }
 
     #[test]
