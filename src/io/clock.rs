@@ -2,7 +2,7 @@
 //!
 //! `now` = CLOCK_BOOTTIME + anchor (POLICY.md §8): boot time counts through suspend and is never set, the
 //! anchor ties it to wall time. Wall time ahead by more than a second moves the anchor forward; wall time
-//! behind leaves it, so `now` never decreases. Cost of a reading: two vDSO calls (about 50 ns).
+//! behind leaves it, so `now` never decreases. Cost of a reading: two vDSO calls.
 
 use rustix::time::{ClockId, clock_gettime};
 
