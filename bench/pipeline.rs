@@ -8,22 +8,21 @@
 use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use arc_swap::ArcSwap;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use etherparse::PacketBuilder;
-use portcullis::flow::Owner;
-use portcullis::io::clock::{Clock, Reading, boot_nanos};
-use portcullis::io::memory::{Drain, MemoryQueuePair};
-use portcullis::io::{BURST, QueuePair, Unwatched};
+use memory::{Rig, START, Shape};
+use portcullis::io::clock::{Reading, boot_nanos};
+use portcullis::io::memory::Drain;
+use portcullis::io::{BURST, QueuePair};
 use portcullis::pipeline::{Reason, SideSnapshot};
-use portcullis::policy::{Moment, compile, read};
+use portcullis::policy::{Moment, diagnostic};
 use portcullis::wire::Side;
-use portcullis::worker::{Orders, Policy, Worker, WorkerFace};
 
+#[expect(dead_code, reason = "this rig measures: the books that tests keep of every turn are not its own")]
+#[path = "../tests/rig/memory.rs"]
+mod memory;
 #[expect(dead_code, reason = "this rig needs the spread only; bench-ratios uses the rest")]
 mod statistics;
 
@@ -31,9 +30,6 @@ const POLICY: &str = include_str!("policy/gate.toml");
 
 /// Frames of one direction with the default ring depth: what the product has in flight.
 const PRODUCT: u32 = 256;
-
-/// Some moment; only differences matter.
-const START: u64 = 1_800_000_000_000_000_000;
 
 /// Longer than any flow lives without a packet.
 const LATER: u64 = 24 * 3600 * 1_000_000_000;
@@ -84,16 +80,13 @@ enum Path {
 enum PipelineError {
     #[error("bench/policy/gate.toml does not load: {0}")]
     Policy(String),
-    #[error("worker: {0}")]
-    Worker(#[from] hdrhistogram::CreationError),
     #[error("the packets did not take the path {path:?}: {counts}")]
     Astray { path: Path, counts: String },
 }
 
 /// A worker over frames that come again and again.
 struct Stage {
-    worker: Worker<MemoryQueuePair, Unwatched>,
-    face: Arc<WorkerFace>,
+    rig: Rig,
     path: Path,
     turns: usize,
     frames: u64,
@@ -103,26 +96,17 @@ struct Stage {
 impl Stage {
     fn raise(path: Path, frames: u32) -> Result<Self, PipelineError> {
         let text = POLICY.replace("\"@DEPTH@\"", "256");
-        let loaded = read::read_text(vec![("gate.toml".to_owned(), text)])
-            .map_err(|rejected| PipelineError::Policy(format!("{:?}", rejected.diagnostics)))?;
-        let table = compile(&loaded.model);
-        let face = Arc::new(WorkerFace::new(0, None));
-        let orders = Orders {
-            policy: Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table })),
-            stop: Arc::new(AtomicBool::new(false)),
-            heartbeat: 500_000_000,
-        };
+        let policy = memory::policy(&text, 1).map_err(|rejected| {
+            PipelineError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
+        })?;
         let places = usize::try_from(frames).unwrap_or(usize::MAX);
-        let mut pair = MemoryQueuePair::new(frames, places, Drain::Cycle);
-        for flow in 0..frames {
-            pair.inject(Side::Outside, &frame(path, flow));
-        }
-        let owner = Owner::new(1, (1, 2));
         let flows = frames.saturating_mul(2).max(4096);
-        let place = (owner, 0, flows);
-        let worker = Worker::new(pair, Unwatched, Clock::start(), place, Arc::clone(&face), orders)?;
-        let mut stage =
-            Self { worker, face, path, turns: places / BURST, frames: u64::from(frames), passes: 0 };
+        let shape = Shape { pool: frames, tx_ring: places, drain: Drain::Cycle, flows, ..Shape::default() };
+        let mut rig = Rig::new(policy, shape);
+        for flow in 0..frames {
+            rig.offer(Side::Outside, &frame(path, flow));
+        }
+        let mut stage = Self { rig, path, turns: places / BURST, frames: u64::from(frames), passes: 0 };
         // The first pass learns the flows, or fills the ring of events.
         stage.pass();
         Ok(stage)
@@ -138,14 +122,14 @@ impl Stage {
         // Boot time stands still: nothing is published meanwhile.
         let reading = Reading { boot: 1, now: Moment(now) };
         for _ in 0..self.turns {
-            black_box(self.worker.turn(black_box(&reading)));
+            black_box(self.rig.worker.turn(black_box(&reading)));
         }
         self.passes += 1;
     }
 
     /// Every packet so far went where its path says.
     fn check(&mut self) -> Result<(), PipelineError> {
-        let snapshot = self.face.counters.snapshot();
+        let snapshot = self.rig.face.counters.snapshot();
         let [outside, _] = &snapshot.sides;
         let expected = self.frames * self.passes;
         let dropped = |reason: Reason| outside.dropped.get(reason.index()).copied().unwrap_or(0);
@@ -154,7 +138,7 @@ impl Stage {
             Path::Denied => dropped(Reason::NoRule) == expected,
         };
         let whole = outside.rx_packets == expected && outside.balances();
-        if right && whole && self.worker.queues().census().held == 0 {
+        if right && whole && self.rig.worker.queues().census().held == 0 {
             Ok(())
         } else {
             Err(PipelineError::Astray { path: self.path, counts: counts(outside, expected) })

@@ -1,0 +1,19 @@
+//! The whole packet path over memory ports: every case asserts what arrived and that only the named
+//! counters moved.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that can't go on fails"
+)]
+
+mod bounds;
+mod connection;
+mod frame;
+mod icmp;
+mod says;
+mod verdict;
+
+#[path = "../rig/memory.rs"]
+mod memory;

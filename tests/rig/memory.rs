@@ -1,0 +1,229 @@
+//! A whole worker over memory ports, its time in the caller's hands: the pipeline's tests, the fuzz target
+//! `burst` and the bench without a kernel run this one.
+//!
+//! Frames are offered at a side, one turn takes them all, what left is taken by the port it left by. Every
+//! [`Rig::turn`] balances the books (nothing is received, forwarded or dropped that was not offered, no frame
+//! is held or lost to its pool); [`Rig::moved`] names every counter that moved since the last look. Who
+//! measures calls `worker.turn` itself: the books take snapshots, the worker allocates nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use portcullis::flow::Owner;
+use portcullis::io::clock::{Clock, Reading};
+use portcullis::io::memory::{Drain, MemoryQueuePair};
+use portcullis::io::{QueuePair, Unwatched};
+use portcullis::pipeline::{Event, Reason, SideSnapshot, Snapshot};
+use portcullis::policy::read::{Rejected, read_text};
+use portcullis::policy::{Moment, compile};
+use portcullis::wire::Side;
+use portcullis::worker::{Orders, Policy, Worker, WorkerFace};
+
+/// A client outside; inside a vault under enforce, a jump host under simulate, an old server under observe.
+pub(crate) const POLICY: &str = include_str!("memory.toml");
+
+/// Some moment; only differences matter.
+pub(crate) const START: u64 = 1_800_000_000_000_000_000;
+
+/// A policy from text, as generation `generation`.
+///
+/// # Errors
+/// Every finding, with the text.
+pub(crate) fn policy(text: &str, generation: u32) -> Result<Policy, Rejected> {
+    let loaded = read_text(vec![("gate.toml".to_owned(), text.to_owned())])?;
+    let table = compile(&loaded.model);
+    Ok(Policy { generation, loaded, table })
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Frames of each side. More than a burst are not taken by one turn.
+    pub(crate) pool: u32,
+    /// Places in each TX ring.
+    pub(crate) tx_ring: usize,
+    /// What becomes of a frame that left.
+    pub(crate) drain: Drain,
+    /// Flows the table holds.
+    pub(crate) flows: u32,
+    /// Who opens a flow; the worker is the first of them.
+    pub(crate) owner: Owner,
+}
+
+/// A burst a side, room for all of them, a thousand flows, one worker.
+impl Default for Shape {
+    fn default() -> Self {
+        Self { pool: 64, tx_ring: 64, drain: Drain::Keep, flows: 1_000, owner: Owner::new(1, (1, 2)) }
+    }
+}
+
+/// A counter, as a test names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Put into the other port's TX ring.
+    Forwarded,
+    /// Forwarded as the start of a flow whose first packet was not seen.
+    Loose,
+    /// Dropped for this reason.
+    Dropped(Reason),
+    /// Forwarded, and enforcement would have dropped it for this reason.
+    Would(Reason),
+    /// An event found its ring full.
+    EventLost,
+}
+
+/// Packets and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Load {
+    fn add(&mut self, frame: &[u8]) {
+        self.packets += 1;
+        self.bytes += frame.len() as u64;
+    }
+}
+
+/// One worker over memory ports.
+pub(crate) struct Rig {
+    pub(crate) worker: Worker<MemoryQueuePair, Unwatched>,
+    pub(crate) face: Arc<WorkerFace>,
+    /// What the worker's clocks read.
+    pub(crate) time: Reading,
+    frames: u32,
+    /// Offered so far, by the side of arrival.
+    offered: [Load; 2],
+    /// Taken out so far, by the side of arrival.
+    left: [Load; 2],
+    /// The counters at the last look.
+    before: Snapshot,
+}
+
+impl Rig {
+    pub(crate) fn new(policy: Policy, shape: Shape) -> Self {
+        let face = Arc::new(WorkerFace::new(0, None));
+        let orders = Orders {
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            stop: Arc::new(AtomicBool::new(false)),
+            heartbeat: 500_000_000,
+        };
+        let pair = MemoryQueuePair::new(shape.pool, shape.tx_ring, shape.drain);
+        let place = (shape.owner, 0, shape.flows);
+        let worker = Worker::new(pair, Unwatched, Clock::start(), place, Arc::clone(&face), orders)
+            .expect("the histogram's bounds are constants");
+        Self {
+            worker,
+            time: Reading { boot: START, now: Moment(START) },
+            frames: 2 * shape.pool,
+            offered: [Load::default(); 2],
+            left: [Load::default(); 2],
+            before: face.counters.snapshot(),
+            face,
+        }
+    }
+
+    /// Puts another policy in force, from the next turn on.
+    pub(crate) fn publish(&self, policy: Policy) {
+        self.worker.orders().policy.store(Arc::new(policy));
+    }
+
+    /// Lets time pass.
+    pub(crate) fn later(&mut self, nanos: u64) {
+        self.time.boot += nanos;
+        self.time.now.0 += nanos;
+    }
+
+    /// Lets a frame arrive; false when the side has no free frame for it.
+    pub(crate) fn offer(&mut self, side: Side, frame: &[u8]) -> bool {
+        let taken = self.worker.queues().inject(side, frame);
+        if taken {
+            of(&mut self.offered, side).add(frame);
+        }
+        taken
+    }
+
+    /// One turn of the worker, a microsecond later; then the books are balanced.
+    pub(crate) fn turn(&mut self) {
+        self.later(1_000);
+        self.worker.turn(&self.time);
+        let census = self.worker.queues().census();
+        assert_eq!((census.receiving, census.held), (0, 0), "all that was offered was taken and has ended");
+        assert_eq!(census.total(), self.frames, "no frame is lost to its pool");
+        let Snapshot { sides, .. } = self.face.counters.snapshot();
+        let mut forwarded = 0;
+        for (side, offered) in sides.iter().zip(&self.offered) {
+            assert!(side.balances(), "{side:?}");
+            let received = Load { packets: side.rx_packets, bytes: side.rx_bytes };
+            assert_eq!(received, *offered, "every frame is taken once");
+            forwarded += side.forwarded_packets;
+        }
+        let left: u64 = self.left.iter().map(|load| load.packets).sum();
+        assert_eq!(forwarded, left + u64::from(census.sending), "what counts as forwarded left");
+    }
+
+    /// Takes the oldest frame that left by a port.
+    pub(crate) fn take(&mut self, side: Side) -> Option<Vec<u8>> {
+        let frame = self.worker.queues().take_sent(side)?;
+        of(&mut self.left, side.other()).add(&frame);
+        Some(frame)
+    }
+
+    /// Every counter that moved since the last look, of the packets that arrived on one side. Those of the
+    /// other side stood still, and with nothing on its way the bytes forwarded are those that left.
+    pub(crate) fn moved(&mut self, side: Side) -> Vec<(Count, u64)> {
+        let now = self.face.counters.snapshot();
+        let old = std::mem::replace(&mut self.before, now.clone());
+        if !self.worker.queues().sending() {
+            for (side, left) in now.sides.iter().zip(&self.left) {
+                let forwarded = Load { packets: side.forwarded_packets, bytes: side.forwarded_bytes };
+                assert_eq!(forwarded, *left, "what counts as forwarded left");
+            }
+        }
+        let mut moved = Vec::new();
+        for (at, (old, new)) in Side::BOTH.into_iter().zip(old.sides.iter().zip(&now.sides)) {
+            if at == side {
+                let pairs = counts(old).into_iter().zip(counts(new));
+                moved.extend(pairs.map(|((_, old), (name, new))| (name, new - old)));
+            } else {
+                assert_eq!(old, new, "nothing moved on the other side");
+            }
+        }
+        moved.push((Count::EventLost, now.events_lost - old.events_lost));
+        moved.retain(|(_, n)| *n > 0);
+        moved
+    }
+
+    /// The oldest event that nobody looked at yet.
+    pub(crate) fn event(&mut self) -> Option<Event> {
+        self.face.events.pop()
+    }
+}
+
+/// All counters of a side by name, but those of what arrived: the books hold these.
+fn counts(side: &SideSnapshot) -> Vec<(Count, u64)> {
+    // In full, so that a new counter is one that a test sees move.
+    let SideSnapshot {
+        rx_packets: _,
+        rx_bytes: _,
+        forwarded_packets,
+        forwarded_bytes: _,
+        loose,
+        dropped,
+        would_drop,
+    } = side;
+    let mut counts = vec![(Count::Forwarded, *forwarded_packets), (Count::Loose, *loose)];
+    for (reason, (dropped, would)) in Reason::ALL.iter().zip(dropped.iter().zip(would_drop)) {
+        counts.extend([(Count::Dropped(*reason), *dropped), (Count::Would(*reason), *would)]);
+    }
+    counts
+}
+
+fn of<T>([outside, inside]: &mut [T; 2], side: Side) -> &mut T {
+    match side {
+        Side::Outside => outside,
+        Side::Inside => inside,
+    }
+}
