@@ -13,21 +13,6 @@ use super::sections::{Entry, Sections};
 use super::selector::{Place, selector};
 use super::service::Services;
 
-const KEYS: Keys = Keys {
-    known: &[
-        "from",
-        "to",
-        "services",
-        "owner",
-        "justification",
-        "ticket",
-        "review_by",
-        "both_ways",
-        "log",
-        "mitigation",
-    ],
-    later: &[("reply", Code::LaterReply)],
-};
 const GUARDRAIL: Keys = Keys {
     known: &[
         "mode",
@@ -42,8 +27,10 @@ const GUARDRAIL: Keys = Keys {
         "log",
         "mitigation",
     ],
-    later: KEYS.later,
+    later: &[("reply", Code::LaterReply)],
 };
+/// All but the mode: allows and denies have their zone's.
+const KEYS: Keys = Keys { known: GUARDRAIL.known.split_at(1).1, later: GUARDRAIL.later };
 
 /// A rule and the places in it that checks over the whole policy point at.
 #[derive(Clone, Debug)]
