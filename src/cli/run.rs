@@ -11,7 +11,7 @@ use super::Done;
 use super::fault::{Fault, PolicyArg, read_policy};
 use super::page::count;
 use super::screen::Screen;
-use super::status::digest;
+use super::status::in_force;
 use crate::control::answers::{Status, ZoneStatus};
 use crate::control::{Clock, Server, Socket, View};
 use crate::gateway;
@@ -93,15 +93,7 @@ pub(crate) fn page(status: &Status) -> String {
     let _ = writeln!(page, "  {}s what touches no zone", status.policy.unzoned);
     let _ = writeln!(page, "  {}", ports(status));
     let policy = &status.policy;
-    let _ = writeln!(
-        page,
-        "  policy table {}, generation {}, {}, {}, approvals {}",
-        digest(&policy.digest),
-        policy.generation,
-        count(policy.rules(), "rule"),
-        count(policy.workloads, "workload"),
-        status.approvals
-    );
+    let _ = writeln!(page, "  {}, approvals {}", in_force(policy), status.approvals);
     if policy.warnings > 0 {
         let _ = writeln!(page, "  {}: portcullis check shows them", count(policy.warnings, "warning"));
     }

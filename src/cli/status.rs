@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::page::{columns, count, duration, nanos, number};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg, SocketArg};
-use crate::control::answers::{SideStatus, Status, ZoneStatus};
+use crate::control::answers::{PolicyStatus, SideStatus, Status, ZoneStatus};
 use crate::control::client;
 use crate::pipeline::Reason;
 
@@ -83,15 +83,7 @@ fn head(status: &Status) -> String {
         status.approvals
     );
     let policy = &status.policy;
-    let _ = writeln!(
-        page,
-        "policy table {}, generation {}, {}, {}, {}",
-        digest(&policy.digest),
-        policy.generation,
-        count(policy.rules(), "rule"),
-        count(policy.workloads, "workload"),
-        count(policy.warnings, "warning")
-    );
+    let _ = writeln!(page, "{}, {}", in_force(policy), count(policy.warnings, "warning"));
     for zone in &policy.zones {
         let _ = writeln!(page, "zone {} ({}): {}", zone.name, count(zone.members, "workload"), modes(zone));
     }
@@ -105,9 +97,15 @@ fn to_the_second(instant: &str) -> String {
     seconds.trim_end_matches('Z').replace('T', " ") + " UTC"
 }
 
-/// The first eight digits of a digest.
-pub(crate) fn digest(full: &str) -> &str {
-    full.get(..8).unwrap_or(full)
+/// `policy table 8bf0a1c2, generation 3, 12 rules, 11 workloads`: the first eight digits of its digest.
+pub(crate) fn in_force(policy: &PolicyStatus) -> String {
+    format!(
+        "policy table {}, generation {}, {}, {}",
+        policy.digest.get(..8).unwrap_or(&policy.digest),
+        policy.generation,
+        count(policy.rules(), "rule"),
+        count(policy.workloads, "workload")
+    )
 }
 
 /// `simulate, https enforce`.
