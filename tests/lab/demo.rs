@@ -1,11 +1,4 @@
-//! The demo on real AF_XDP sockets: everything as promised, and a dead gate does not pass. Needs root.
-#![cfg(feature = "xdp")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that can't go on fails"
-)]
+//! The demo on real AF_XDP sockets: everything as promised, and a dead gate does not pass.
 
 use std::fs;
 use std::io::Read;
@@ -14,30 +7,25 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use portcullis::lab::demo::{ATTEMPTS, Promise};
+use portcullis::lab::namespace;
 use portcullis::lab::process::wait_for;
-use portcullis::lab::{Lab, LabName, namespace};
 use rustix::process::{Pid, Signal, kill_process};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+use crate::own::{Own, PROGRAM};
+
 const START: Duration = Duration::from_secs(30);
 
 /// A demo under way, whose lab is removed with the value whatever happens.
 struct Demo {
-    lab: Lab,
     child: Option<Child>,
+    own: Own,
 }
 
 impl Demo {
     fn start(letter: char) -> Self {
-        let name: LabName = format!("{letter}{:x}", std::process::id()).parse().unwrap();
-        let child = Command::new(PROGRAM)
-            .args(["lab", "--name", &name.to_string(), "demo"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self { lab: Lab { name, program: PROGRAM.into() }, child: Some(child) }
+        let own = Own::new(letter);
+        let child = demo(&own).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child: Some(child), own }
     }
 
     fn end(&mut self) -> Output {
@@ -62,18 +50,12 @@ impl Demo {
     fn gate(&self) -> Pid {
         let mut pid = None;
         let found = wait_for(START, || {
-            let processes = self.lab.status().unwrap().processes;
+            let processes = self.own.0.status().unwrap().processes;
             pid = processes.iter().find(|entry| entry.what == "the gate").map(|entry| entry.pid);
             pid.is_some()
         });
         assert!(found, "no gate within {START:?}");
         Pid::from_raw(pid.unwrap()).unwrap()
-    }
-
-    fn nothing_left(&self) {
-        let status = self.lab.status().unwrap();
-        assert_eq!((status.namespaces, status.processes), (vec![], vec![]));
-        assert!(!self.lab.name.folder().exists());
     }
 }
 
@@ -83,8 +65,14 @@ impl Drop for Demo {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = self.lab.down();
     }
+}
+
+/// The verb, for this lab, with the policy of the sources.
+fn demo(own: &Own) -> Command {
+    let mut verb = Command::new(PROGRAM);
+    verb.args(["lab", "--name", &own.0.name.to_string(), "demo"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    verb
 }
 
 /// What gates in the namespace with this inode left behind.
@@ -102,7 +90,7 @@ fn remains(inode: u64) -> Vec<String> {
 fn everything_is_as_promised() {
     let mut demo = Demo::start('p');
     let mut page = demo.until("promised");
-    let inode = fs::metadata(namespace::path(&demo.lab.name.namespace("gate"))).unwrap().ino();
+    let inode = fs::metadata(namespace::path(&demo.own.0.name.namespace("gate"))).unwrap().ino();
     assert_eq!(remains(inode).len(), 2);
     let output = demo.end();
     page.push_str(&String::from_utf8(output.stdout).unwrap());
@@ -123,7 +111,7 @@ fn everything_is_as_promised() {
     assert_eq!(rx, forwarded + dropped);
     let denied = ATTEMPTS.iter().filter(|a| matches!(a.promise, Promise::Deny(_))).count() as u64;
     assert!(dropped >= denied && forwarded > dropped, "{last}");
-    demo.nothing_left();
+    demo.own.nothing_left();
     assert_eq!(remains(inode), [""; 0]);
 }
 
@@ -132,7 +120,7 @@ fn a_gate_that_dies_first_does_not_pass() {
     let mut demo = Demo::start('q');
     let gate = demo.gate();
     demo.until("promised");
-    let inode = fs::metadata(namespace::path(&demo.lab.name.namespace("gate"))).unwrap().ino();
+    let inode = fs::metadata(namespace::path(&demo.own.0.name.namespace("gate"))).unwrap().ino();
     kill_process(gate, Signal::KILL).unwrap();
     let output = demo.end();
     let page = String::from_utf8(output.stdout).unwrap();
@@ -141,7 +129,7 @@ fn a_gate_that_dies_first_does_not_pass() {
     let denied = page.lines().filter(|line| line.starts_with('✔') && line.contains(" deny "));
     assert_eq!(denied.count(), 0, "{page}");
     assert!(page.contains("The gate does not tell its counts"), "{page}");
-    demo.nothing_left();
+    demo.own.nothing_left();
     assert_eq!(remains(inode), [""; 0]);
 }
 
@@ -155,20 +143,17 @@ fn an_interrupt_takes_the_lab_away() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("stopped; the lab is gone"), "{said}");
-    demo.nothing_left();
+    demo.own.nothing_left();
 }
 
 #[test]
 fn a_policy_that_is_not_there_is_named() {
-    let name: LabName = format!("s{:x}", std::process::id()).parse().unwrap();
-    let refused = Command::new(PROGRAM)
-        .args(["lab", "--name", &name.to_string(), "demo", "--policy", "/nowhere/gate.toml"])
-        .output()
-        .unwrap();
+    let own = Own::new('s');
+    let refused = demo(&own).args(["--policy", "/nowhere/gate.toml"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("no policy at /nowhere/gate.toml"), "{said}");
-    assert!(!name.folder().exists());
+    own.nothing_left();
 }
 
 #[test]
@@ -176,14 +161,10 @@ fn a_gate_that_does_not_come_up_tells_why_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("gate.toml");
     fs::write(&policy, "parts = 1\n").unwrap();
-    let name: LabName = format!("t{:x}", std::process::id()).parse().unwrap();
-    let refused = Command::new(PROGRAM)
-        .args(["lab", "--name", &name.to_string(), "demo", "--policy"])
-        .arg(&policy)
-        .output()
-        .unwrap();
+    let own = Own::new('t');
+    let refused = demo(&own).arg("--policy").arg(&policy).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("the gate does not come up: it ended") && said.contains("gate.toml:1"), "{said}");
-    assert!(!name.folder().exists());
+    own.nothing_left();
 }
