@@ -20,3 +20,4 @@ mod closed;
 mod crossing;
 mod refused;
 mod rig;
+mod tags;

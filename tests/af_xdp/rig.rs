@@ -102,6 +102,13 @@ impl Rig {
         format!("{}-{host}", self.name)
     }
 
+    /// A namespace more, without a link.
+    pub(crate) fn extra(&self, host: &str) -> String {
+        let netns = self.netns(host);
+        namespace::add(&netns).unwrap();
+        netns
+    }
+
     pub(crate) fn pins(&self) -> PathBuf {
         PathBuf::from("/sys/fs/bpf").join(&self.name)
     }
@@ -198,7 +205,7 @@ impl Drop for Rig {
         // A test that failed left them; one that did not released them already.
         let (pins, saved) = (self.pins(), self.saved());
         let _ = namespace::run_in(&self.netns("gate"), || release(&pins, &saved));
-        for host in ["out", "gate", "in"] {
+        for host in ["out", "gate", "in", "host"] {
             let _ = namespace::delete(&self.netns(host));
         }
     }

@@ -3,6 +3,9 @@
 //! The checksum symptom: a veth leaves the checksum of a packet made on this machine to hardware that
 //! does not exist; the stack knows, XDP does not, and the receiver drops every TCP segment in silence. The
 //! peer's setting decides, so the peer is looked for in the namespaces below /run/netns.
+//!
+//! The same with VLAN tags: a veth that leaves a tag to hardware hands the frame over without it, and it is
+//! judged as untagged. What the port itself strips, a start switches off.
 
 use super::Check;
 use crate::policy::model::Wire;
@@ -23,7 +26,9 @@ pub(super) fn checks(wire: &Wire) -> Vec<Check> {
         match survey::port(interface, &place.pins.join(side.name())) {
             Ok(Some(facts)) => {
                 checks.extend(facts_checks(&name, interface, &facts));
-                checks.push(checksums(&name, &facts));
+                let peer = other_end(&facts);
+                checks.push(checksum_check(&format!("{name}: checksums"), &peer));
+                checks.push(tag_check(&format!("{name}: VLAN tags"), interface, facts.stripping, &peer));
             }
             Ok(None) => checks.push(Check::fail(
                 name,
@@ -127,16 +132,15 @@ enum OtherEnd {
 }
 
 #[cfg(feature = "xdp")]
-fn checksums(name: &str, facts: &PortFacts) -> Check {
-    let peer = match facts.peer {
+fn other_end(facts: &PortFacts) -> OtherEnd {
+    match facts.peer {
         Some(peer) if facts.driver == "veth" => find(peer),
         Some(_) | None => OtherEnd::NotAVeth,
-    };
-    checksum_check(&format!("{name}: checksums"), peer)
+    }
 }
 
 #[cfg(feature = "xdp")]
-fn checksum_check(name: &str, peer: OtherEnd) -> Check {
+fn checksum_check(name: &str, peer: &OtherEnd) -> Check {
     match peer {
         OtherEnd::NotAVeth => Check::pass(name, "frames come from a link that carries whole checksums"),
         OtherEnd::NotVisible => Check::unknown(
@@ -144,19 +148,69 @@ fn checksum_check(name: &str, peer: OtherEnd) -> Check {
             "the other end of this veth is not visible from here",
             "on that end: ethtool -K INTERFACE tx off; otherwise TCP dies in silence",
         ),
-        OtherEnd::Seen { end, namespace } => seen_check(name, &end, namespace.as_deref()),
+        OtherEnd::Seen { end, namespace } => seen_check(name, end, namespace.as_deref()),
     }
 }
 
 #[cfg(feature = "xdp")]
+fn tag_check(name: &str, interface: &str, own: survey::Stripping, peer: &OtherEnd) -> Check {
+    use survey::Stripping;
+
+    const OFF: &str = "txvlan off tx-vlan-stag-hw-insert off";
+    let here = match own {
+        Stripping::Fixed(offload) => {
+            return Check::fail(
+                name,
+                format!("{offload} takes them off and cannot be switched off: a start is refused"),
+                format!("take a port in place of {interface} that leaves tags where they are"),
+            );
+        }
+        Stripping::On(offload) => format!("{offload} takes them off: a start switches it off"),
+        Stripping::Off => "the port leaves them where they are".to_owned(),
+    };
+    match peer {
+        OtherEnd::NotAVeth => Check::pass(name, here),
+        OtherEnd::NotVisible => Check::unknown(
+            name,
+            format!("{here}; the other end of this veth is not visible from here"),
+            format!("on that end: ethtool -K INTERFACE {OFF}; otherwise a tag may be lost on the way"),
+        ),
+        OtherEnd::Seen { end, namespace } => match end.tags_beside {
+            None => {
+                Check::pass(name, format!("{here}; the other end, {}, writes them into frames", end.name))
+            }
+            Some(offload) => Check::fail(
+                name,
+                format!(
+                    "the other end, {}{}, leaves them to hardware ({offload}): a tagged frame would be \
+                     judged as an untagged one",
+                    end.name,
+                    within(namespace.as_deref())
+                ),
+                format!("{}ethtool -K {} {OFF}", entering(namespace.as_deref()), end.name),
+            ),
+        },
+    }
+}
+
+#[cfg(feature = "xdp")]
+fn within(namespace: Option<&str>) -> String {
+    namespace.map_or_else(String::new, |name| format!(" in {name}"))
+}
+
+/// What a command in a namespace begins with.
+#[cfg(feature = "xdp")]
+fn entering(namespace: Option<&str>) -> String {
+    namespace.map_or_else(String::new, |name| format!("nsenter --net=/run/netns/{name} "))
+}
+
+#[cfg(feature = "xdp")]
 fn seen_check(name: &str, end: &survey::End, namespace: Option<&str>) -> Check {
-    let place = namespace.map_or_else(String::new, |name| format!(" in {name}"));
-    let other = format!("the other end, {}{place},", end.name);
+    let other = format!("the other end, {}{},", end.name, within(namespace));
     if !end.transmit_checksums {
         return Check::pass(name, format!("{other} writes whole checksums"));
     }
-    let enter = namespace.map_or_else(String::new, |name| format!("nsenter --net=/run/netns/{name} "));
-    let remedy = format!("{enter}ethtool -K {} tx off", end.name);
+    let remedy = format!("{}ethtool -K {} tx off", entering(namespace), end.name);
     if end.bridged {
         let found = format!("{other} bridges what may lack checksums: TCP from this machine may die");
         Check::unknown(name, found, remedy + ", or the same on every endpoint behind it")
@@ -200,6 +254,7 @@ mod tests {
             mtu: 1_500,
             up: true,
             queues: 1,
+            stripping: survey::Stripping::On("rx-vlan-hw-parse"),
             features: Some(survey::Features { native: true, zero_copy: false }),
             program: None,
             peer: Some(survey::Peer { index: 3, namespace: None }),
@@ -244,9 +299,9 @@ mod tests {
 
     #[test]
     fn the_checksum_symptom_is_told_from_what_cannot_be_seen() {
-        let check = |peer| checksum_check("c", peer);
+        let check = |peer| checksum_check("c", &peer);
         let seen = |transmit_checksums, bridged| {
-            let end = survey::End { name: "o1".into(), bridged, transmit_checksums };
+            let end = survey::End { name: "o1".into(), bridged, transmit_checksums, tags_beside: None };
             check(OtherEnd::Seen { end, namespace: Some("ns".into()) })
         };
         assert_eq!(check(OtherEnd::NotAVeth).finding, Finding::Pass);
@@ -257,6 +312,33 @@ mod tests {
         let fail = seen(true, false);
         assert_eq!(fail.finding, Finding::Fail);
         assert_eq!(fail.remedy.unwrap(), "nsenter --net=/run/netns/ns ethtool -K o1 tx off");
+    }
+
+    #[test]
+    fn a_tag_that_would_be_lost_is_told_with_its_place() {
+        use survey::Stripping;
+        let check = |own, peer| tag_check("t", "o", own, &peer);
+        let seen = |tags_beside| {
+            let end =
+                survey::End { name: "o1".into(), bridged: true, transmit_checksums: false, tags_beside };
+            OtherEnd::Seen { end, namespace: Some("ns".into()) }
+        };
+        let pass = check(Stripping::On("rx-vlan-hw-parse"), OtherEnd::NotAVeth);
+        assert_eq!(
+            (pass.finding, pass.found.as_str()),
+            (Finding::Pass, "rx-vlan-hw-parse takes them off: a start switches it off")
+        );
+        assert_eq!(check(Stripping::Off, seen(None)).finding, Finding::Pass);
+        assert_eq!(check(Stripping::Off, OtherEnd::NotVisible).finding, Finding::Unknown);
+        let fixed = check(Stripping::Fixed("rx-vlan-hw-parse"), OtherEnd::NotAVeth);
+        assert_eq!(fixed.finding, Finding::Fail);
+        assert!(fixed.found.starts_with("rx-vlan-hw-parse takes them off and cannot be"), "{fixed:?}");
+        let lost = check(Stripping::Off, seen(Some("tx-vlan-hw-insert")));
+        assert_eq!(lost.finding, Finding::Fail);
+        assert_eq!(
+            lost.remedy.unwrap(),
+            "nsenter --net=/run/netns/ns ethtool -K o1 txvlan off tx-vlan-stag-hw-insert off"
+        );
     }
 
     #[test]

@@ -70,6 +70,17 @@ pub enum AfXdpError {
         /// Asked for.
         wanted: u32,
     },
+    /// Tags would not be seen.
+    #[error(
+        "`{interface}` takes the VLAN tags off its frames ({offload} is on) and does not let that be switched off: a \
+         tagged frame would be judged as an untagged one; take a port that leaves tags where they are"
+    )]
+    TagsStripped {
+        /// The interface.
+        interface: String,
+        /// What does it, as `ethtool -k` names it.
+        offload: &'static str,
+    },
     /// Ring depth outside the range.
     #[error("rings = {rings}: it must be a power of two between {least} and {most}")]
     Rings {

@@ -52,7 +52,7 @@ struct Value {
 ///
 /// # Safety
 /// The type is `repr(C)`, valid for any bytes, and at least as large as what its command writes.
-unsafe trait Answer: Copy {}
+pub(super) unsafe trait Answer: Copy {}
 
 // SAFETY: the layout of ethtool_drvinfo (196 bytes), integers only.
 unsafe impl Answer for Driver {}
@@ -61,7 +61,8 @@ unsafe impl Answer for Value {}
 // SAFETY: the layout of ethtool_channels (36 bytes), integers only.
 unsafe impl Answer for Channels {}
 
-fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
+/// One command, on a socket of its own.
+pub(super) fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
     /// `struct ifreq`, the pointer variant.
     #[repr(C)]
     struct Request {

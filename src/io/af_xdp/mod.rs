@@ -17,6 +17,7 @@ mod features;
 mod heartbeat;
 pub mod kernel;
 mod link;
+mod offloads;
 mod program;
 mod queue;
 mod saved;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use super::{BpfCounts, QueuePair, XdpMode};
 use crate::wire::Side;
 use link::Link;
+use offloads::Stripping;
 use program::{Attached, Counters, Instance, Pinned};
 use saved::Saved;
 
@@ -258,6 +260,11 @@ impl Found {
         if has != request.queues {
             let interface = interface.to_owned();
             return Err(AfXdpError::Queues { interface, has, wanted: request.queues });
+        }
+        if let Stripping::Fixed(offload) =
+            offloads::stripping(interface).map_err(fail("ask for the offloads of"))?
+        {
+            return Err(AfXdpError::TagsStripped { interface: interface.to_owned(), offload });
         }
         let driver = ethtool::driver(interface).map_err(fail("ask for the driver of"))?;
         let pins = request.pins.join(side.name());

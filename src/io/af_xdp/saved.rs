@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AfXdpError;
 use super::link::{self, Link};
+use super::offloads::{self, Stripping};
 use super::program::at;
 
 /// Settings of both ports before we came, by side.
@@ -33,6 +34,10 @@ struct PortSettings {
     promiscuous: bool,
     /// The root qdisc was `noqueue` and is a `pfifo` of ours now.
     queued: bool,
+    /// Offloads that took VLAN tags off its frames and are off now. A file of a version that left them
+    /// alone names none.
+    #[serde(default)]
+    stripping: Vec<String>,
 }
 
 impl PortSettings {
@@ -43,6 +48,7 @@ impl PortSettings {
             up: link.up,
             promiscuous: link.promiscuous,
             queued: false,
+            stripping: Vec::new(),
         }
     }
 
@@ -63,6 +69,33 @@ impl PortSettings {
         Ok(())
     }
 
+    /// Notes which offloads take VLAN tags off its frames, beside those noted before.
+    fn note_stripping(&mut self) -> Result<(), AfXdpError> {
+        let on = offloads::strip(&self.interface).map_err(self.fail("ask for the offloads of"))?;
+        for offload in on {
+            if !self.stripping.iter().any(|noted| noted == offload) {
+                self.stripping.push(offload.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// A tag that the driver keeps beside the frame is one that XDP never sees: the frame would be judged
+    /// as untagged.
+    fn keep_tags(&self) -> Result<(), AfXdpError> {
+        let doing = "switch off VLAN stripping on";
+        for offload in offloads::strip(&self.interface).map_err(self.fail("ask for the offloads of"))? {
+            offloads::set(&self.interface, offload, false).map_err(self.fail(doing))?;
+        }
+        // A driver takes a wish and may not grant it.
+        match offloads::stripping(&self.interface).map_err(self.fail("ask for the offloads of"))? {
+            Stripping::Off => Ok(()),
+            Stripping::On(offload) | Stripping::Fixed(offload) => {
+                Err(AfXdpError::TagsStripped { interface: self.interface.clone(), offload })
+            }
+        }
+    }
+
     /// Up before the queue: an interface that is down has no qdisc yet. Whatever was noted: since then
     /// anybody may have changed it, and what is set already stays as it is.
     fn raise(&self) -> Result<(), AfXdpError> {
@@ -81,6 +114,10 @@ impl PortSettings {
                 == Some("pfifo")
         {
             link::remove_root_qdisc(self.index).map_err(self.fail("remove the pfifo of"))?;
+        }
+        for offload in &self.stripping {
+            offloads::set(&self.interface, offload, true)
+                .map_err(self.fail("switch VLAN stripping back on for"))?;
         }
         if !self.promiscuous {
             link::set_promiscuous(self.index, false).map_err(self.fail("end promiscuous mode on"))?;
@@ -144,6 +181,12 @@ impl Saved {
     }
 
     fn apply(&mut self, file: &Path) -> Result<(), AfXdpError> {
+        self.outside.note_stripping()?;
+        self.inside.note_stripping()?;
+        // Before the change: what stays on by an accident in between is switched on again for nothing.
+        write(file, self)?;
+        self.outside.keep_tags()?;
+        self.inside.keep_tags()?;
         self.raise()?;
         self.outside.queue()?;
         write(file, self)?;

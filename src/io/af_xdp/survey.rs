@@ -8,8 +8,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 pub use super::features::Features;
 pub use super::link::Peer;
+pub use super::offloads::Stripping;
 use super::program::{self, Pinned};
-use super::{ethtool, features, link};
+use super::{ethtool, features, link, offloads};
 
 /// What an interface is and has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct PortFacts {
     pub up: bool,
     /// Receive queues in use.
     pub queues: u32,
+    /// What it does to VLAN tags before a program sees the frame.
+    pub stripping: Stripping,
     /// What its driver can do for XDP; none where the kernel does not say (before 6.3).
     pub features: Option<Features>,
     /// The XDP program on it.
@@ -58,6 +61,7 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         mtu: found.mtu,
         up: found.up,
         queues: ethtool::receive_queues(interface)?,
+        stripping: offloads::stripping(interface)?,
         features: features::of(found.index)?,
         program,
         peer: found.peer,
@@ -73,6 +77,9 @@ pub struct End {
     pub bridged: bool,
     /// It leaves the checksums of what it transmits to hardware.
     pub transmit_checksums: bool,
+    /// It leaves the VLAN tags of what it transmits to hardware: they never reach a veth's other end as part
+    /// of the frame. The offload, as `ethtool -k` names it.
+    pub tags_beside: Option<&'static str>,
 }
 
 /// The interface with that index, in the calling thread's namespace.
@@ -82,7 +89,8 @@ pub struct End {
 pub fn end(index: u32) -> io::Result<Option<End>> {
     let Some((name, bridged)) = link::end(index)? else { return Ok(None) };
     let transmit_checksums = ethtool::transmit_checksums(&name)?;
-    Ok(Some(End { name, bridged, transmit_checksums }))
+    let tags_beside = offloads::inserting(&name)?;
+    Ok(Some(End { name, bridged, transmit_checksums, tags_beside }))
 }
 
 /// The number that the calling thread's namespace has for another one, as in [`Peer::namespace`].
