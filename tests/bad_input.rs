@@ -312,11 +312,19 @@ fn files_that_are_no_policies_are_refused() {
     let file = scene.write(b"[gate]\nsocket = \"\xff\"\n");
     scene.run_refused(&[], &file, &["gate.toml: it is not UTF-8 text (line 2)", "help: save it as UTF-8"]);
     let folder = scene.rig.folder();
-    scene.run_refused(&[], folder, &[text(folder), "it is a folder", "help: name every file"]);
+    scene.run_refused(&[], folder, &[text(folder), "it is a folder", "help: name a file in it"]);
     let pipe = scene.file("pipe");
     rig::run("mkfifo", &[text(&pipe)]);
-    scene.run_refused(&[], &pipe, &[text(&pipe), "it is not a regular file", "help: name every file"]);
-    scene.run_refused(&[], "/dev/zero".as_ref(), &["/dev/zero: it is not a regular file", "help: "]);
+    scene.run_refused(
+        &[],
+        &pipe,
+        &[text(&pipe), "it is a pipe, not a regular file", "help: write the policy into a file"],
+    );
+    scene.run_refused(
+        &[],
+        "/dev/zero".as_ref(),
+        &["/dev/zero: it is a device, not a regular file", "help: "],
+    );
     let file = scene.file("gone.toml");
     scene.run_refused(&[], &file, &[text(&file), "there is no such file", "help: check that it exists"]);
 

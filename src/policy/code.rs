@@ -66,13 +66,13 @@ pub(super) enum Scope {
 codes! {
     FileUnreadable "P0001" Error Place "a file of the policy can't be read" => "check that it exists and that the gate may read it";
     PartMissing "P0002" Error Place "a file that `parts` names does not exist" => "put the file there, or take its name out of `parts`";
-    NotAFile "P0003" Error Place "a file of the policy is a folder, a device or a pipe" => "name every file: folders are never swept up";
+    NotAFile "P0003" Error Place "a file of the policy is a folder, a device, a pipe or a socket" => "name regular files: folders are never swept up, pipes never waited for";
     PartTwice "P0004" Error Place "`parts` names a file twice" => "remove one of the two";
     PartNamesParts "P0005" Error Place "a part has `parts` of its own" => "list all parts in the first file";
     NotText "P0006" Error Place "a file of the policy is not UTF-8 text" => "save it as UTF-8";
     TooLarge "P0007" Error Place "a file is larger than 4 MiB, or the policy larger than 32 MiB or 256 parts" => "split the inventory into parts; check that it is the right file";
     Syntax "P0008" Error Place "the text is not TOML" => "correct it at the caret";
-    PartPath "P0009" Error Place "a part's path is absolute or empty" => "write it relative to the folder of the first file";
+    PartPath "P0009" Error Place "a part's path is absolute, empty or no path at all" => "write it relative to the folder of the first file";
     Empty "P0010" Error Whole "the policy has no `[wire]`" => "declare the wire: outside, inside, fail, unzoned";
 
     UnknownKey "P0101" Error Place "a key or section that does not exist" => "correct its spelling or remove it";

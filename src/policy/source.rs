@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes that one file may have.
@@ -99,11 +99,11 @@ pub enum NotRead {
     #[error("there is no such file")]
     Missing,
     /// A folder.
-    #[error("it is a folder; name each file, folders are never swept up")]
+    #[error("it is a folder")]
     Folder,
     /// A device, a pipe or a socket.
-    #[error("it is not a regular file")]
-    NotRegular,
+    #[error("it is {0}, not a regular file")]
+    NotRegular(&'static str),
     /// More than [`FILE_LIMIT`].
     #[error("it is larger than 4 MiB")]
     TooLarge,
@@ -136,7 +136,14 @@ fn regular(metadata: &std::fs::Metadata) -> Result<(), NotRead> {
         return Err(NotRead::Folder);
     }
     if !metadata.is_file() {
-        return Err(NotRead::NotRegular);
+        let kind = metadata.file_type();
+        return Err(NotRead::NotRegular(if kind.is_fifo() {
+            "a pipe"
+        } else if kind.is_socket() {
+            "a socket"
+        } else {
+            "a device"
+        }));
     }
     if metadata.len() > FILE_LIMIT as u64 {
         return Err(NotRead::TooLarge);
@@ -156,9 +163,12 @@ fn text_of(file: File) -> Result<String, NotRead> {
     })
 }
 
-/// The name of a part with its `.` and `inner/..` taken out; `None`: absolute or empty.
+/// The name of a part with its `.` and `inner/..` taken out; `None`: absolute, empty or with a NUL.
 pub(super) fn part_name(written: &str) -> Option<String> {
     use std::path::Component;
+    if written.contains('\0') {
+        return None;
+    }
     let mut parts: Vec<&str> = Vec::new();
     for component in Path::new(written).components() {
         match component {
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(part_name("/etc/a.toml"), None);
         assert_eq!(part_name(""), None);
         assert_eq!(part_name("."), None);
+        assert_eq!(part_name("a\0.toml"), None);
     }
 
     #[test]
@@ -209,7 +220,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         assert!(matches!(read_file(&path("none")), Err(NotRead::Missing)));
         assert!(matches!(read_file(folder.path()), Err(NotRead::Folder)));
-        assert!(matches!(read_file(Path::new("/dev/zero")), Err(NotRead::NotRegular)));
+        assert!(matches!(read_file(Path::new("/dev/zero")), Err(NotRead::NotRegular("a device"))));
         std::fs::write(path("bytes"), b"a = 1\n\xff\xfe").expect("write");
         assert!(matches!(read_file(&path("bytes")), Err(NotRead::NotText { line: 2 })));
         std::fs::write(path("full"), vec![b'#'; FILE_LIMIT]).expect("write");
@@ -219,6 +230,6 @@ mod tests {
         let fifo = path("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
             .expect("a pipe");
-        assert!(matches!(read_file(&fifo), Err(NotRead::NotRegular)), "and it does not wait");
+        assert!(matches!(read_file(&fifo), Err(NotRead::NotRegular("a pipe"))), "and it does not wait");
     }
 }

@@ -1,12 +1,7 @@
 //! A walk over parsed TOML that keeps places.
 //!
-//! What it is: the text of one file as tables, with every syntax error in it, and typed access to its
-//! values that reports what has the wrong type. What it is not: it knows no key of the language.
-//! Cost: a file with errors is parsed again for each round of recovery, at most [`ROUNDS`] times.
-
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::ops::Range;
+//! What it is: typed access to the values of one file, which reports what has the wrong type and what to
+//! write instead. What it is not: it knows no key of the language, and syntax errors are `syntax`'s.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -15,124 +10,7 @@ use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::source::Origin;
 use super::findings::{Findings, listing};
-
-/// Times that a file is parsed to find errors behind errors.
-const ROUNDS: usize = 8;
-/// Syntax errors reported for one file.
-const SYNTAX_LIMIT: usize = 50;
-/// Bytes from which a file is first looked at for how much of it is not TOML.
-const LARGE: usize = 64 << 10;
-/// Errors that make a large file garbage.
-const GARBAGE: usize = 1000;
-
-/// The text of a file with the lines blanked that are not TOML; bytes keep their places.
-pub(super) fn readable<'t>(file: u16, text: &'t str, findings: &mut Findings) -> Cow<'t, str> {
-    let mut cleaned = Cow::Borrowed(text);
-    let mut reported = BTreeSet::new();
-    if text.len() > LARGE && is_garbage(text) {
-        let words = "this does not look like a policy: too much of it is not TOML";
-        let origin = findings.origin(file, &(0..0));
-        findings.say_with(Code::Syntax, origin, words, "check that it is the right file");
-        findings.text_is_partial();
-        return Cow::Borrowed("");
-    }
-    for _ in 0..ROUNDS {
-        let errors = syntax_errors(&cleaned);
-        let mut blanked = cleaned.clone().into_owned().into_bytes();
-        let mut changed = false;
-        let mut repeated_header = false;
-        for (message, span) in errors {
-            let line = line_around(text, span.start);
-            let header = text.get(line.clone()).is_some_and(|line| line.trim_start().starts_with('['));
-            if message == "duplicate key" {
-                // The second table's keys fall into the first: only the header is the error.
-                if !header && repeated_header && !header_between(text, &reported, line.start) {
-                    continue;
-                }
-                repeated_header = header;
-            }
-            if reported.len() > SYNTAX_LIMIT || !reported.insert(line.start) {
-                continue;
-            }
-            report(file, text, &message, &span, &line, header, findings);
-            if message != "duplicate key"
-                && let Some(bytes) = blanked.get_mut(line)
-            {
-                bytes.fill(b' ');
-                changed = true;
-            }
-        }
-        if !changed || reported.len() > SYNTAX_LIMIT {
-            break;
-        }
-        cleaned = String::from_utf8(blanked).map_or(Cow::Borrowed(""), Cow::Owned);
-    }
-    cleaned
-}
-
-/// Looks at more and more of the beginning, so that a few errors are kept and not millions: those of
-/// 4 MiB of `=` take a gigabyte.
-fn is_garbage(text: &str) -> bool {
-    let parts = std::iter::successors(Some(LARGE), |part| part.checked_mul(2));
-    parts.take_while(|part| *part < text.len()).any(|part| {
-        let start = text.get(..text.floor_char_boundary(part)).unwrap_or_default();
-        let lines = start.rsplit_once('\n').map_or(start, |(lines, _)| lines);
-        DeTable::parse_recoverable(lines).1.len() > GARBAGE
-    })
-}
-
-/// Errors by place; those without one stand at the start.
-fn syntax_errors(text: &str) -> Vec<(String, Range<usize>)> {
-    let (_, errors) = DeTable::parse_recoverable(text);
-    let place = |error: &toml::de::Error| error.span().unwrap_or_default();
-    let mut errors: Vec<_> = errors.iter().map(|e| (e.message().to_owned(), place(e))).collect();
-    errors.sort_by_key(|(_, span)| span.start);
-    errors
-}
-
-/// Whether a table begins between the last reported line and this one.
-fn header_between(text: &str, reported: &BTreeSet<usize>, line: usize) -> bool {
-    let Some(last) = reported.range(..line).next_back() else { return false };
-    let lines = text.get(*last..line).unwrap_or_default().lines();
-    lines.skip(1).any(|line| line.trim_start().starts_with('['))
-}
-
-fn report(
-    file: u16,
-    text: &str,
-    message: &str,
-    span: &Range<usize>,
-    line: &Range<usize>,
-    header: bool,
-    findings: &mut Findings,
-) {
-    let origin = findings.origin(file, span);
-    if message == "duplicate key" {
-        let name = text.get(span.clone()).unwrap_or_default();
-        let mut found = Diagnostic::new(Code::Duplicate, Some(origin), format!("{name} is written twice"))
-            .help("names are unique: rename one of the two, or merge them");
-        let words = text.get(line.clone()).unwrap_or_default().trim();
-        if header && let Some(first) = text.find(words).filter(|first| *first < line.start) {
-            let first = findings.origin(file, &(first..first + words.len()));
-            found = found.related(first, "first written here");
-        }
-        findings.push(found);
-        return;
-    }
-    findings.text_is_partial();
-    findings.say(Code::Syntax, origin, format!("not TOML: {message}"));
-}
-
-/// The line that holds a byte, without its end.
-fn line_around(text: &str, at: usize) -> Range<usize> {
-    let bytes = text.as_bytes();
-    let at = at.min(bytes.len());
-    let before = bytes.get(..at).unwrap_or_default();
-    let after = bytes.get(at..).unwrap_or_default();
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);
-    let end = after.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |found| at + found);
-    start..end
-}
+use super::wanted::Wanted;
 
 /// A string and its place.
 #[derive(Clone, Copy, Debug)]
@@ -161,28 +39,27 @@ impl<'a> Value<'a> {
     }
 
     /// Reports the wrong type.
-    pub(super) fn not(self, wanted: &str, findings: &mut Findings) {
+    pub(super) fn not(self, wanted: Wanted, findings: &mut Findings) {
         let (key, got) = (self.key, self.raw.type_str());
         let article = if matches!(self.raw, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" };
-        findings.say(
-            Code::WrongType,
-            self.origin,
-            format!("`{key}` must be {wanted}, and this is {article} {got}"),
-        );
+        let message = format!("`{key}` must be {}, and this is {article} {got}", wanted.words());
+        findings.say_with(Code::WrongType, self.origin, message, wanted.remedy(key, self.raw));
     }
 
     /// A string that is not empty.
     pub(super) fn text(self, findings: &mut Findings) -> Option<Text<'a>> {
-        self.text_as("a string", findings)
+        self.text_as(Wanted::Text, findings)
     }
 
-    fn text_as(self, wanted: &str, findings: &mut Findings) -> Option<Text<'a>> {
+    fn text_as(self, wanted: Wanted, findings: &mut Findings) -> Option<Text<'a>> {
         let DeValue::String(text) = self.raw else {
             self.not(wanted, findings);
             return None;
         };
         if text.trim().is_empty() {
-            findings.say(Code::Value, self.origin, format!("`{}` is empty", self.key));
+            let message = format!("`{}` is empty", self.key);
+            let help = "write something between the quotes, or remove it where it may be left out";
+            findings.say_with(Code::Value, self.origin, message, help);
             return None;
         }
         Some(Text { text, origin: self.origin })
@@ -190,7 +67,7 @@ impl<'a> Value<'a> {
 
     /// A list of strings.
     pub(super) fn texts(self, findings: &mut Findings) -> Vec<Text<'a>> {
-        let wanted = "a list of strings";
+        let wanted = Wanted::Texts;
         let DeValue::Array(_) = self.raw else {
             self.not(wanted, findings);
             return Vec::new();
@@ -203,7 +80,7 @@ impl<'a> Value<'a> {
         match self.raw {
             DeValue::String(_) => self.text(findings).into_iter().collect(),
             DeValue::Array(items) if items.is_empty() => {
-                findings.say(Code::Value, self.origin, format!("`{}` is an empty list", self.key));
+                self.empty_list(findings);
                 Vec::new()
             }
             DeValue::Array(_) => self.texts(findings),
@@ -212,10 +89,17 @@ impl<'a> Value<'a> {
             | DeValue::Boolean(_)
             | DeValue::Datetime(_)
             | DeValue::Table(_) => {
-                self.not("a string or a list of strings", findings);
+                self.not(Wanted::TextOrTexts, findings);
                 Vec::new()
             }
         }
+    }
+
+    /// Reports a list that needs an item.
+    pub(super) fn empty_list(self, findings: &mut Findings) {
+        let message = format!("`{}` is an empty list", self.key);
+        let help = format!("name at least one: {} = [\"VALUE\"]", self.key);
+        findings.say_with(Code::Value, self.origin, message, help);
     }
 
     /// The items of a list; none of anything else.
@@ -229,7 +113,7 @@ impl<'a> Value<'a> {
         if let DeValue::Boolean(value) = self.raw {
             return Some(*value);
         }
-        self.not("true or false", findings);
+        self.not(Wanted::Boolean, findings);
         None
     }
 
@@ -240,14 +124,24 @@ impl<'a> Value<'a> {
         findings: &mut Findings,
     ) -> Option<u32> {
         let DeValue::Integer(digits) = self.raw else {
-            self.not("an integer", findings);
+            self.not(Wanted::Integer, findings);
             return None;
         };
-        let value = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let value = value.and_then(|value| u32::try_from(value).ok()).filter(|v| range.contains(v));
+        // What does not fit 64 bits has a sign or is too large.
+        let number = i64::from_str_radix(digits.as_str(), digits.radix());
+        let low = digits.as_str().starts_with('-');
+        let number = number.unwrap_or(if low { i64::MIN } else { i64::MAX });
+        let value = u32::try_from(number).ok().filter(|value| range.contains(value));
         if value.is_none() {
-            let words = format!("`{}` must be {} to {}", self.key, range.start(), range.end());
-            findings.say(Code::Value, self.origin, words);
+            let (least, most) = (range.start(), range.end());
+            let words = format!("`{}` must be {least} to {most}", self.key);
+            let nearest = if number < i64::from(*least) { least } else { most };
+            findings.say_with(
+                Code::Value,
+                self.origin,
+                words,
+                format!("the nearest it takes: {} = {nearest}", self.key),
+            );
         }
         value
     }
@@ -275,7 +169,7 @@ impl<'a> Value<'a> {
     /// The entries of a table: key, place of the key, value.
     pub(super) fn entries(self, findings: &mut Findings) -> Vec<(Text<'a>, Self)> {
         let DeValue::Table(table) = self.raw else {
-            self.not("a table", findings);
+            self.not(Wanted::Table, findings);
             return Vec::new();
         };
         entries(self.origin.file, table, findings)
@@ -327,7 +221,7 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
     ) -> Option<Self> {
         let DeValue::Table(table) = value.raw else {
-            value.not("a table", findings);
+            value.not(Wanted::Table, findings);
             return None;
         };
         let of = of.into();

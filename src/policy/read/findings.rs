@@ -46,11 +46,6 @@ impl Findings {
         self.found.push(diagnostic);
     }
 
-    /// Reports `message` at `origin`.
-    pub(super) fn say(&mut self, code: Code, origin: Origin, message: impl Into<String>) {
-        self.push(Diagnostic::new(code, Some(origin), message));
-    }
-
     /// Reports `message` at `origin`, with what to do.
     pub(super) fn say_with(
         &mut self,

@@ -40,7 +40,8 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
                         gate.socket = path.text.into();
                     } else {
                         let words = "`socket` must be an absolute path of less than 108 bytes";
-                        findings.say(Code::Value, path.origin, words);
+                        let help = "write socket = \"/run/portcullis/gate.sock\"";
+                        findings.say_with(Code::Value, path.origin, words, help);
                     }
                 }
             }

@@ -53,12 +53,13 @@ fn closed(values: Value<'_>, findings: &mut Findings) -> Vec<String> {
     let before = findings.len();
     let texts = values.texts(findings);
     if texts.is_empty() && findings.len() == before {
-        findings.say(Code::Value, values.origin, "a closed label needs a value");
+        let help = "name them: values = [\"prod\", \"test\"]; without `values` the label takes any";
+        findings.say_with(Code::Value, values.origin, "a closed label needs a value", help);
     }
     for text in &texts {
         if !seen.insert(text.text) {
             let message = format!("\"{}\" stands in the list twice", text.text);
-            findings.say(Code::Duplicate, text.origin, message);
+            findings.say_with(Code::Duplicate, text.origin, message, "remove one of the two");
         }
     }
     texts.iter().map(|text| text.text.to_owned()).collect()

@@ -19,8 +19,10 @@ mod rule;
 mod sections;
 mod selector;
 mod service;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod workload;
 mod zone;
 
@@ -33,12 +35,13 @@ use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::model::Model;
 use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, part_name, read_file};
-use document::{Value, readable};
+use document::Value;
 use findings::Findings;
 use names::Names;
 use sections::Sections;
 use service::Services;
 pub(super) use service::service_atoms;
+use syntax::readable;
 
 /// A policy that holds together.
 #[derive(Clone, Debug)]
@@ -72,7 +75,7 @@ pub fn read(first: &Path) -> Result<Loaded, Rejected> {
         Err(reason) => {
             let message = format!("can't read the policy {}: {reason}", first.display());
             let code = code_of(&reason, Code::FileUnreadable);
-            let found = Diagnostic::new(code, None, message).help(code.remedy());
+            let found = Diagnostic::new(code, None, message).help(remedy_of(&reason, code, "gate.toml"));
             return Err(Rejected { sources: Sources::default(), diagnostics: vec![found] });
         }
     };
@@ -107,10 +110,25 @@ pub(super) fn nearest_name<'c>(
 fn code_of(reason: &NotRead, missing: Code) -> Code {
     match reason {
         NotRead::Missing => missing,
-        NotRead::Folder | NotRead::NotRegular => Code::NotAFile,
+        NotRead::Folder | NotRead::NotRegular(_) => Code::NotAFile,
         NotRead::TooLarge => Code::TooLarge,
         NotRead::NotText { .. } => Code::NotText,
         NotRead::Refused(_) => Code::FileUnreadable,
+    }
+}
+
+/// What to do about a file that was not read; `example` is the name of one that would do.
+fn remedy_of(reason: &NotRead, code: Code, example: &str) -> String {
+    match reason {
+        NotRead::Folder => format!("name a file in it, like {example}: folders are never swept up"),
+        NotRead::NotRegular(_) => {
+            format!(
+                "write the policy into a file, like {example}, and name that: nothing else is waited for"
+            )
+        }
+        NotRead::Missing | NotRead::TooLarge | NotRead::NotText { .. } | NotRead::Refused(_) => {
+            code.remedy().to_owned()
+        }
     }
 }
 
@@ -175,7 +193,12 @@ fn add_parts(
     for part in written {
         let Some(name) = part_name(part.text) else {
             let message = format!("\"{}\" is not the path of a part", part.text);
-            findings.say_with(Code::PartPath, part.origin, message, Code::PartPath.remedy());
+            let help = if part.text.contains('\0') {
+                "the name of a file has no NUL character: remove it"
+            } else {
+                Code::PartPath.remedy()
+            };
+            findings.say_with(Code::PartPath, part.origin, message, help);
             findings.text_is_partial();
             continue;
         };
@@ -203,7 +226,7 @@ fn add_parts(
             Err(reason) => {
                 let code = code_of(&reason, Code::PartMissing);
                 let message = format!("can't read part {name}: {reason}");
-                findings.say_with(code, part.origin, message, code.remedy());
+                findings.say_with(code, part.origin, message, remedy_of(&reason, code, "rules.toml"));
                 findings.text_is_partial();
             }
         }

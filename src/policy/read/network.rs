@@ -146,7 +146,7 @@ pub(super) fn some<'a>(list: Value<'a>, findings: &mut Findings) -> Vec<Text<'a>
     let before = findings.len();
     let texts = list.texts(findings);
     if texts.is_empty() && findings.len() == before {
-        findings.say(Code::Value, list.origin, format!("`{}` is an empty list", list.key));
+        list.empty_list(findings);
     }
     texts
 }

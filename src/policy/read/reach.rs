@@ -226,6 +226,6 @@ fn one_side(placed: &Placed, from: &[&Spot<'_>], to: &[&Spot<'_>], findings: &mu
         && one == two
     {
         let message = format!("{}: both ends lie {one}, so this gate never sees it", rule.full_id());
-        findings.say(Code::OneSide, rule.origin, message);
+        findings.say_with(Code::OneSide, rule.origin, message, Code::OneSide.remedy());
     }
 }

@@ -7,6 +7,7 @@ use super::super::model::{Match, Selector};
 use super::document::{Text, Value, entries, not_yet};
 use super::findings::Findings;
 use super::names::{Names, label_value};
+use super::wanted::Wanted;
 
 /// Where a selector stands, which decides what it may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(super) fn selector(
     findings: &mut Findings,
 ) -> Option<Selector> {
     let DeValue::Table(table) = value.raw else {
-        value.not("a selector like { app = \"payments\" }", findings);
+        value.not(Wanted::Selector, findings);
         return None;
     };
     let keys = entries(value.origin.file, table, findings);
@@ -90,7 +91,7 @@ fn except(
         return None;
     }
     let DeValue::Array(items) = value.raw else {
-        value.not("a list of selectors like [{ env = \"prod\" }]", findings);
+        value.not(Wanted::Selectors, findings);
         return None;
     };
     if items.is_empty() {

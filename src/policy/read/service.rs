@@ -238,11 +238,15 @@ pub(in crate::policy) fn service_atoms(
 
 /// A name has no slash, everything else has one.
 fn item<'a>(text: Text<'a>, findings: &mut Findings) -> Item<'a> {
+    if spaced(text.text) {
+        let message = format!("\"{}\" is not a service: it has white space in it", text.text);
+        let help = without_spaces(text.text).map_or(Code::Service.remedy().to_owned(), |right| {
+            format!("write \"{right}\": only `from` has spaces around it, one on each side")
+        });
+        findings.say_with(Code::Service, text.origin, message, help);
+        return Item::Wrong;
+    }
     let Some((protocol, rest)) = text.text.split_once('/') else {
-        if text.text.contains(char::is_whitespace) {
-            wrong(text, findings);
-            return Item::Wrong;
-        }
         return Item::Name(text);
     };
     let atom = match protocol {
@@ -252,11 +256,32 @@ fn item<'a>(text: Text<'a>, findings: &mut Findings) -> Item<'a> {
         "icmpv6" => icmp(ICMPV6, rest, &ICMPV6_TYPES, text, findings),
         "ip" => match decimal::<u8>(rest) {
             Some(protocol) => Some(Atom { protocol, to: FULL, from: FULL }),
-            None => bad_number(text, "a protocol number is 0 to 255", findings),
+            None => bad_number(text, "a protocol number is 0 to 255", "write its number: ip/50", findings),
         },
         _ => wrong(text, findings),
     };
     atom.map_or(Item::Wrong, Item::Atom)
+}
+
+/// White space other than one space on each side of `from`.
+fn spaced(text: &str) -> bool {
+    let white = |part: &str| part.contains(char::is_whitespace);
+    match text.split_once(" from ") {
+        Some((to, from)) if to.contains('/') => white(to) || white(from),
+        Some(_) | None => white(text),
+    }
+}
+
+/// The same without white space, if it is a service then.
+fn without_spaces(text: &str) -> Option<String> {
+    let mut right: String = text.split_whitespace().collect();
+    if let Some((to, from)) = right.split_once("from").filter(|(to, _)| to.contains('/')) {
+        right = format!("{to} from {from}");
+    }
+    let mut scratch = Findings::new();
+    let atom = right.contains('/') && !spaced(&right);
+    let read = atom.then(|| item(Text { text: &right, origin: Origin::default() }, &mut scratch));
+    matches!(read, Some(Item::Atom(_))).then_some(right)
 }
 
 fn wrong(text: Text<'_>, findings: &mut Findings) -> Option<Atom> {
@@ -265,9 +290,9 @@ fn wrong(text: Text<'_>, findings: &mut Findings) -> Option<Atom> {
     None
 }
 
-fn bad_number(text: Text<'_>, rule: &str, findings: &mut Findings) -> Option<Atom> {
+fn bad_number(text: Text<'_>, rule: &str, help: &str, findings: &mut Findings) -> Option<Atom> {
     let message = format!("\"{}\": {rule}", text.text);
-    findings.say(Code::Ports, text.origin, message);
+    findings.say_with(Code::Ports, text.origin, message, help);
     None
 }
 
@@ -277,15 +302,15 @@ fn ports(protocol: u8, rest: &str, text: Text<'_>, findings: &mut Findings) -> O
         Some((to, from)) => (to, Some(from)),
         None => (rest, None),
     };
-    let to = range(to.trim(), text, findings)?;
+    let to = range(protocol, to, text, findings)?;
     let from = match from {
-        Some(from) => range(from.trim(), text, findings)?,
+        Some(from) => range(protocol, from, text, findings)?,
         None => FULL,
     };
     Some(Atom { protocol, to, from })
 }
 
-fn range(ports: &str, text: Text<'_>, findings: &mut Findings) -> Option<(u16, u16)> {
+fn range(protocol: u8, ports: &str, text: Text<'_>, findings: &mut Findings) -> Option<(u16, u16)> {
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let port = |digits: &str| decimal::<u16>(digits).filter(|port| *port > 0);
     match (port(first), port(last)) {
@@ -296,7 +321,13 @@ fn range(ports: &str, text: Text<'_>, findings: &mut Findings) -> Option<(u16, u
             findings.say_with(Code::Ports, text.origin, message, help);
         }
         (_, None) | (None, _) => {
-            bad_number(text, "ports are 1 to 65535, a range is 9000-9010", findings);
+            let name = if protocol == UDP { "udp" } else { "tcp" };
+            let help = if text.text.contains(" from ") {
+                format!("write {name}/67 from 68, or {name}/67 from 1024-65535")
+            } else {
+                format!("write {name}/443 or {name}/9000-9010; every port is {name}/1-65535")
+            };
+            bad_number(text, "ports are 1 to 65535, a range is 9000-9010", &help, findings);
         }
     }
     None
@@ -327,11 +358,11 @@ fn icmp(
         Some((kind, code)) => (decimal(kind), decimal(code).map(|code| (code, code))),
         None => (decimal(rest), Some((0, 255))),
     };
-    match kind.zip(code) {
-        Some((kind, (first, last))) => {
-            Some(Atom { protocol, to: (word(kind, first), word(kind, last)), from: FULL })
-        }
-        None => bad_number(text, "ICMP types and codes are 0 to 255", findings),
+    if let Some((kind, (first, last))) = kind.zip(code) {
+        Some(Atom { protocol, to: (word(kind, first), word(kind, last)), from: FULL })
+    } else {
+        let help = "write a type, or a type and a code: icmp/8, icmp/3.4";
+        bad_number(text, "ICMP types and codes are 0 to 255", help, findings)
     }
 }
 
@@ -343,4 +374,74 @@ const fn word(kind: u8, code: u8) -> u16 {
 fn decimal<T: std::str::FromStr>(digits: &str) -> Option<T> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Atom>, String> {
+        service_atoms(text, &BTreeMap::new())
+    }
+
+    #[test]
+    fn near_misses_of_a_service_are_refused_with_the_right_one() {
+        let cases = [
+            ("tcp/ 443", Some("tcp/443")),
+            ("tcp /443", Some("tcp/443")),
+            (" tcp/443", Some("tcp/443")),
+            ("tcp/443 ", Some("tcp/443")),
+            ("tcp/443\n", Some("tcp/443")),
+            ("tcp/\u{a0}443", Some("tcp/443")),
+            ("tcp/9000 - 9010", Some("tcp/9000-9010")),
+            ("udp/67  from 68", Some("udp/67 from 68")),
+            ("udp/67 from  68", Some("udp/67 from 68")),
+            ("udp/67\tfrom\t68", Some("udp/67 from 68")),
+            ("udp/67from 68", Some("udp/67 from 68")),
+            ("udp/67 from 68 from 69", None),
+            ("icmp/ 8", Some("icmp/8")),
+            ("icmp/3 .4", Some("icmp/3.4")),
+            ("ip/ 50", Some("ip/50")),
+            ("tcp/ 99999", None),
+            ("tcp 443", None),
+            (" https", None),
+        ];
+        for (text, right) in cases {
+            let mut findings = Findings::new();
+            let origin = Origin { file: 0, start: 3, end: 9, line: 1 };
+            let read = item(Text { text, origin }, &mut findings);
+            assert!(matches!(read, Item::Wrong), "{text:?} is {read:?}");
+            let found = findings.into_sorted();
+            let [found] = found.as_slice() else { panic!("{text:?}: {found:?}") };
+            assert_eq!((found.code, found.origin), (Code::Service, Some(origin)), "{text:?}");
+            let help = right.map_or(Code::Service.remedy().to_owned(), |right| {
+                format!("write \"{right}\": only `from` has spaces around it, one on each side")
+            });
+            assert_eq!(found.help.as_deref(), Some(help.as_str()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn white_space_anywhere_spoils_a_service() {
+        let right = [
+            "tcp/443",
+            "tcp/9000-9010",
+            "udp/67 from 68",
+            "icmp/8",
+            "icmp/echo-request",
+            "icmp/3.4",
+            "ip/50",
+        ];
+        for service in right {
+            let atoms = read(service);
+            assert_eq!(atoms.as_ref().map(Vec::len), Ok(1), "{service}");
+            for place in 0..=service.len() {
+                for space in [" ", "\t", "\u{2003}"] {
+                    let (before, after) = service.split_at(place);
+                    let spoilt = format!("{before}{space}{after}");
+                    assert!(read(&spoilt).is_err(), "{spoilt:?}");
+                }
+            }
+        }
+    }
 }

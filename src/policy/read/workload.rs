@@ -14,6 +14,7 @@ use super::label;
 use super::names::Names;
 use super::network::{macs, prefix, some};
 use super::sections::{Entry, Sections};
+use super::wanted::Wanted;
 
 const KEYS: Keys = Keys {
     known: &["addresses", "labels", "service_account", "macs", "owner"],
@@ -97,7 +98,7 @@ fn account<'a>(value: Value<'a>, findings: &mut Findings) -> Option<Text<'a>> {
         let message = format!("{} service accounts on one workload", items.len());
         findings.say_with(Code::TwoAccounts, value.origin, message, Code::TwoAccounts.remedy());
     } else {
-        value.not("a string", findings);
+        value.not(Wanted::Text, findings);
     }
     accounts.first().copied()
 }

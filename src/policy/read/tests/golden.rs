@@ -28,13 +28,15 @@ const CASES: &[(&str, Code, Case)] = &[
     ("", Code::PartTwice, Parts("parts = [\"zones.toml\", \"./zones.toml\"]", &[("zones.toml", "")])),
     ("itself", Code::PartTwice, Parts("parts = [\"gate.toml\"]", &[])),
     ("", Code::PartNamesParts, Parts("parts = [\"a.toml\"]", &[("a.toml", "parts = [\"b.toml\"]\n")])),
-    ("", Code::PartPath, Parts("parts = [\"/etc/passwd\", \".\"]", &[])),
+    ("", Code::PartPath, Parts("parts = [\"/etc/passwd\", \".\", \"a\\u0000b\"]", &[])),
     ("", Code::Syntax, Line("mode    = \"simulate\"", "mode    = simulate")),
     (
         "three",
         Code::Syntax,
         Text("[zone.cde\nmembers {}\nmode = \n[wire.cde]\nfail = \"closed\"\ncolour = 1\n"),
     ),
+    ("control", Code::Syntax, More("[gate]\nflows = 1\u{0}24\n")),
+    ("remedies", Code::Syntax, Text("a = \"b\nc = [1 2]\nd = { e = 1 f = 2 }\n[g\nh\ni = 2026-13-01\n")),
     ("", Code::Empty, Text("")),
     ("wireless", Code::Empty, Text("[service]\nhttps = [\"tcp/443\"]\n")),
     ("", Code::UnknownKey, Line("unzoned = \"observe\"", "unzoned = \"observe\"\nfial = \"closed\"")),
@@ -54,6 +56,26 @@ const CASES: &[(&str, Code, Case)] = &[
     ("", Code::WrongType, Line("owner   = \"pay\"", "owner   = [\"pay\"]")),
     ("list", Code::WrongType, Line("https = [\"tcp/443\"]", "https = \"tcp/443\"")),
     ("item", Code::WrongType, Line("https = [\"tcp/443\"]", "https = [443]")),
+    (
+        "several",
+        Code::WrongType,
+        More("[gate]\nrings = \"512\"\nflows = 1.5\n\n[label.role]\nrequired = \"yes\"\n"),
+    ),
+    (
+        "selectors",
+        Code::WrongType,
+        Line("from          = { except = [{ env = \"prod\" }] }", "from          = { except = \"prod\" }"),
+    ),
+    (
+        "table",
+        Code::WrongType,
+        Line("from          = { app = \"payments\", env = \"prod\" }", "from          = \"payments\""),
+    ),
+    (
+        "list of tables",
+        Code::WrongType,
+        More("[[deny]]\nfrom = { any = true }\n\n[[allow]]\nfrom = { any = true }\n"),
+    ),
     ("", Code::MissingKey, Line("unzoned = \"observe\"", "")),
     ("guardrail mode", Code::MissingKey, Line("mode          = \"enforce\"", "")),
     ("profile", Code::MissingKey, Line("lacp  = \"drop\"", "")),
@@ -238,7 +260,7 @@ const CASES: &[(&str, Code, Case)] = &[
         Code::Service,
         Line(
             "https = [\"tcp/443\"]",
-            "https = [\"tpc/443\", \"443 tcp\", \"icmp/echo\", \"icmp/echo-reqest\"]",
+            "https = [\"tpc/443\", \"443 tcp\", \"tcp/ 443\", \"icmp/echo\", \"icmp/echo-reqest\"]",
         ),
     ),
     (
@@ -471,6 +493,10 @@ fn every_finding_looks_as_drawn() {
             let errors = found.iter().any(|found| found.severity == Severity::Error);
             assert_eq!(loads, !errors, "{name}");
             assert!(found.iter().any(|found| found.code == *code), "{name}:\n{picture}");
+            for found in found.iter().filter(|found| found.severity == Severity::Error) {
+                let meant = found.label.as_ref().is_some_and(|label| label.starts_with("did you mean"));
+                assert!(found.help.is_some() || meant, "{name}: {} says no remedy", found.message);
+            }
             // The one thing that is wrong, and what follows from it by itself.
             let others: BTreeSet<Code> = found.iter().map(|found| found.code).collect();
             let follows = |other: &Code| {
@@ -520,6 +546,10 @@ mod files {
         let place = folder("");
         drawn("P0001", place.path(), "none.toml");
         drawn("P0003-first-file", place.path(), ".");
+        let pipe = place.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("a pipe");
+        drawn("P0003-pipe", place.path(), "pipe");
         std::fs::write(place.path().join("big.toml"), vec![b'='; 10_000_000]).expect("written");
         drawn("P0007", place.path(), "big.toml");
         std::fs::write(place.path().join("bytes.toml"), b"# \xff\xfe").expect("written");
