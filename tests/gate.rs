@@ -232,3 +232,89 @@ fn qdisc_dropped(rig: &Rig) -> u64 {
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
     all.iter().map(|qdisc| qdisc["drops"].as_u64().expect("a count")).sum()
 }
+
+#[test]
+fn a_port_that_goes_is_told_everywhere_and_a_new_gate_takes_its_successor() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let (gate_ns, far) = (rig.netns("gate"), rig.netns("in"));
+    let said = rig.folder().join("said");
+    let gate = rig.gate_telling(POLICY, std::fs::File::create(&said).unwrap());
+    let lines = || -> Vec<String> {
+        let text = std::fs::read_to_string(&said).unwrap();
+        let told = text.lines().filter_map(|line| Some(line.split_once(" UTC: ")?.1.to_owned()));
+        told.collect()
+    };
+    let state = |gate: &rig::Gate| gate.status().ports.into_iter().map(|port| port.link.state);
+    let becomes = |gate: &rig::Gate, outside: &str, inside: &str| {
+        until("a state", || state(gate).eq([outside, inside]));
+        let ports = gate.health().checks.into_iter().find(|check| check.name == "ports").unwrap();
+        let up = (outside, inside) == ("up", "up");
+        assert_eq!((ports.ok, gate.health().ok), (up, up), "{}", ports.found);
+    };
+    becomes(&gate, "up", "up");
+    assert_eq!(gate.status().ports[1].link.remedy, None);
+
+    // Set down, and up again: the same gate goes on.
+    rig::run("ip", &["-n", &gate_ns, "link", "set", "inside", "down"]);
+    becomes(&gate, "up", "down");
+    assert_eq!(gate.status().ports[1].link.remedy.as_deref(), Some("ip link set inside up"));
+    until("a line", || lines() == ["inside inside is down, nothing crosses: ip link set inside up"]);
+    rig::run("ip", &["-n", &gate_ns, "link", "set", "inside", "up"]);
+    becomes(&gate, "up", "up");
+    until("two lines", || lines().len() == 2);
+    assert_eq!(lines()[1], "inside inside is up again");
+    let sink = rig.sink();
+    until("the carrier", || rig.link("out", "wire")["operstate"] == "UP");
+    let crossed = |already: u64| {
+        let sent = rig.generator().run(&Load { frames: 100, ..SOME }).unwrap();
+        assert_eq!((sent.frames, sent.refused), (100, 0));
+        until("100 frames", || sink.arrived().unwrap().frames == already + 100);
+    };
+    crossed(0);
+
+    // Nothing at the far end.
+    rig::run("ip", &["-n", &far, "link", "set", "wire", "down"]);
+    becomes(&gate, "up", "no_carrier");
+    until("three lines", || lines().len() == 3);
+    rig::run("ip", &["-n", &far, "link", "set", "wire", "up"]);
+    becomes(&gate, "up", "up");
+    until("four lines", || lines().len() == 4);
+    let expected = "inside inside is up without a link, nothing crosses: look at its cable and at the far end, \
+                    which may be down";
+    assert_eq!(lines()[2..], [expected, "inside inside is up again"]);
+
+    // Deleted; another one under its name is not it.
+    rig::run("ip", &["-n", &gate_ns, "link", "del", "outside"]);
+    becomes(&gate, "gone", "up");
+    let remedy = "bring outside back, then stop this gate and run it again: it takes the wire over";
+    assert_eq!(gate.status().ports[0].link.remedy.as_deref(), Some(remedy));
+    until("five lines", || lines().len() == 5);
+    let out = rig.netns("out");
+    let veth = ["type", "veth", "peer", "name", "wire", "netns", &out];
+    rig::run("ip", &[&["-n", &gate_ns, "link", "add", "outside"][..], &veth].concat());
+    for (space, link) in [(&gate_ns, "outside"), (&out, "wire")] {
+        rig::run("ip", &["-n", space, "link", "set", link, "addrgenmode", "none", "arp", "off"]);
+        rig::run("ip", &["-n", space, "link", "set", link, "multicast", "off", "up"]);
+    }
+    becomes(&gate, "replaced", "up");
+    until("six lines", || lines().len() == 6);
+    assert_eq!(
+        lines()[4..],
+        [
+            format!("outside outside is gone, nothing crosses: {remedy}"),
+            "outside outside is replaced, nothing crosses: stop this gate and run it again: it takes the wire \
+             over with the new outside"
+                .to_owned()
+        ]
+    );
+    // What the remedy says.
+    assert_eq!(gate.stop(), Some(0));
+    let again = rig.gate(POLICY);
+    becomes(&again, "up", "up");
+    until("the carrier", || rig.link("out", "wire")["operstate"] == "UP");
+    crossed(100);
+    assert_eq!(again.stop(), Some(0));
+}

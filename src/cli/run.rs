@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -11,12 +12,16 @@ use super::Done;
 use super::fault::{Fault, PolicyArg, read_policy};
 use super::page::count;
 use super::screen::Screen;
-use super::status::in_force;
-use crate::control::answers::{Status, ZoneStatus};
-use crate::control::{Clock, Server, Socket, View};
+use super::status::{cut_off, in_force, to_the_second};
+use crate::control::answers::{LinkStatus, Status, ZoneStatus};
+use crate::control::{Clock, Server, Socket, View, instant};
 use crate::gateway;
 use crate::io::clock;
 use crate::record::Recorder;
+use crate::wire::Side;
+
+/// How often the ports are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Open the wire of a policy and judge what crosses, until told to stop (Ctrl-C or SIGTERM).
 #[derive(Debug, Args)]
@@ -58,8 +63,7 @@ pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
     };
     let server = Server::start(socket, view.clone()).map_err(thread)?;
     screen.show(&page(&view.status()))?;
-    // The sender lives in the signal's handler for as long as the process does.
-    let _ = stopped.recv();
+    watch(&view, &stopped, screen);
 
     running.stop();
     recorder.stop();
@@ -67,6 +71,34 @@ pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
     server.stop();
     screen.show(&farewell(&last, &wire))?;
     Ok(Done::Well)
+}
+
+/// Waits for the signal to stop, and says meanwhile when a port goes, and when it is back.
+fn watch(view: &View, stopped: &mpsc::Receiver<()>, screen: &mut Screen) {
+    let up = || LinkStatus { state: "up".into(), remedy: None };
+    let mut before = [up(), up()];
+    // The sender lives in the signal's handler for as long as the process does.
+    while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let now = view.links();
+        if now != before {
+            let interfaces = view.shared.ports.each_ref().map(|port| port.interface.as_str());
+            // Whoever does not read this finds it in the status: no reason to end a gate.
+            let _ = screen.show(&changes(&instant((view.clock)()), interfaces, &before, &now));
+            before = now;
+        }
+    }
+}
+
+/// One line for each port that stands otherwise than before.
+fn changes(at: &str, interfaces: [&str; 2], before: &[LinkStatus; 2], now: &[LinkStatus; 2]) -> String {
+    let ports = Side::BOTH.into_iter().zip(interfaces).zip(before.iter().zip(now));
+    let changed = ports.filter(|(_, (before, now))| before != now);
+    changed.fold(String::new(), |mut lines, ((side, interface), (_, now))| {
+        let line = cut_off(side.name(), interface, now)
+            .unwrap_or_else(|| format!("{side} {interface} is up again"));
+        let _ = writeln!(lines, "{}: {line}", to_the_second(at));
+        lines
+    })
 }
 
 /// The gate's clock, for threads that have no worker's.
@@ -185,6 +217,25 @@ mod tests {
     #[test]
     fn a_gate_that_stopped_says_what_stays_and_how_to_end_it() {
         insta::assert_snapshot!(farewell(&status(1), "cde"));
+    }
+
+    #[test]
+    fn a_port_that_goes_is_told_once_and_once_when_it_is_back() {
+        let link = |state: &str, remedy: Option<&str>| LinkStatus {
+            state: state.into(),
+            remedy: remedy.map(Into::into),
+        };
+        let (up, down) = (link("up", None), link("down", Some("ip link set i up")));
+        let told = |before: &[LinkStatus; 2], now: &[LinkStatus; 2]| {
+            changes("2026-11-24T12:00:00.000000000Z", ["o", "i"], before, now)
+        };
+        let (both, one) = ([up.clone(), up.clone()], [up, down]);
+        assert_eq!(
+            told(&both, &one),
+            "2026-11-24 12:00:00 UTC: inside i is down, nothing crosses: ip link set i up\n"
+        );
+        assert_eq!(told(&one, &one), "");
+        assert_eq!(told(&one, &both), "2026-11-24 12:00:00 UTC: inside i is up again\n");
     }
 
     #[test]

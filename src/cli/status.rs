@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::page::{columns, count, duration, nanos, number};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg, SocketArg};
-use crate::control::answers::{PolicyStatus, SideStatus, Status, ZoneStatus};
+use crate::control::answers::{LinkStatus, PolicyStatus, SideStatus, Status, ZoneStatus};
 use crate::control::client;
 use crate::pipeline::Reason;
 
@@ -92,7 +92,7 @@ fn head(status: &Status) -> String {
 }
 
 /// `2026-11-24 12:00:00 UTC`.
-fn to_the_second(instant: &str) -> String {
+pub(crate) fn to_the_second(instant: &str) -> String {
     let seconds = instant.split_once('.').map_or(instant, |(seconds, _)| seconds);
     seconds.trim_end_matches('Z').replace('T', " ") + " UTC"
 }
@@ -122,6 +122,7 @@ fn ports(status: &Status) -> String {
         vec![
             port.side.clone(),
             port.interface.clone(),
+            port.link.words().into(),
             port.driver.clone(),
             port.xdp.clone(),
             if port.zero_copy { "zero-copy".into() } else { "copy".into() },
@@ -133,10 +134,11 @@ fn ports(status: &Status) -> String {
             number(port.kernel.tx_invalid),
         ]
     });
-    columns(
+    let mut page = columns(
         &[
             "port",
             "interface",
+            "link",
             "driver",
             "XDP",
             "mode",
@@ -147,9 +149,21 @@ fn ports(status: &Status) -> String {
             "lost",
             "tx invalid",
         ],
-        &[5, 6, 7, 8, 9, 10],
+        &[6, 7, 8, 9, 10, 11],
         rows.collect(),
-    )
+    );
+    for port in &status.ports {
+        if let Some(line) = cut_off(&port.side, &port.interface, &port.link) {
+            let _ = writeln!(page, "{line}");
+        }
+    }
+    page
+}
+
+/// `inside ens1f1 is gone, nothing crosses: bring ens1f1 back, then …`; none while it is up.
+pub(crate) fn cut_off(side: &str, interface: &str, link: &LinkStatus) -> Option<String> {
+    let remedy = link.remedy.as_deref()?;
+    Some(format!("{side} {interface} is {}, nothing crosses: {remedy}", link.words()))
 }
 
 fn workers(status: &Status, before: Option<&Status>) -> String {
@@ -273,6 +287,19 @@ mod tests {
     #[test]
     fn a_reading_is_a_page() {
         insta::assert_snapshot!(page(&status(1), None));
+    }
+
+    #[test]
+    fn a_port_that_is_gone_cannot_be_overlooked() {
+        let mut status = status(1);
+        status.ports[1].link = LinkStatus { state: "no_carrier".into(), remedy: Some("look there".into()) };
+        let page = page(&status, None);
+        assert!(page.contains("inside   ens1f1     up without a link  ice "), "{page}");
+        assert!(
+            page.contains("\ninside ens1f1 is up without a link, nothing crosses: look there\n\nqueue"),
+            "{page}"
+        );
+        assert!(!page.contains("outside ens1f0 is"), "{page}");
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct PortStatus {
     pub side: String,
     /// Interface.
     pub interface: String,
+    /// Whether it is still there.
+    pub link: LinkStatus,
     /// Its driver.
     pub driver: String,
     /// `native` or `generic`.
@@ -118,6 +120,29 @@ pub struct PortStatus {
     pub bpf: BpfStatus,
     /// `XDP_STATISTICS` over all its sockets.
     pub kernel: KernelStatus,
+}
+
+/// Whether a port is there and up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// `up`, `no_carrier`, `down`, `gone`, or `replaced`: gone, and another interface has its name.
+    pub state: String,
+    /// What to do; none while it is up.
+    pub remedy: Option<String>,
+}
+
+impl LinkStatus {
+    /// Frames can come and go there.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.remedy.is_none()
+    }
+
+    /// Its state in words.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        if self.state == "no_carrier" { "up without a link" } else { &self.state }
+    }
 }
 
 /// What the kernel program counted at a port.

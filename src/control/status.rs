@@ -8,11 +8,11 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::answers::{
-    BpfStatus, Equation, FrameStatus, Health, HealthCheck, KernelStatus, LogStatus, PolicyStatus,
-    PortStatus, ServiceMode, SideStatus, Status, WorkerStatus, ZoneStatus,
+    BpfStatus, Equation, FrameStatus, Health, HealthCheck, KernelStatus, LinkStatus, LogStatus,
+    PolicyStatus, PortStatus, ServiceMode, SideStatus, Status, WorkerStatus, ZoneStatus,
 };
 use super::instant;
-use crate::gateway::{BpfCounts, Policy, PortFace, Shared, WorkerFace, XdpMode};
+use crate::gateway::{BpfCounts, Policy, PortFace, PortState, Shared, WorkerFace, XdpMode};
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Reason, SideSnapshot, Snapshot};
 use crate::policy::Moment;
@@ -63,6 +63,12 @@ pub(super) fn health(status: &Status) -> Health {
         .iter()
         .filter(|worker| worker.bursts > 0 && worker.generation != status.policy.generation)
         .count();
+    let cut_off: Vec<String> = status
+        .ports
+        .iter()
+        .filter(|port| !port.link.is_up())
+        .map(|port| format!("{} {} is {}", port.side, port.interface, port.link.words()))
+        .collect();
     let unserved: u64 = status.ports.iter().map(|port| port.bpf.no_socket).sum();
     let checks = vec![
         HealthCheck {
@@ -82,6 +88,11 @@ pub(super) fn health(status: &Status) -> Health {
                 status.workers.len(),
                 status.policy.generation
             ),
+        },
+        HealthCheck {
+            name: "ports".into(),
+            ok: cut_off.is_empty(),
+            found: if cut_off.is_empty() { "all are up".into() } else { cut_off.join(", ") },
         },
         HealthCheck {
             name: "sockets".into(),
@@ -133,21 +144,50 @@ fn ports(shared: &Shared) -> Vec<PortStatus> {
     Side::BOTH
         .into_iter()
         .zip(&shared.ports)
+        .zip(links(shared))
         .zip(bpf)
-        .map(|((side, port), bpf)| {
+        .map(|(((side, port), link), bpf)| {
             let kernel = gauges
                 .iter()
                 .filter_map(|gauges| gauges.kernel.get(side.index()))
                 .fold(KernelStatus::default(), |sum, counts| sum.plus(*counts));
-            port_status(side, port, bpf, kernel)
+            port_status(side, (port, link), bpf, kernel)
         })
         .collect()
 }
 
-fn port_status(side: Side, port: &PortFace, bpf: BpfCounts, kernel: KernelStatus) -> PortStatus {
+/// How the ports stand now, outside and inside.
+pub(super) fn links(shared: &Shared) -> [LinkStatus; 2] {
+    let [outside, inside] = &shared.ports;
+    let [outside_state, inside_state] = (shared.states)();
+    [link_status(&outside.interface, outside_state), link_status(&inside.interface, inside_state)]
+}
+
+fn link_status(interface: &str, state: PortState) -> LinkStatus {
+    let remedy = match state {
+        PortState::Up => None,
+        PortState::NoCarrier => Some("look at its cable and at the far end, which may be down".to_owned()),
+        PortState::Down => Some(format!("ip link set {interface} up")),
+        PortState::Gone => Some(format!(
+            "bring {interface} back, then stop this gate and run it again: it takes the wire over"
+        )),
+        PortState::Replaced => Some(format!(
+            "stop this gate and run it again: it takes the wire over with the new {interface}"
+        )),
+    };
+    LinkStatus { state: state.name().into(), remedy }
+}
+
+fn port_status(
+    side: Side,
+    (port, link): (&PortFace, LinkStatus),
+    bpf: BpfCounts,
+    kernel: KernelStatus,
+) -> PortStatus {
     PortStatus {
         side: side.name().into(),
         interface: port.interface.clone(),
+        link,
         driver: port.driver.clone(),
         xdp: match port.xdp {
             XdpMode::Native => "native".into(),
@@ -376,6 +416,34 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_not_up_says_what_to_do() {
+        let mut shared = fixture::shared(1);
+        shared.states = Box::new(|| [PortState::Gone, PortState::Up]);
+        let [outside, inside] = <[PortStatus; 2]>::try_from(reading(&shared).ports).unwrap();
+        assert_eq!(
+            outside.link,
+            LinkStatus {
+                state: "gone".into(),
+                remedy: Some(
+                    "bring ens1f0 back, then stop this gate and run it again: it takes the wire over"
+                        .into()
+                ),
+            }
+        );
+        assert_eq!(inside.link, LinkStatus { state: "up".into(), remedy: None });
+        let told = |state| {
+            let link = link_status("o", state);
+            (link.state, link.remedy.unwrap_or_default())
+        };
+        assert_eq!(told(PortState::Down), ("down".into(), "ip link set o up".into()));
+        assert_eq!(told(PortState::NoCarrier).0, "no_carrier");
+        assert_eq!(
+            told(PortState::Replaced).1,
+            "stop this gate and run it again: it takes the wire over with the new o"
+        );
+    }
+
+    #[test]
     fn health_names_what_does_not_hold() {
         let shared = fixture::shared(1);
         fixture::busy(&shared.workers[0].counters);
@@ -386,6 +454,10 @@ mod tests {
         assert_eq!(failing(&status), ["sockets"]);
         status.ports[0].bpf.no_socket = 0;
         assert!(health(&status).ok);
+        status.ports[1].link = link_status("ens1f1", PortState::NoCarrier);
+        assert_eq!(failing(&status), ["ports"]);
+        assert_eq!(health(&status).checks[2].found, "inside ens1f1 is up without a link");
+        status.ports[1].link = link_status("ens1f1", PortState::Up);
         status.workers[0].generation = 7;
         assert_eq!(failing(&status), ["generation"]);
         status.workers[0].generation = 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answers::{Events, Status};
+use super::answers::{Events, LinkStatus, Status};
 use super::{lines, status};
 use crate::gateway::Shared;
 use crate::policy::Moment;
@@ -31,6 +31,12 @@ impl View {
     #[must_use]
     pub fn status(&self) -> Status {
         status::read(&self.shared, &self.log, (self.clock)(), &super::cores::own(), &self.notes)
+    }
+
+    /// How the ports stand now, outside and inside.
+    #[must_use]
+    pub fn links(&self) -> [LinkStatus; 2] {
+        status::links(&self.shared)
     }
 
     /// A page of the log with its names.

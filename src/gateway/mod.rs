@@ -9,7 +9,7 @@ mod shared;
 mod start;
 
 pub use place::{Place, PlaceError};
-pub use shared::{BpfCounts, PortFace, Shared, XdpMode};
+pub use shared::{BpfCounts, PortFace, PortState, Shared, XdpMode};
 pub use start::{ReleaseError, Released, Running, StartError, permitted, release, start};
 
 pub use crate::worker::{Gauges, Policy, WorkerFace};

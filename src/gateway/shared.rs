@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use crate::io::{BpfCounts, XdpMode};
+pub use crate::io::{BpfCounts, PortState, XdpMode};
 use crate::policy::Moment;
 use crate::worker::{Policy, WorkerFace};
 
@@ -35,4 +35,6 @@ pub struct Shared {
     pub took_over: bool,
     /// Reads the kernel program's counters, by side.
     pub bpf: Box<dyn Fn() -> [BpfCounts; 2] + Send + Sync>,
+    /// Reads how the ports stand, by side.
+    pub states: Box<dyn Fn() -> [PortState; 2] + Send + Sync>,
 }

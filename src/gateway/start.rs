@@ -226,7 +226,7 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
         xdp: port.mode,
         zero_copy,
     });
-    let counters = wire.counters;
+    let (counters, presence) = (wire.counters, wire.presence);
     let shared = Shared {
         policy,
         ports,
@@ -234,6 +234,7 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
         started,
         took_over,
         bpf: Box::new(move || counters.read()),
+        states: Box::new(move || presence.look()),
     };
     await_first_turn(&shared, &stop)?;
     Ok(Running { shared: Arc::new(shared), notes, stop, threads, _lock: lock })

@@ -85,6 +85,35 @@ pub enum XdpMode {
     Generic,
 }
 
+/// How a port of an open wire stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// There, up, with a link.
+    Up,
+    /// Up, and nothing at the other end.
+    NoCarrier,
+    /// Set down.
+    Down,
+    /// No longer there: deleted, or moved to another network namespace. Its sockets are cut off for good.
+    Gone,
+    /// Gone, and another interface has its name since.
+    Replaced,
+}
+
+impl PortState {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::NoCarrier => "no_carrier",
+            Self::Down => "down",
+            Self::Gone => "gone",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 /// What the kernel program counted at one port, summed over CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BpfCounts {

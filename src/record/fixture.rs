@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 
-use crate::gateway::{BpfCounts, Gauges, Policy, PortFace, Shared, WorkerFace, XdpMode};
+use crate::gateway::{BpfCounts, Gauges, Policy, PortFace, PortState, Shared, WorkerFace, XdpMode};
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Event, EventKind, Reason};
 use crate::policy::read::read_text;
@@ -112,6 +112,7 @@ pub(crate) fn shared(workers: u32) -> Shared {
         workers: (0..workers).map(worker).collect(),
         started: Moment(NOON - 60_000_000_000),
         took_over: false,
+        states: Box::new(|| [PortState::Up; 2]),
         bpf: Box::new(|| {
             [
                 BpfCounts { seen: 1_000, redirected: 990, stale: 7, no_socket: 3 },

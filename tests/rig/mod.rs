@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use portcullis::control::answers::Status;
+use portcullis::control::answers::{Health, Status};
 use portcullis::control::client;
 use portcullis::gateway::Place;
 use portcullis::lab::namespace;
@@ -177,10 +177,16 @@ impl Rig {
 
     /// Starts the gate and waits until it is up.
     pub(crate) fn gate(&self, policy: &str) -> Gate {
+        self.gate_telling(policy, Stdio::null())
+    }
+
+    /// The same, with its standard output.
+    pub(crate) fn gate_telling(&self, policy: &str, out: impl Into<Stdio> + Send) -> Gate {
         let file = self.folder().join("gate.toml");
         fs::write(&file, policy).expect("written");
         let socket = self.folder().join("gate.sock");
-        let mut child = self.at("gate", || command("run", &file, &socket).spawn().expect("started"));
+        let mut child =
+            self.at("gate", || command("run", &file, &socket).stdout(out).spawn().expect("started"));
         until("the gate to come up", || {
             assert_eq!(child.try_wait().expect("a child"), None, "the gate ended early");
             client::status(&socket).is_ok()
@@ -208,6 +214,10 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn status(&self) -> Status {
         client::status(&self.socket).expect("a status")
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        client::health(&self.socket).expect("an answer")
     }
 
     /// SIGKILL, and wait until the process is gone.

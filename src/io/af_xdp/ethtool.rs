@@ -5,12 +5,13 @@
 #![allow(unsafe_code, reason = "SIOCETHTOOL takes a pointer inside a structure")]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 // linux/ethtool.h
 const GET_DRIVER: u32 = 0x0000_0003;
+const GET_LINK: u32 = 0x0000_000a;
 const GET_TX_CHECKSUMS: u32 = 0x0000_0016;
 const GET_CHANNELS: u32 = 0x0000_003c;
 
@@ -62,7 +63,13 @@ unsafe impl Answer for Value {}
 unsafe impl Answer for Channels {}
 
 /// One command, on a socket of its own.
-pub(super) fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
+pub(super) fn ask<T: Answer>(interface: &str, answer: T) -> io::Result<T> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    ask_on(&socket, interface, answer)
+}
+
+/// One command, in the network namespace that a socket belongs to.
+fn ask_on<T: Answer>(socket: impl AsFd, interface: &str, mut answer: T) -> io::Result<T> {
     /// `struct ifreq`, the pointer variant.
     #[repr(C)]
     struct Request {
@@ -78,11 +85,10 @@ pub(super) fn ask<T: Answer>(interface: &str, mut answer: T) -> io::Result<T> {
     for (to, from) in request.name.iter_mut().zip(interface.bytes()) {
         *to = from;
     }
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: `request` is an ifreq (name, then the union, of which the pointer is used; no larger than
     // ours), and its pointer leads to an `Answer`, which holds all that its command writes. Both outlive
     // the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
@@ -112,6 +118,11 @@ pub(super) fn receive_queues(interface: &str) -> io::Result<u32> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(1),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an interface that is up has a link, asked on a socket of its namespace.
+pub(super) fn carrier(socket: impl AsFd, interface: &str) -> io::Result<bool> {
+    ask_on(socket, interface, Value { command: GET_LINK, data: 0 }).map(|found| found.data != 0)
 }
 
 /// Whether any transmit checksum offload is on. A driver that does not know the question has none.

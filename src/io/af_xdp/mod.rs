@@ -18,6 +18,7 @@ mod heartbeat;
 pub mod kernel;
 mod link;
 mod offloads;
+mod presence;
 mod program;
 mod queue;
 mod saved;
@@ -26,6 +27,7 @@ pub mod survey;
 
 pub use error::AfXdpError;
 pub use heartbeat::QueueHeartbeat;
+pub use presence::Presence;
 pub use queue::AfXdpQueuePair;
 
 use std::path::{Path, PathBuf};
@@ -115,6 +117,8 @@ pub struct Wire {
     pub queues: Vec<(AfXdpQueuePair, QueueHeartbeat)>,
     /// What the program counts.
     pub counters: KernelCounters,
+    /// Whether the ports are still there.
+    pub presence: Presence,
 }
 
 /// Reads the port programs' counters.
@@ -156,6 +160,10 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     let [outside, inside] = <[Found; 2]>::try_from(found)
         .map_err(|_| AfXdpError::QueueCount { queues: request.queues, most: QUEUES_MOST })?;
 
+    let presence =
+        Presence::new([&outside, &inside].map(|port| (port.interface.as_str(), port.link.index))).map_err(
+            |source| AfXdpError::Setting { doing: "watch", interface: outside.interface.clone(), source },
+        )?;
     let mut undo = Undo { pins: Vec::new(), settings: None };
     for port in [&outside, &inside] {
         if port.pinned == Pinned::Stale {
@@ -206,6 +214,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
         notes,
         queues,
         counters: KernelCounters([outside.counters, inside.counters]),
+        presence,
     })
 }
 
