@@ -8,6 +8,7 @@ mod entry;
 mod hash;
 mod owner;
 mod table;
+pub mod tcp;
 
 pub use entry::{Entry, Phase};
 pub use owner::Owner;
