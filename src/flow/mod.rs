@@ -5,13 +5,16 @@
 //! capacity and never allocates after it was made. All state is reached through [`Owner::of`].
 
 mod entry;
+pub mod fragments;
 mod hash;
 mod owner;
+mod source;
 mod table;
 pub mod tcp;
 
 pub use entry::{Entry, Phase};
 pub use owner::Owner;
+pub use source::Source;
 pub use table::{FlowId, FlowTable};
 
 /// Why the flow table turns a packet away.
