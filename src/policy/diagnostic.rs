@@ -10,7 +10,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use super::code::Code;
-use super::source::{Origin, SourceFile, Sources};
+use super::source::{Columns, Origin, SourceFile, Sources};
 
 /// Findings that [`render`] draws; the others are counted.
 pub const RENDERED: usize = 100;
@@ -107,8 +107,9 @@ pub fn count(diagnostics: &[Diagnostic]) -> (usize, usize) {
 pub fn render(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(100);
     let mut page = String::new();
+    let mut columns = Columns::of(sources);
     for diagnostic in diagnostics.iter().take(RENDERED) {
-        page.push_str(&picture(&renderer, sources, diagnostic));
+        page.push_str(&picture(&renderer, sources, &mut columns, diagnostic));
         page.push_str("\n\n");
     }
     let (errors, warnings) = count(diagnostics);
@@ -124,7 +125,12 @@ fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> String {
+fn picture(
+    renderer: &Renderer,
+    sources: &Sources,
+    columns: &mut Columns<'_>,
+    diagnostic: &Diagnostic,
+) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -144,7 +150,7 @@ fn picture(renderer: &Renderer, sources: &Sources, diagnostic: &Diagnostic) -> S
             continue;
         }
         let at = annotate_snippets::Origin::path(file.name.as_str()).line(number);
-        group = group.element(at.char_column(sources.column(origin)));
+        group = group.element(at.char_column(columns.column(origin)));
         if let Some(words) = words {
             group = group.element(Level::NOTE.message(words_of(words)));
         }
@@ -167,13 +173,24 @@ fn source_of(line: &str) -> String {
     line.chars().map(|c| if ('\u{80}'..='\u{9f}').contains(&c) { '¿' } else { c }).collect()
 }
 
+/// What is looked at around a place to find its line: not more than can be drawn on either side.
+fn window(text: &str, at: usize) -> Option<(usize, &str)> {
+    let start = text.ceil_char_boundary(at.saturating_sub(LINE_LIMIT + 1));
+    let end = text.floor_char_boundary(at.saturating_add(LINE_LIMIT + 2));
+    Some((start, text.get(start..end)?))
+}
+
 /// The line of a place and its span in it, cut at the line's end; none for a line too long to draw.
 fn line_of(file: &SourceFile, origin: Origin) -> Option<(&str, std::ops::Range<usize>)> {
     let at = usize::try_from(origin.start).ok()?;
-    let before = file.text.get(..at)?;
-    let start = before.rfind('\n').map_or(0, |found| found + 1);
-    let rest = file.text.get(start..)?;
-    let line = rest.split('\n').next()?.trim_end_matches('\r');
+    let (first, near) = window(&file.text, at)?;
+    let before = near.get(..at.checked_sub(first)?)?;
+    let start = match before.rfind('\n') {
+        Some(found) => first + found + 1,
+        None if first == 0 => 0,
+        None => return None,
+    };
+    let line = near.get(start - first..)?.split('\n').next()?.trim_end_matches('\r');
     if line.len() > LINE_LIMIT {
         return None;
     }
@@ -223,12 +240,13 @@ pub struct RelatedRow<'a> {
 #[must_use]
 pub fn rows<'a>(sources: &'a Sources, diagnostics: &'a [Diagnostic]) -> Vec<Row<'a>> {
     let name = |origin: Origin| Some(sources.files.get(usize::from(origin.file))?.name.as_str());
-    let row = |found: &'a Diagnostic| Row {
+    let mut columns = Columns::of(sources);
+    let mut row = |found: &'a Diagnostic| Row {
         code: found.code,
         severity: found.severity,
         file: found.origin.and_then(name),
         line: found.origin.map(|origin| origin.line),
-        column: found.origin.map(|origin| sources.column(origin)),
+        column: found.origin.map(|origin| columns.column(origin)),
         message: &found.message,
         label: found.label.as_deref(),
         help: found.help.as_deref(),
@@ -243,7 +261,7 @@ pub fn rows<'a>(sources: &'a Sources, diagnostics: &'a [Diagnostic]) -> Vec<Row<
             })
             .collect(),
     };
-    diagnostics.iter().map(row).collect()
+    diagnostics.iter().map(&mut row).collect()
 }
 
 #[cfg(test)]
@@ -304,6 +322,26 @@ mod tests {
         let page = render(&sources, &[found], false);
         assert!(page.contains("a.toml:1:5") && page.contains("this"), "{page}");
         assert!(page.len() < 300, "{}", page.len());
+    }
+
+    #[test]
+    fn a_line_is_sought_only_as_far_as_it_can_be_drawn() {
+        for text in ["ü".repeat(1 << 20), "x".repeat(1 << 20), "x\n".repeat(1 << 19)] {
+            for at in [0, 2, LINE_LIMIT, 1 << 19, text.len()] {
+                let (start, near) = window(&text, at).expect("a window");
+                assert!(near.len() <= 2 * LINE_LIMIT + 3, "{} bytes around {at}", near.len());
+                assert!(start <= at && at <= start + near.len(), "{start} and {} around {at}", near.len());
+            }
+        }
+        let lines = |length: usize| format!("a\n{}\r\nb", "x".repeat(length));
+        for (length, drawn) in [(LINE_LIMIT, true), (LINE_LIMIT + 1, false)] {
+            let sources = sources(&lines(length));
+            for place in [2, 1_000, length + 1] {
+                let place = u32::try_from(place).expect("small");
+                let line = line_of(&sources.files[0], at(place, place + 1, 2));
+                assert_eq!(line.map(|(line, _)| line.len()), drawn.then_some(length), "{length} {place}");
+            }
+        }
     }
 
     #[test]

@@ -60,12 +60,46 @@ impl Sources {
     /// Column of its first character, from 1.
     #[must_use]
     pub fn column(&self, origin: Origin) -> usize {
-        let before = self
-            .files
-            .get(usize::from(origin.file))
-            .and_then(|file| file.text.get(..usize::try_from(origin.start).ok()?))
-            .unwrap_or_default();
-        before.chars().rev().take_while(|c| *c != '\n').count() + 1
+        Columns::of(self).column(origin)
+    }
+}
+
+/// Columns of places in the order of the text: each counts on from the one before it, so that all places
+/// in one long line cost one walk over it.
+#[derive(Clone, Debug)]
+pub struct Columns<'s> {
+    sources: &'s Sources,
+    /// The last place: file, byte, column.
+    last: (u16, usize, usize),
+}
+
+impl<'s> Columns<'s> {
+    /// Begins at the start of the first file.
+    #[must_use]
+    pub fn of(sources: &'s Sources) -> Self {
+        Self { sources, last: (0, 0, 1) }
+    }
+
+    /// Column of the place's first character, from 1. A place before the last one is counted from the
+    /// start of its line.
+    pub fn column(&mut self, origin: Origin) -> usize {
+        let (new, before) = self.stretch(origin);
+        let column = before.chars().count() + if new { 1 } else { self.last.2 };
+        self.last = (origin.file, usize::try_from(origin.start).unwrap_or(usize::MAX), column);
+        column
+    }
+
+    /// The text to count, and whether it begins a line.
+    fn stretch(&self, origin: Origin) -> (bool, &'s str) {
+        let Some(file) = self.sources.files.get(usize::from(origin.file)) else { return (true, "") };
+        let at = usize::try_from(origin.start).unwrap_or(usize::MAX);
+        let (last_file, last, _) = self.last;
+        let known = if last_file == origin.file && last <= at { last } else { 0 };
+        let since = file.text.get(known..at).unwrap_or_default();
+        match since.rfind('\n') {
+            Some(end) => (true, since.get(end + 1..).unwrap_or_default()),
+            None => (known == 0, since),
+        }
     }
 }
 
@@ -201,6 +235,29 @@ mod tests {
         assert_eq!(lines.origin(0, &(0..1)).line, 1);
         assert_eq!(lines.origin(0, &(2..3)).line, 2);
         assert_eq!(lines.origin(0, &(text.len()..text.len())).line, 3);
+    }
+
+    #[test]
+    fn columns_in_one_line_are_counted_once() {
+        let text = format!("a\n{}\nb ü", "ü ".repeat(50_000));
+        let file = |text: &str| SourceFile { path: "x".into(), name: "x".into(), text: text.into() };
+        let sources = Sources { files: vec![file(&text), file(&text)] };
+        let starts = (0..text.len()).filter(|at| text.is_char_boundary(*at)).step_by(7);
+        let places = [0, 1].map(|file| {
+            let start = |at: usize| u32::try_from(at).expect("small");
+            starts.clone().map(move |at| Origin { file, start: start(at), ..Origin::default() })
+        });
+        let mut columns = Columns::of(&sources);
+        let mut counted = 0;
+        for origin in places.into_iter().flatten() {
+            counted += columns.stretch(origin).1.len();
+            let before = &text[..usize::try_from(origin.start).expect("small")];
+            let slow = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            assert_eq!(columns.column(origin), slow, "{origin:?}");
+        }
+        assert!(counted <= 2 * text.len(), "{counted} bytes of {}", text.len());
+        let back = Origin { start: 4, ..Origin::default() };
+        assert_eq!(columns.column(back), 2, "going back is only slower");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::code::{Code, Scope};
 use super::super::diagnostic::{Diagnostic, Severity};
-use super::super::source::{Lines, Origin, Sources};
+use super::super::source::{Lines, Origin, SourceFile};
 
 /// Characters compared in search of a likeness, over a whole reading: a text with 100 000 wrong names
 /// must not cost a comparison of each with every right one.
@@ -26,8 +26,8 @@ impl Findings {
     }
 
     /// Learns where the lines of each file start.
-    pub(super) fn learn_lines(&mut self, sources: &Sources) {
-        self.lines = sources.files.iter().map(|file| Lines::of(&file.text)).collect();
+    pub(super) fn learn_lines<'f>(&mut self, files: impl IntoIterator<Item = &'f SourceFile>) {
+        self.lines = files.into_iter().map(|file| Lines::of(&file.text)).collect();
     }
 
     /// Some of the text could not be read: what would need all of it is not reported.

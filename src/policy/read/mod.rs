@@ -26,7 +26,6 @@ mod wanted;
 mod workload;
 mod zone;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -41,7 +40,7 @@ use names::Names;
 use sections::Sections;
 use service::Services;
 pub(super) use service::service_atoms;
-use syntax::readable;
+use syntax::Read;
 
 /// A policy that holds together.
 #[derive(Clone, Debug)]
@@ -137,25 +136,22 @@ fn assemble(
     fetch: impl FnMut(&str) -> Result<(PathBuf, String), NotRead>,
 ) -> Result<Loaded, Rejected> {
     let mut findings = Findings::new();
-    let mut sources = Sources { files: vec![first] };
-    findings.learn_lines(&sources);
-    add_parts(&mut sources, fetch, &mut findings);
-    findings.learn_lines(&sources);
-    let texts: Vec<Cow<'_, str>> = sources
-        .files
-        .iter()
-        .enumerate()
-        .map(|(number, file)| {
-            readable(u16::try_from(number).unwrap_or(u16::MAX), &file.text, &mut findings)
-        })
-        .collect();
+    findings.learn_lines(std::iter::once(&first));
+    let read = Read::of(0, &first.text, &mut findings);
+    let parts = parts(&first, &read, fetch, &mut findings);
+    findings.learn_lines(std::iter::once(&first).chain(&parts));
+    let mut reads = vec![read];
+    for (number, part) in (1..).zip(&parts) {
+        reads.push(Read::of(number, &part.text, &mut findings));
+    }
+    let (tables, texts): (Vec<_>, Vec<_>) = reads.into_iter().map(Read::parted).unzip();
     let documents: Vec<DeTable<'_>> =
-        texts.iter().map(|text| DeTable::parse_recoverable(text).0.into_inner()).collect();
+        tables.into_iter().zip(&texts).map(|(table, text)| table.unwrap_or_else(|| parse(text))).collect();
     let model = model(&documents, &mut findings);
     drop(documents);
-    drop(texts);
     let failed = findings.has_errors();
     let diagnostics = findings.into_sorted();
+    let sources = Sources { files: std::iter::once(first).chain(parts).collect() };
     match model {
         Some(model) if !failed => Ok(Loaded { model, sources, warnings: diagnostics }),
         Some(_) | None => Err(Rejected { sources, diagnostics }),
@@ -163,18 +159,24 @@ fn assemble(
 }
 
 /// Reads the files that the first one lists.
-fn add_parts(
-    sources: &mut Sources,
+fn parts(
+    first: &SourceFile,
+    read: &Read<'_>,
     mut fetch: impl FnMut(&str) -> Result<(PathBuf, String), NotRead>,
     findings: &mut Findings,
-) {
-    let Some(first) = sources.files.first() else { return };
+) -> Vec<SourceFile> {
     let mut total = first.text.len();
     let mut seen = vec![first.name.clone()];
-    // Its syntax errors are reported when all files are read.
-    let text = readable(0, &first.text, &mut Findings::new());
-    let document = DeTable::parse_recoverable(&text).0.into_inner();
-    let Some(parts) = document.get("parts") else { return };
+    let reread;
+    let document = match read {
+        Read::Whole(table) => table,
+        Read::Blanked(text) => {
+            reread = parse(text);
+            &reread
+        }
+    };
+    let mut files = Vec::new();
+    let Some(parts) = document.get("parts") else { return files };
     let parts = Value::at(0, "parts", parts, findings);
     if let DeValue::Array(items) = parts.raw
         && items.len() > PARTS_LIMIT
@@ -182,9 +184,8 @@ fn add_parts(
         let message = format!("`parts` names {} files, and at most {PARTS_LIMIT} are read", items.len());
         findings.say_with(Code::TooLarge, parts.origin, message, "merge some of them");
         findings.text_is_partial();
-        return;
+        return files;
     }
-    let mut files = Vec::new();
     let before = findings.len();
     let written = parts.texts(findings);
     if findings.len() > before {
@@ -232,9 +233,12 @@ fn add_parts(
         }
         seen.push(name);
     }
-    drop(document);
-    drop(text);
-    sources.files.extend(files);
+    files
+}
+
+/// A text without syntax errors, as tables.
+fn parse(text: &str) -> DeTable<'_> {
+    DeTable::parse_recoverable(text).0.into_inner()
 }
 
 /// Reads all sections. None, or errors in `findings`, when the policy does not hold together.
