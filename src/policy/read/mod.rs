@@ -5,7 +5,7 @@
 //! judged against each other, warnings aside. Invariants: [`Loaded`] means that no error was found;
 //! a name that is declared wrongly still counts as declared, so one error does not make ten; with text
 //! that could not be read, nothing is called undeclared. Cost: linear in the text, plus rules ×
-//! workloads for the warnings.
+//! kinds of claims for the warnings.
 
 mod document;
 mod findings;

@@ -1,7 +1,11 @@
 //! Findings that take the whole policy: what selectors mean among the workloads there are now.
 //!
 //! What it is: warnings, and the two errors that depend on who is a member of a zone. What it is not:
-//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes.
+//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes. Cost: claims ×
+//! networks, and rules × *kinds* of claims: those with the same labels in the same networks stand for each
+//! other, however many there are.
+
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
@@ -25,6 +29,36 @@ struct Spot<'m> {
     zones: Vec<&'m str>,
     /// One address, so it can hold an account.
     host: bool,
+}
+
+/// What selectors can tell apart: claims with the same are selected together, or not at all.
+#[derive(PartialEq, Eq, Hash)]
+struct Kind<'s> {
+    /// Only where a selector names it.
+    name: Option<&'s str>,
+    account: Option<&'s str>,
+    host: bool,
+    networks: &'s [&'s str],
+    labels: &'s Labels,
+}
+
+/// The first claim of each kind. `named` tells the workloads that selectors name.
+fn kinds(spots: Vec<Spot<'_>>, named: impl Fn(&str) -> bool) -> Vec<Spot<'_>> {
+    let mut seen = HashSet::new();
+    let first: Vec<bool> = spots
+        .iter()
+        .map(|spot| {
+            let name = spot.workload.name.as_str();
+            seen.insert(Kind {
+                name: named(name).then_some(name),
+                account: spot.workload.service_account.as_deref(),
+                host: spot.host,
+                networks: &spot.networks,
+                labels: &spot.labels,
+            })
+        })
+        .collect();
+    spots.into_iter().zip(first).filter_map(|(spot, first)| first.then_some(spot)).collect()
 }
 
 impl<'m> Spot<'m> {
@@ -69,22 +103,38 @@ pub(super) fn check(
     rules: &[Placed],
     findings: &mut Findings,
 ) {
-    let mut spots = spots(networks, workloads);
+    let selectors = rules.iter().flat_map(|placed| [&placed.rule.from, &placed.rule.to]);
+    let selectors = selectors.chain(zones.iter().map(|zone| &zone.members));
+    let names: BTreeSet<&str> =
+        selectors.flat_map(Selector::parts).flat_map(|keys| &keys.names).map(String::as_str).collect();
+    by_kind(networks, workloads, zones, rules, |name| names.contains(name), findings);
+}
+
+fn by_kind(
+    networks: &[Network],
+    workloads: &[Workload],
+    zones: &[Zone],
+    rules: &[Placed],
+    named: impl Fn(&str) -> bool,
+    findings: &mut Findings,
+) {
+    let spots = spots(networks, workloads);
+    // What an error took out of the model would show as missing: no warnings then.
+    let complete = !findings.has_errors();
+    if complete {
+        without_mac(&spots, findings);
+    }
+    let mut spots = kinds(spots, named);
     for spot in &mut spots {
         let member = |zone: &&Zone| spot.is_selected(&zone.members, Reading::ByAddress);
         let zones = zones.iter().filter(member).map(|zone| zone.name.as_str()).collect();
         spot.zones = zones;
     }
-    // What an error took out of the model would show as missing: no warnings then.
-    let complete = !findings.has_errors();
     for zone in zones.iter().filter(|_| complete) {
         if !spots.iter().any(|spot| spot.zones.contains(&zone.name.as_str())) {
             let message = format!("zone {} has no members now", zone.name);
             findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
         }
-    }
-    if complete {
-        without_mac(&spots, findings);
     }
     let mut inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
     let zone_inside = inside.find_map(|spot| spot.zones.first().copied());
@@ -227,5 +277,90 @@ fn one_side(placed: &Placed, from: &[&Spot<'_>], to: &[&Spot<'_>], findings: &mu
     {
         let message = format!("{}: both ends lie {one}, so this gate never sees it", rule.full_id());
         findings.say_with(Code::OneSide, rule.origin, message, Code::OneSide.remedy());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use toml::de::DeTable;
+
+    use super::super::super::diagnostic::Diagnostic;
+    use super::super::names::Names;
+    use super::super::sections::Sections;
+    use super::super::service::Services;
+    use super::super::{label, network, rule, workload, zone};
+    use super::*;
+
+    /// Kinds of claims, and what is found with them and with every workload taken for itself.
+    fn compared(text: &str) -> (usize, Vec<Diagnostic>, Vec<Diagnostic>) {
+        let documents = [DeTable::parse(text).expect("TOML").into_inner()];
+        let mut findings = Findings::new();
+        let sections = Sections::gather(&documents, &mut findings);
+        let mut names = Names::new(&sections, label::declarations(&sections, &mut findings));
+        network::wire(&sections, &mut findings);
+        let networks = network::networks(&sections, &names, &mut findings);
+        let workloads = workload::workloads(&sections, &mut names, &mut findings);
+        let (services, _) = Services::read(&sections, &mut findings);
+        let zones = zone::zones(&sections, &names, &services, &mut findings);
+        let rules = rule::rules(&sections, &names, &services, &mut findings);
+        assert!(!findings.has_errors());
+        let (mut fast, mut slow) = (Findings::new(), Findings::new());
+        check(&networks, &workloads, &zones, &rules, &mut fast);
+        by_kind(&networks, &workloads, &zones, &rules, |_| true, &mut slow);
+        let count = kinds(spots(&networks, &workloads), |name| name == "w3").len();
+        (count, fast.into_sorted(), slow.into_sorted())
+    }
+
+    #[test]
+    fn claims_that_no_selector_tells_apart_are_looked_at_once() {
+        let mut text = String::from(
+            "[label]\napp = {}\n[service]\nhttps = [\"tcp/443\"]\n[wire.w]\noutside = \"a\"\ninside = \"b\"\n\
+             fail = \"closed\"\nunzoned = \"observe\"\n[network.in]\nat = \"w.inside\"\n\
+             prefixes = [\"10.0.0.0/8\"]\n[network.dmz]\nat = \"w.inside\"\nprefixes = [\"10.1.0.0/16\"]\n\
+             labels = { app = \"dmz\" }\n[network.out]\nat = \"w.outside\"\n\
+             prefixes = [\"0.0.0.0/0\", \"::/0\"]\n[zone.z]\nmembers = { app = \"a1\" }\nmode = \"observe\"\n\
+             [zone.none]\nmembers = { app = \"a9\" }\nmode = \"observe\"\n",
+        );
+        for number in 0..400 {
+            let (net, low) = (number % 3, number / 3);
+            let app =
+                if number % 2 == 0 { String::new() } else { format!("labels = {{ app = \"a{net}\" }}\n") };
+            let address = ["10.0.0", "10.1.0", "192.0.2"][net];
+            let _ = write!(text, "[workload.w{number}]\naddresses = [\"{address}.{low}\"]\n{app}");
+        }
+        let ends = [
+            "{ app = \"a0\" }",
+            "{ app = \"a1\" }",
+            "{ app = \"a2\" }",
+            "{ app = \"a7\" }",
+            "{ app = \"dmz\" }",
+            "{ name = \"w3\" }",
+            "{ name = \"w3\", app = \"a1\" }",
+            "{ network = \"in\" }",
+            "{ zone = \"z\" }",
+            "{ zone = \"none\" }",
+            "{ app = { not = \"a0\" } }",
+            "{ any = true }",
+        ];
+        for (f, from) in ends.iter().enumerate() {
+            for (t, to) in ends.iter().enumerate() {
+                let _ = write!(
+                    text,
+                    "[deny.d{f}x{t}]\nfrom = {from}\nto = {to}\nservices = [\"https\"]\n\
+                     [allow.a{f}x{t}]\nfrom = {from}\nto = {to}\nservices = [\"https\"]\n"
+                );
+            }
+        }
+        let (kinds, fast, slow) = compared(&text);
+        assert_eq!(kinds, 7, "labelled or not in each of three networks, and the one that is named");
+        assert_eq!(fast, slow);
+        let found = |code: Code| fast.iter().filter(|found| found.code == code).count();
+        assert!(
+            found(Code::NoEffect) > 50 && found(Code::OneSide) > 50,
+            "the comparison has something to compare"
+        );
+        assert_eq!((found(Code::EmptyZone), found(Code::NoMac)), (1, 1));
     }
 }
