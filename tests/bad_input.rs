@@ -371,6 +371,15 @@ fn verbs_that_make_no_sense_are_refused() {
     let explain = [PROGRAM, "explain", "--policy", text(&policy), "--from", "sendres", "--to", "sink"];
     let told = ["no workload is named \"sendres\"", "remedy: "];
     scene.refused(&[&explain[..], &["--service", "udp/4739"]].concat(), &told);
+    let told = ["can't be the name of a wire: names have 1 to 128 letters, digits, `-`, `_` and `.`"];
+    for name in ["../w", "a/b", "w 1", ""] {
+        scene.refused(&[PROGRAM, "release", name], &told);
+    }
+    let told = [
+        "nothing was released: no gate has left a wire nobody-knows in this network namespace (",
+        "remedy: check the name",
+    ];
+    scene.refused(&[PROGRAM, "release", "nobody-knows"], &told);
 }
 
 /// Runs `release` and answers what it said.
@@ -380,14 +389,65 @@ fn release(rig: &Rig) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs `release` where it must not be taken for a success, and answers what it said.
+fn release_refused(rig: &Rig) -> String {
+    let output = rig.at("gate", || Command::new(PROGRAM).args(["release", "w"]).output()).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Runs a command that a remedy names, with this binary.
+fn follow(remedy: &str) {
+    let line = remedy.replace("portcullis release", &format!("{PROGRAM} release"));
+    rig::run("sh", &["-c", &line]);
+}
+
+#[test]
+fn a_release_in_the_wrong_place_names_the_right_one() {
+    let Some(_alone) = alone() else { return };
+    let (right, wrong) = (Rig::raise(), Rig::raise());
+    assert_eq!(right.gate(POLICY).stop(), Some(0));
+    let (place, name) = (right.place(), right.netns("gate"));
+    let before = traces(&right);
+    let said = release_refused(&wrong);
+    let here = wrong.place().namespace;
+    assert!(
+        said.starts_with(&format!(
+            "error: nothing was released: wire w is not in this network namespace ({here}) but in "
+        )),
+        "{said}"
+    );
+    assert!(said.contains(&format!("network namespace {} ({name})", place.namespace)), "{said}");
+    let remedy = format!("nsenter --net=/run/netns/{name} portcullis release w");
+    assert!(said.contains(&remedy), "{said}");
+    assert_eq!(traces(&right), before);
+    follow(&remedy);
+    assert!(!place.pins.exists() && !place.state.exists());
+    // There it is a success still; here it is none.
+    assert!(release(&right).starts_with("wire w: nothing was left on it, it was released here before\n"));
+    assert!(release_refused(&wrong).starts_with("error: nothing was released: "));
+
+    // A namespace that is gone left its pins.
+    assert_eq!(right.gate(POLICY).stop(), Some(0));
+    namespace::delete(&name).unwrap();
+    let said = release_refused(&wrong);
+    let gone = format!("network namespace {} (gone, and its ports with it)", place.namespace);
+    assert!(said.contains(&gone), "{said}");
+    let remedy = format!("rm -rf {} {}", place.pins.display(), place.state.display());
+    assert!(said.contains(&remedy), "{said}");
+    follow(&remedy);
+    assert!(!release_refused(&wrong).contains(&gone));
+}
+
 #[test]
 fn a_release_before_after_and_twice_finds_what_there_is() {
     let Some(_alone) = alone() else { return };
     let rig = Rig::raise();
     let before = traces(&rig);
-    let nothing = "wire w: nothing was left on it\n";
-    assert_eq!(release(&rig), nothing);
+    // Nobody was here yet.
+    assert!(release_refused(&rig).starts_with("error: nothing was released: "));
     assert_eq!(traces(&rig), before);
+    let nothing = "wire w: nothing was left on it, it was released here before\n";
     for _ in 0..2 {
         let gate = rig.gate(POLICY);
         assert!(!gate.status().took_over);
@@ -399,7 +459,7 @@ fn a_release_before_after_and_twice_finds_what_there_is() {
              again\n"
         );
         assert_eq!(traces(&rig), before);
-        assert_eq!(release(&rig), nothing);
+        assert!(release(&rig).starts_with(nothing));
         assert_eq!(traces(&rig), before);
     }
 }

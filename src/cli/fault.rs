@@ -58,7 +58,8 @@ impl Fault {
             Self::System(..) => Some("look at the limits of this service: threads, open files".into()),
             Self::Output(_) => Some("make room where the output goes".into()),
             Self::Question(_) => Some("`portcullis rules` and the inventory list what there is".into()),
-            Self::Policy(_) | Self::Start(_) | Self::Release(_) | Self::Json(_) | Self::Lab(_) => None,
+            Self::Release(error) => error.remedy(),
+            Self::Policy(_) | Self::Start(_) | Self::Json(_) | Self::Lab(_) => None,
         }
     }
 

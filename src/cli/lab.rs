@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::page::count;
 use super::{Format, FormatArg};
-use crate::lab::{self, Lab, LabName, probe};
+use crate::lab::{self, Lab, LabName, Removed, probe};
 
 /// A rig of namespaces to try the gate in.
 #[derive(Debug, Args)]
@@ -164,11 +165,19 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, Error> {
         }
         Verb::Down => {
             let removed = lab.down()?;
-            if removed.namespaces == 0 && removed.processes == 0 {
+            if removed == Removed::default() {
                 writeln!(out, "lab {}: nothing was up", lab.name)?;
             } else {
-                let (n, p) = (removed.namespaces, removed.processes);
-                writeln!(out, "lab {} is gone: {n} namespaces removed, {p} processes ended", lab.name)?;
+                let Removed { namespaces, processes, wires } = removed;
+                write!(
+                    out,
+                    "lab {} is gone: {namespaces} namespaces removed, {processes} processes ended",
+                    lab.name
+                )?;
+                if wires > 0 {
+                    write!(out, ", {} released", count(wires, "wire"))?;
+                }
+                writeln!(out)?;
             }
         }
         Verb::Status(FormatArg { format }) => return status(&lab, *format, out),
@@ -206,17 +215,23 @@ fn status(lab: &Lab, format: Format, out: &mut impl Write) -> Result<ExitCode, E
             let (n, p) = (status.namespaces.len(), status.processes.len());
             writeln!(out, "lab {} is up: {n} namespaces, {p} processes", status.name)?;
         }
-        Format::Table if status.namespaces.is_empty() && status.processes.is_empty() => {
+        Format::Table
+            if status.namespaces.is_empty() && status.processes.is_empty() && status.broken.is_empty() =>
+        {
             writeln!(out, "lab {} is not up", status.name)?;
         }
         Format::Table => {
-            let missing = status.missing.join(", ");
-            let missing = if missing.is_empty() { "services on its hosts" } else { &missing };
             writeln!(
                 out,
-                "lab {0} is up in part, `portcullis lab down --name {0}` removes it; missing: {missing}",
+                "lab {0} is up in part, `portcullis lab down --name {0}` removes it",
                 status.name
             )?;
+            if !status.missing.is_empty() {
+                writeln!(out, "  missing: {}", status.missing.join(", "))?;
+            }
+            for broken in &status.broken {
+                writeln!(out, "  broken: {broken}")?;
+            }
         }
     }
     Ok(if status.up { ExitCode::SUCCESS } else { ExitCode::FAILURE })

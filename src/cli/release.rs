@@ -1,7 +1,9 @@
 //! `portcullis release`: gives back a wire that a stopped or dead gate left to its kernel program.
 
-use clap::Args;
+use std::fmt::Write;
 use std::path::PathBuf;
+
+use clap::Args;
 
 use super::Done;
 use super::fault::{Fault, read_policy};
@@ -22,7 +24,7 @@ pub(crate) struct ReleaseArgs {
 /// Runs the verb.
 ///
 /// # Errors
-/// A gate runs on the wire, or something can't be given back.
+/// A gate runs on the wire, something can't be given back, or there never was such a wire here.
 pub(crate) fn run(args: &ReleaseArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let wire = match (&args.wire, &args.policy) {
         (Some(wire), _) => wire.clone(),
@@ -30,11 +32,18 @@ pub(crate) fn run(args: &ReleaseArgs, screen: &mut Screen) -> Result<Done, Fault
         (None, None) => return Err(Fault::Usage("which wire?", "name it, or give --policy FILE")),
     };
     let released = gateway::release(&wire)?;
-    screen.show(&page(&wire, released))?;
+    screen.show(&page(&wire, &released))?;
     Ok(Done::Well)
 }
 
-fn page(wire: &str, released: Released) -> String {
+fn page(wire: &str, released: &Released) -> String {
+    if let Some(strays) = &released.again {
+        let mut page = format!("wire {wire}: nothing was left on it, it was released here before\n");
+        for stray in strays {
+            let _ = writeln!(page, "  another wire {wire} is in {stray}: {}", stray.remedy());
+        }
+        return page;
+    }
     match (released.programs, released.settings) {
         (false, false) => format!("wire {wire}: nothing was left on it\n"),
         (true, false) => {
@@ -54,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_said() {
-        let page = |programs, settings| page("cde", Released { programs, settings });
+        let page = |programs, settings| page("cde", &Released { programs, settings, again: None });
         assert_eq!(page(false, false), "wire cde: nothing was left on it\n");
         assert_eq!(
             page(true, false),
@@ -62,5 +71,11 @@ mod tests {
         );
         assert_eq!(page(false, true), "wire cde: its ports have their settings back\n");
         assert!(page(true, true).contains("gone, and its ports"));
+    }
+
+    #[test]
+    fn a_second_release_says_that_it_is_one() {
+        let again = |strays| page("cde", &Released { again: Some(strays), ..Released::default() });
+        assert_eq!(again(Vec::new()), "wire cde: nothing was left on it, it was released here before\n");
     }
 }

@@ -4,12 +4,17 @@
 //! frame is passed on before a worker with a compiled policy beats its heart, and a start that fails
 //! leaves nothing behind.
 
+mod past;
 mod place;
+mod release;
 mod shared;
 mod start;
+mod stray;
 
 pub use place::{Place, PlaceError};
+pub use release::{ReleaseError, Released, abandon, release};
 pub use shared::{BpfCounts, PortFace, PortState, Shared, XdpMode};
-pub use start::{ReleaseError, Released, Running, StartError, permitted, release, start};
+pub use start::{Running, StartError, permitted, start};
+pub use stray::{Holder, Stray};
 
 pub use crate::worker::{Gauges, Policy, WorkerFace};

@@ -2,6 +2,7 @@
 //!
 //! Both are named by wire and network namespace, so that gates in different namespaces never meet.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::policy::read::{NotAName, is_name};
+
 /// Below this lie the pins of every wire.
-const PINS: &str = "/sys/fs/bpf/portcullis";
+pub(super) const PINS: &str = "/sys/fs/bpf/portcullis";
 /// Below this lies the state of every wire.
-const STATE: &str = "/run/portcullis";
+pub(super) const STATE: &str = "/run/portcullis";
 
 /// The folders of one wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +24,10 @@ pub struct Place {
     pub pins: PathBuf,
     /// State: the lock and the ports' earlier settings.
     pub state: PathBuf,
-    wire: String,
+    /// The wire.
+    pub wire: String,
+    /// Inode of its network namespace.
+    pub namespace: u64,
 }
 
 /// Why a wire's place can't be used.
@@ -34,6 +40,14 @@ pub enum PlaceError {
         wire: String,
         /// Who has it, as it wrote itself down.
         pid: String,
+    },
+    /// A policy could not give this name to a wire.
+    #[error("{wire:?} can't be the name of a wire: {reason}")]
+    Name {
+        /// What was given.
+        wire: String,
+        /// Why not.
+        reason: NotAName,
     },
     /// The folder can't be made or locked.
     #[error("{}: {source}; the state folder must be writable (are you root?)", path.display())]
@@ -49,37 +63,52 @@ impl Place {
     /// The place of a wire of this thread's network namespace.
     ///
     /// # Errors
-    /// The namespace can't be read.
+    /// It is no name, or the namespace can't be read.
     pub fn of(wire: &str) -> Result<Self, PlaceError> {
-        let path = PathBuf::from("/proc/thread-self/ns/net");
-        let namespace = fs::metadata(&path).map_err(|source| PlaceError::State { path, source })?.ino();
+        is_name(wire).map_err(|reason| PlaceError::Name { wire: wire.to_owned(), reason })?;
+        Ok(Self::at(wire, Self::here()?))
+    }
+
+    /// The place of a wire of any network namespace.
+    pub(super) fn at(wire: &str, namespace: u64) -> Self {
         let name = format!("{wire}-{namespace}");
-        Ok(Self {
+        Self {
             pins: PathBuf::from(PINS).join(&name),
             state: PathBuf::from(STATE).join(&name),
             wire: wire.to_owned(),
-        })
+            namespace,
+        }
     }
 
-    /// Names of the wires that have a place in this thread's network namespace.
+    /// Inode of this thread's network namespace.
     ///
     /// # Errors
-    /// The namespace or the folder of all states can't be read.
-    pub fn wires() -> Result<Vec<String>, PlaceError> {
-        let failed = |source| PlaceError::State { path: STATE.into(), source };
-        let suffix = Self::of("")?.state.file_name().map(|n| n.to_string_lossy().into_owned());
-        let entries = match fs::read_dir(STATE) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(failed(e)),
-        };
-        let mut wires = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            let wire = suffix.as_ref().and_then(|suffix| name.strip_suffix(suffix.as_str()));
-            wires.extend(wire.filter(|wire| !wire.is_empty()).map(str::to_owned));
+    /// It can't be read.
+    pub fn here() -> Result<u64, PlaceError> {
+        let path = PathBuf::from("/proc/thread-self/ns/net");
+        Ok(fs::metadata(&path).map_err(|source| PlaceError::State { path, source })?.ino())
+    }
+
+    /// The wires that have pins or state in a network namespace, which may be gone, by name.
+    ///
+    /// # Errors
+    /// The folder of all pins or of all states can't be read.
+    pub fn wires(namespace: u64) -> Result<Vec<Self>, PlaceError> {
+        let suffix = format!("-{namespace}");
+        let mut wires = BTreeSet::new();
+        for folder in [PINS, STATE] {
+            let failed = |source| PlaceError::State { path: folder.into(), source };
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            for entry in entries {
+                let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+                wires.extend(name.strip_suffix(&suffix).map(str::to_owned));
+            }
         }
-        Ok(wires)
+        Ok(wires.iter().map(|wire| Self::at(wire, namespace)).collect())
     }
 
     /// File that keeps the ports' earlier settings.
@@ -152,7 +181,7 @@ mod tests {
     use super::*;
 
     fn place(folder: &std::path::Path) -> Place {
-        Place { pins: folder.join("pins"), state: folder.join("state"), wire: "w".into() }
+        Place { pins: folder.join("pins"), state: folder.join("state"), wire: "w".into(), namespace: 7 }
     }
 
     #[test]
@@ -179,6 +208,19 @@ mod tests {
         let lock = place.lock().unwrap();
         place.clear(lock).unwrap();
         assert!(!place.state.exists());
+    }
+
+    #[test]
+    fn a_wire_is_named_as_a_policy_may_name_it() {
+        for bad in ["", "a/b", "../w", "w 1", "é", "10.0.0.1"] {
+            let refused = Place::of(bad).unwrap_err().to_string();
+            assert!(
+                refused.starts_with(&format!("{bad:?} can't be the name of a wire: names ")),
+                "{refused}"
+            );
+        }
+        assert_eq!(Place::of(&"w".repeat(128)).unwrap().wire.len(), 128);
+        assert!(Place::of(&"w".repeat(129)).is_err());
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! Start, stop and release of one wire.
+//! Start and stop of one wire.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 #[cfg(feature = "xdp")]
@@ -10,7 +9,9 @@ use std::thread::JoinHandle;
 #[cfg(feature = "xdp")]
 use arc_swap::ArcSwap;
 
-use super::place::{Lock, Place, PlaceError};
+#[cfg(feature = "xdp")]
+use super::place::Place;
+use super::place::{Lock, PlaceError};
 use super::shared::Shared;
 use crate::policy::read::Loaded;
 
@@ -37,32 +38,6 @@ pub enum StartError {
         "this portcullis was built without the feature `xdp`: it cannot open interfaces; build it with default features"
     )]
     NoXdp,
-}
-
-/// A wire that is not released.
-#[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
-    /// A gate runs on it, or its place is unusable.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// Something of it could not be removed or given back.
-    #[cfg(feature = "xdp")]
-    #[error(transparent)]
-    Ports(#[from] crate::io::af_xdp::AfXdpError),
-    /// This binary has no port for interfaces.
-    #[error(
-        "this portcullis was built without the feature `xdp`: it cannot release interfaces; build it with default features"
-    )]
-    NoXdp,
-}
-
-/// What a release found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Released {
-    /// Programs were attached; they are no more.
-    pub programs: bool,
-    /// The ports had settings of ours; they have their own again.
-    pub settings: bool,
 }
 
 /// A gate at work.
@@ -266,30 +241,6 @@ fn await_first_turn(shared: &Shared, stop: &AtomicBool) -> Result<(), StartError
 #[cfg(not(feature = "xdp"))]
 pub fn start(_loaded: Loaded) -> Result<Running, StartError> {
     Err(StartError::NoXdp)
-}
-
-/// Detaches a wire's programs, removes its pins and gives its ports their settings back. Done twice, it
-/// finds nothing the second time.
-///
-/// # Errors
-/// A gate runs on it, or something could not be undone.
-pub fn release(wire: &str) -> Result<Released, ReleaseError> {
-    let place = Place::of(wire)?;
-    let lock = place.lock()?;
-    let released = released(&place.pins, &place.saved())?;
-    place.clear(lock)?;
-    Ok(released)
-}
-
-#[cfg(feature = "xdp")]
-fn released(pins: &Path, saved: &Path) -> Result<Released, ReleaseError> {
-    let found = crate::io::af_xdp::release(pins, saved)?;
-    Ok(Released { programs: found.pins, settings: found.settings })
-}
-
-#[cfg(not(feature = "xdp"))]
-fn released(_pins: &Path, _saved: &Path) -> Result<Released, ReleaseError> {
-    Err(ReleaseError::NoXdp)
 }
 
 /// Which core is whose: the last ones for workers, the first for everything else.

@@ -5,6 +5,7 @@
 //! process that it did not make. Invariant: whatever fails, `down` leaves nothing behind.
 
 pub mod demo;
+pub mod ground;
 pub mod link;
 mod name;
 pub mod namespace;

@@ -35,7 +35,7 @@ pub enum Error {
     Refused(&'static str, String, String),
 }
 
-/// Where a named namespace is mounted.
+/// Where a named namespace is mounted. A path of its own, as `/proc/7/ns/net`, stays what it is.
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
     PathBuf::from("/run/netns").join(name)

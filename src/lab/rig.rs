@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::ground::Ground;
 use super::link::{self, Peer};
 use super::process::{self, Entry, Record};
 use super::topology::{self, GATE, HOSTS, Host, switch};
@@ -42,6 +43,9 @@ pub enum Error {
     /// Its folder.
     #[error("{0}: {1}")]
     Folder(PathBuf, io::Error),
+    /// The namespace of its gate can't be told from others.
+    #[error(transparent)]
+    Ground(PlaceError),
     /// A namespace.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
@@ -82,17 +86,21 @@ pub struct Status {
     pub namespaces: Vec<String>,
     /// Namespaces that are missing.
     pub missing: Vec<String>,
+    /// What else is not as it should be, a sentence each.
+    pub broken: Vec<String>,
     /// Processes it started that are alive.
     pub processes: Vec<Entry>,
 }
 
 /// What `down` found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Namespaces removed.
     pub namespaces: usize,
     /// Processes ended.
     pub processes: usize,
+    /// Wires of gates released.
+    pub wires: usize,
 }
 
 /// How long interfaces may take to carry frames, and the services of a host to listen.
@@ -149,6 +157,10 @@ impl Lab {
         for part in topology::parts() {
             namespace::add(&self.name.namespace(part))?;
         }
+        namespace::run_in(&self.name.namespace(GATE), Ground::here)?
+            .map_err(Error::Ground)?
+            .write(&self.name.folder())
+            .map_err(|(file, error)| Error::Folder(file, error))?;
         self.inside(GATE, silent)?;
         for side in Side::BOTH {
             self.wire_up(side)?;
@@ -268,14 +280,18 @@ impl Lab {
         Ok(started?)
     }
 
-    /// Removes it, whole or half: processes it started, what the gate left, namespaces, its folder.
+    /// Removes it, whole or half: processes it started, what the gate left, namespaces, its folder. What
+    /// lives in the gate's namespace and what gates left in it goes also when its name was removed by hand.
     ///
     /// # Errors
     /// What could not be removed; the rest is.
     pub fn down(&self) -> Result<Removed, Error> {
         root()?;
         let folder = self.name.folder();
-        let ended = self.record().end_all(&self.present());
+        let ground = self.nameless();
+        let mut places = self.present();
+        places.extend(ground.and_then(Ground::hidden));
+        let ended = self.record().end_all(&places);
         let released = self.release();
         let mut namespaces = 0;
         let mut first = None;
@@ -286,27 +302,39 @@ impl Lab {
             }
         }
         let processes = ended?;
-        released?;
+        let mut wires = released?;
+        // Whoever has that inode now is somebody else, whose own start clears what is stale.
+        if let Some(ground) = ground.filter(|ground| ground.is_gone()) {
+            let failed = |e| Error::Release(format!("of namespace {}", ground.namespace), e);
+            wires += gateway::abandon(ground.namespace).map_err(failed)?;
+        }
         if let Some(why) = first {
             return Err(why);
         }
         match fs::remove_dir_all(&folder) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Folder(folder, e)),
-            Ok(()) | Err(_) => Ok(Removed { namespaces, processes }),
+            Ok(()) | Err(_) => Ok(Removed { namespaces, processes, wires }),
         }
     }
 
+    // Where the gate stood, if that is no longer the namespace of its name.
+    fn nameless(&self) -> Option<Ground> {
+        let ground = Ground::read(&self.name.folder())?;
+        (!ground.is_named(&self.name.namespace(GATE))).then_some(ground)
+    }
+
     // Takes off what gates left on their ports: programs, pins, state.
-    fn release(&self) -> Result<(), Error> {
+    fn release(&self) -> Result<usize, Error> {
         let gate = self.name.namespace(GATE);
         if !namespace::exists(&gate) {
-            return Ok(());
+            return Ok(0);
         }
         namespace::run_in(&gate, || {
-            for wire in Place::wires().map_err(|e| Error::Wires(gate.clone(), e))? {
-                gateway::release(&wire).map_err(|e| Error::Release(wire, e))?;
+            let wires = Place::here().and_then(Place::wires).map_err(|e| Error::Wires(gate.clone(), e))?;
+            for place in &wires {
+                gateway::release(&place.wire).map_err(|e| Error::Release(place.wire.clone(), e))?;
             }
-            Ok(())
+            Ok(wires.len())
         })?
     }
 
@@ -319,9 +347,35 @@ impl Lab {
         let all = topology::parts().map(|part| self.name.namespace(part));
         let missing: Vec<String> = all.filter(|name| !namespaces.contains(name)).collect();
         let processes = self.record().alive()?;
+        let broken = self.broken(&namespaces, &processes)?;
+        let up = missing.is_empty() && broken.is_empty();
+        Ok(Status { name: self.name.to_string(), up, namespaces, missing, broken, processes })
+    }
+
+    fn broken(&self, namespaces: &[String], processes: &[Entry]) -> Result<Vec<String>, Error> {
+        let there = |part: &str| namespaces.contains(&self.name.namespace(part));
         let serves = |host: &Host| processes.iter().any(|entry| entry.what == services_of(host));
-        let up = missing.is_empty() && HOSTS.iter().filter(|host| host.answers()).all(serves);
-        Ok(Status { name: self.name.to_string(), up, namespaces, missing, processes })
+        let mut broken: Vec<String> = HOSTS
+            .iter()
+            .filter(|host| host.answers() && there(host.name) && !serves(host))
+            .map(|host| format!("the {} have ended", services_of(host)))
+            .collect();
+        if namespaces.is_empty() && self.name.folder().exists() {
+            broken.push(format!("its folder {} is still there", self.name.folder().display()));
+        }
+        let Some(ground) = self.nameless() else { return Ok(broken) };
+        let gate = self.name.namespace(GATE);
+        if there(GATE) {
+            broken.push(format!("{gate} is not the namespace that `lab up` made"));
+        }
+        if let Some(file) = ground.hidden() {
+            broken.push(format!("the gate's namespace has lost its name and still lives as {file}"));
+        }
+        for place in Place::wires(ground.namespace).map_err(|e| Error::Wires(gate.clone(), e))? {
+            let pins = place.pins.display();
+            broken.push(format!("wire {} is still pinned at {pins}, without {gate}", place.wire));
+        }
+        Ok(broken)
     }
 
     /// The namespace of a host, a switch or the gate of a lab that is up.

@@ -43,7 +43,7 @@ fn two_labs_stand_side_by_side() {
     let (one, two) = (Own::up('e'), Own::up('f'));
     assert_eq!(one.tcp("workstation", "partner", 443, PATIENCE)[0], answered("partner 443"));
     let removed = one.0.down().unwrap();
-    assert_eq!(removed, Removed { namespaces: 11, processes: 5 });
+    assert_eq!(removed, Removed { namespaces: 11, processes: 5, wires: 0 });
     one.nothing_left();
     assert!(two.0.status().unwrap().up);
     assert_eq!(two.tcp("workstation", "partner", 443, PATIENCE)[0], answered("partner 443"));
@@ -82,7 +82,26 @@ fn what_is_left_of_a_half_dead_lab_is_removed() {
     namespace::delete(&own.0.name.namespace("vault")).unwrap();
     let status = own.0.status().unwrap();
     assert_eq!((status.up, status.missing), (false, vec![own.0.name.namespace("vault")]));
-    assert_eq!(own.cli(&["status"]).status.code(), Some(1));
+    assert_eq!(
+        status.broken,
+        [
+            "the services of workstation have ended",
+            "the services of partner have ended",
+            "the services of carddb have ended",
+            "the services of jump have ended"
+        ]
+    );
+    let said = own.cli(&["status"]);
+    assert_eq!(said.status.code(), Some(1));
+    let name = own.0.name.to_string();
+    assert!(
+        text(&said.stdout).starts_with(&format!(
+            "lab {name} is up in part, `portcullis lab down --name {name}` removes it\n  missing: pc-{name}-vault\n  \
+             broken: the services of workstation have ended\n"
+        )),
+        "{}",
+        text(&said.stdout)
+    );
     assert_eq!(own.0.down().unwrap().namespaces, 10);
     own.nothing_left();
 

@@ -12,6 +12,8 @@
 #[cfg(feature = "xdp")]
 mod demo;
 mod exec;
+#[cfg(feature = "xdp")]
+mod ground;
 mod hosts;
 mod life;
 mod own;

@@ -11,6 +11,7 @@
 //!
 //! [`QueuePair`]: super::QueuePair
 
+mod cookie;
 mod error;
 mod ethtool;
 mod features;
@@ -235,9 +236,19 @@ pub struct Released {
 /// # Errors
 /// The first thing that could not be removed or given back.
 pub fn release(pins: &Path, saved: &Path) -> Result<Released, AfXdpError> {
-    let [outside, inside] = Side::BOTH.map(|side| program::remove(&pins.join(side.name())));
+    let pins = remove_pins(pins);
     let settings = saved::give_back(saved);
-    Ok(Released { pins: outside? | inside?, settings: settings? })
+    Ok(Released { pins: pins?, settings: settings? })
+}
+
+/// Removes the pins of a wire whose network namespace is gone, and its ports with it. Answers whether there
+/// were any.
+///
+/// # Errors
+/// The first pin that could not be removed.
+pub fn remove_pins(pins: &Path) -> Result<bool, AfXdpError> {
+    let [outside, inside] = Side::BOTH.map(|side| program::remove(&pins.join(side.name())));
+    Ok(outside? | inside?)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "64")]

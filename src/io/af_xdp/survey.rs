@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+pub use super::cookie::namespace_cookie;
 pub use super::features::Features;
 pub use super::link::Peer;
 pub use super::offloads::Stripping;

@@ -38,6 +38,7 @@ use document::Value;
 use findings::Findings;
 use names::Names;
 use sections::Sections;
+pub use sections::{NotAName, is_name};
 use service::Services;
 pub(super) use service::service_atoms;
 use syntax::Read;

@@ -121,15 +121,37 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// Names appear in commands, pages and file names.
-fn check_name(section: &str, name: Text<'_>, findings: &mut Findings) {
+/// A text that can't be a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAName {
+    /// It is empty, too long, or has other characters.
+    #[error("names have 1 to 128 letters, digits, `-`, `_` and `.`")]
+    Characters,
+    /// It is an address.
+    #[error("names and addresses stay apart")]
+    Address,
+}
+
+/// Whether a text can be a name. Names appear in commands, pages and file names.
+///
+/// # Errors
+/// Why it can't.
+pub fn is_name(text: &str) -> Result<(), NotAName> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.text.is_empty() || name.text.len() > 128 || !name.text.chars().all(plain) {
-        let message = format!("{:?} can't be the name of a {section}", name.text);
-        let help = "names have 1 to 128 letters, digits, `-`, `_` and `.`";
-        findings.say_with(Code::Name, name.origin, message, help);
-    } else if name.text.parse::<std::net::IpAddr>().is_ok() {
-        let message = format!("{} can't be the name of a {section}: it is an address", name.text);
-        findings.say_with(Code::Name, name.origin, message, "names and addresses stay apart");
+    if text.is_empty() || text.len() > 128 || !text.chars().all(plain) {
+        Err(NotAName::Characters)
+    } else if text.parse::<std::net::IpAddr>().is_ok() {
+        Err(NotAName::Address)
+    } else {
+        Ok(())
     }
+}
+
+fn check_name(section: &str, name: Text<'_>, findings: &mut Findings) {
+    let Err(why) = is_name(name.text) else { return };
+    let message = match why {
+        NotAName::Characters => format!("{:?} can't be the name of a {section}", name.text),
+        NotAName::Address => format!("{} can't be the name of a {section}: it is an address", name.text),
+    };
+    findings.say_with(Code::Name, name.origin, message, why.to_string());
 }
