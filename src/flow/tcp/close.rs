@@ -44,8 +44,8 @@ impl Talk {
             }
         };
         if exact {
+            (self.own.mark, self.peer.mark) = (self.own.state == State::Silent, false);
             self.own.state = State::Reset;
-            (self.own.mark, self.peer.mark) = (false, false);
             Step::PassAndClose
         } else {
             self.peer.mark = true;
@@ -63,7 +63,8 @@ impl Talk {
         let (own, peer) = (&mut self.own, &self.peer);
         let TcpFlags(flags) = tcp.flags;
         if tcp.flags.opens() {
-            let newer = own.state == State::Silent || before(own.sent, tcp.seq);
+            let unheard = own.state == State::Silent || own.state == State::Reset && own.mark;
+            let newer = unheard || before(own.sent, tcp.seq);
             return if newer { Step::Anew } else { Step::Over };
         }
         let finished = own.state == State::FinAcked && peer.state == State::FinAcked;

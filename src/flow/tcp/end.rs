@@ -1,6 +1,6 @@
 //! One end of a connection: how it stands, and how that is packed into four bits.
 
-use super::{Track, UNKNOWN, Window};
+use super::{Track, Window};
 
 /// How an end stands, by what it has sent. Three bits; the fourth is [`End::mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +93,7 @@ impl Phase {
 pub(super) struct End {
     pub(super) state: State,
     /// Of a live connection: a RST was sent to this end that it may have ignored; its next segment says
-    /// that it did. Of a tombstone: this end has repeated its FIN.
+    /// that it did. Of a tombstone: this end has repeated its FIN; or has sent nothing but the RST.
     pub(super) mark: bool,
     /// Its window is stale and is taken from its next segment.
     pub(super) resync: bool,
@@ -140,7 +140,7 @@ impl End {
 
     /// The largest window it has offered, in bytes; less than 2³⁰.
     pub(super) fn reach(&self) -> u32 {
-        u32::from(self.win) << self.scale.min(UNKNOWN - 1)
+        u32::from(self.win) << self.scale
     }
 
     pub(super) const fn has_finished(&self) -> bool {

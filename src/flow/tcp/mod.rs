@@ -17,8 +17,10 @@
 //! The bounds are those of van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2001), as pf and
 //! netfilter keep them too; [`Window::carry`] documents each.
 //!
-//! Cost: [`Window::carry`] with its commit is the whole price of an established connection; everything
-//! else is one cold function.
+//! Cost: [`Window::carry`] with its commit is the whole price of an established connection: 50 instructions
+//! on x86-64 without a call and what it saves, two branches on the numbers, one line of the entry. Everything
+//! else is one cold function. Rejected: leaving growing windows to that function (3 instructions less, but the
+//! receiver of a young connection offers more with each ACK).
 
 mod close;
 mod end;
@@ -38,8 +40,10 @@ use window::{before, later};
 /// ones [`Window::carry`] serves.
 pub const ESTABLISHED: u8 = 0x33;
 
-/// Scale nibble of an end whose window scale is not known.
+/// Scale of an end that has offered none; gone once both ends have spoken.
 const UNKNOWN: u8 = 15;
+/// The largest scale (RFC 7323 §2.3): what is taken for both ends where the SYNs were not seen.
+const LARGEST: u8 = 14;
 
 /// Ticks (16.8 ms) that surely last a second when more of them have passed: a tick is cut off at each end.
 const SURELY_A_SECOND: u32 = 60;
@@ -93,7 +97,8 @@ impl Step {
 pub struct Track {
     /// How each end stands: a in the low four bits, b in the high.
     pub states: u8,
-    /// Window scale of each end, likewise: 0 to 14, or 15 for unknown, which counts as 14.
+    /// Window scale of each end, likewise: 0 to 14, 14 too where it was never seen; 15 before both ends
+    /// have spoken, of one that has offered none.
     pub scales: u8,
     /// Sequence space of both directions.
     pub window: Window,
@@ -239,7 +244,7 @@ impl Talk {
     /// The four bounds of [`Window::carry`].
     fn fits(&self, tcp: &Tcp) -> bool {
         let (own, peer) = (&self.own, &self.peer);
-        window::inside(tcp, own.sent, own.reach(), peer.sent, peer.acked, peer.reach())
+        window::inside(tcp, own.sent, || own.reach(), peer.sent, peer.acked, peer.reach())
     }
 
     /// Takes a checked segment into account. What follows a FIN, or a FIN before what was already sent,

@@ -2,7 +2,7 @@
 
 use super::end::{End, State};
 use super::window::{before, later};
-use super::{Refused, SURELY_A_SECOND, Step, Talk, UNKNOWN, sequence_end};
+use super::{LARGEST, Refused, SURELY_A_SECOND, Step, Talk, UNKNOWN, sequence_end};
 use crate::wire::{Tcp, TcpFlags};
 
 impl End {
@@ -35,7 +35,9 @@ impl Talk {
 
     /// It must acknowledge the peer's SYN and at most the data in it.
     fn syn_ack(&mut self, tcp: &Tcp) -> Step {
-        if self.peer.state == State::Silent {
+        // After a break the peer may have spoken and its SYN not have been seen.
+        let unanswerable = self.own.resync && self.own.state == State::SynSent;
+        if self.peer.state == State::Silent || unanswerable {
             return Step::Refused(Refused::State);
         }
         let first = self.own.state == State::Silent;
@@ -148,39 +150,38 @@ impl Talk {
 
     /// A segment that is taken as it is, because one end's window is not known: the first of an end that
     /// was picked up, or the next of one that is to be resynchronised. What is known all the same is held:
-    /// nothing follows a FIN. What one end has acknowledged, the other has sent.
+    /// nothing follows a FIN, and it comes before nothing. What one end has acknowledged, the other has sent.
     pub(super) fn take(&mut self, tcp: &Tcp) -> Step {
         let (own, peer) = (&mut self.own, &mut self.peer);
         let (end, fin) = (sequence_end(tcp), tcp.flags.has(TcpFlags::FIN));
+        // Of an end that has sent only its SYN, what it has acknowledged is not known either.
+        let known = |end: &End| !end.resync && end.state.is_synchronised();
+        let (own_known, peer_known) = (known(own), known(peer));
         if own.has_finished() && (before(own.sent, end) || fin && end != own.sent)
             || peer.has_finished() && before(peer.sent, tcp.ack)
+            || fin && own_known && before(end, own.sent)
+            || fin && peer_known && before(end, peer.acked)
         {
             return Step::Refused(Refused::Window);
         }
         if own.state == State::Silent || peer.state == State::Silent {
             // The handshake was not seen in full: what one SYN has offered says nothing.
-            (own.scale, peer.scale) = (UNKNOWN, UNKNOWN);
+            (own.scale, peer.scale) = (LARGEST, LARGEST);
         }
-        if peer.state == State::SynSent {
-            peer.resync = true;
+        if !own.has_finished() {
+            own.sent = match (own_known, peer_known) {
+                (true, _) => later(own.sent, end),
+                (false, true) => later(peer.acked, end),
+                (false, false) => end,
+            };
         }
-        let peer_known = !peer.is_unknown();
-        if own.is_unknown() {
-            if !own.has_finished() {
-                own.sent = if peer_known && !fin { later(end, peer.acked) } else { end };
-            }
-            own.acked = tcp.ack;
-            if peer_known && !peer.has_finished() {
-                peer.sent = later(peer.sent, tcp.ack);
-            }
-        } else {
-            if !own.has_finished() {
-                own.sent = if fin { end } else { later(own.sent, end) };
-            }
-            own.acked = later(own.acked, tcp.ack);
+        if !own_known && peer_known && !peer.has_finished() {
+            peer.sent = later(peer.sent, tcp.ack);
         }
+        own.acked = if own_known { later(own.acked, tcp.ack) } else { tcp.ack };
         own.win = own.win.max(tcp.window).max(1);
         own.resync = false;
+        peer.resync |= peer.state == State::SynSent;
         if !own.state.is_synchronised() {
             own.state = State::Guessed;
         }

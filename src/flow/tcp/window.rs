@@ -1,6 +1,6 @@
 //! The sequence space of both directions, and the segment that does nothing but move it.
 
-use super::{ESTABLISHED, UNKNOWN};
+use super::ESTABLISHED;
 use crate::wire::{Tcp, TcpFlags};
 
 /// An acknowledgement may be this old at least, however small its sender's window: ipfilter's figure, one
@@ -60,10 +60,9 @@ impl Window {
         let (&own_end, &peer_end) = (self.end.get(own)?, self.end.get(peer)?);
         let (&own_acked, &peer_acked) = (self.acked.get(own)?, self.acked.get(peer)?);
         let (&own_win, &peer_win) = (self.win.get(own)?, self.win.get(peer)?);
-        let scale = |of: usize| (u32::from(scales) >> (4 * of) & 15).min(u32::from(UNKNOWN) - 1);
-        let (own_reach, peer_reach) =
-            (u32::from(own_win) << scale(own), u32::from(peer_win) << scale(peer));
-        if !inside(tcp, own_end, own_reach, peer_end, peer_acked, peer_reach) {
+        // Nobody is established with an unknown scale, so this is at most 14.
+        let reach = |of: usize, win: u16| u32::from(win) << (scales >> (4 * of) & 15);
+        if !inside(tcp, own_end, || reach(own, own_win), peer_end, peer_acked, reach(peer, peer_win)) {
             return None;
         }
         let end = later(own_end, tcp.seq.wrapping_add(u32::from(tcp.payload)));
@@ -83,12 +82,12 @@ impl Window {
 }
 
 /// The four bounds that [`Window::carry`] documents. Reaches are below 2³⁰, so every difference that is
-/// compared is below 2³¹ and its sign tells.
+/// compared is below 2³¹ and its sign tells. `own_reach` is asked only where an ACK is older than the floor.
 #[inline]
 pub(super) fn inside(
     tcp: &Tcp,
     own_end: u32,
-    own_reach: u32,
+    own_reach: impl FnOnce() -> u32,
     peer_end: u32,
     peer_acked: u32,
     peer_reach: u32,
@@ -98,7 +97,7 @@ pub(super) fn inside(
     let from_left = tcp.seq.wrapping_sub(own_end).wrapping_add(peer_reach);
     // Below zero it is a huge number: one comparison holds both bounds of the ACK.
     let ack_age = peer_end.wrapping_sub(tcp.ack);
-    (to_right | from_left).cast_signed() >= 0 && ack_age <= own_reach.max(OLD_ACK)
+    (to_right | from_left).cast_signed() >= 0 && (ack_age <= OLD_ACK || ack_age <= own_reach())
 }
 
 /// Whether sequence number `one` comes before `other` (RFC 9293 §3.4).

@@ -4,6 +4,8 @@ mod attacks;
 mod closing;
 mod opening;
 mod picked_up;
+mod trace;
+mod twin;
 mod windows;
 
 use super::*;

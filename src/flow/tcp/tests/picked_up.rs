@@ -13,7 +13,7 @@ fn the_first_segment_of_each_direction_sets_the_window() {
     let mut line = Line::begin(segment(ACK | PSH, 9000, 70_000, 100));
     let picked = Track {
         states: 0x02,
-        scales: 0xff,
+        scales: 0xee,
         window: Window { end: [9100, 0], acked: [70_000, 0], win: [1000, 0] },
         unseen: true,
         ..Track::default()
@@ -60,7 +60,7 @@ fn the_end_that_is_seen_first_may_be_b() {
 #[test]
 fn an_answer_whose_syn_was_not_seen_is_picked_up() {
     let mut line = Line::begin(with_scale(7, segment(SYN | ACK, 500, 101, 0)));
-    assert_eq!((line.track.states, line.track.scales, line.track.unseen), (0x02, 0xff, true));
+    assert_eq!((line.track.states, line.track.scales, line.track.unseen), (0x02, 0xee, true));
     line.says_in_vain(A, segment(SYN | ACK, 500, 101, 0), Step::Pass);
     line.says(B, segment(ACK, 101, 501, 0), Step::Pass);
     let window = Window { end: [501, 101], acked: [101, 501], win: [1000, 1000] };
@@ -144,7 +144,7 @@ fn a_handshake_goes_on_through_a_break() {
     line.track.resync = [true, true];
     assert_eq!(line.asks(B, segment(SYN | ACK, 500, 101, 0)), Step::Pass);
     line.says(A, segment(ACK, 30_101, 501, 10), Step::Pass);
-    assert_eq!((line.track.states, line.track.scales, line.track.unseen), (0x02, 0xff, false));
+    assert_eq!((line.track.states, line.track.scales, line.track.unseen), (0x02, 0xee, false));
     line.says(B, segment(ACK, 501, 30_111, 0), Step::Pass);
     let window = Window { end: [30_111, 501], acked: [501, 30_111], win: [1000, 1000] };
     assert_eq!((line.track.states, line.track.window, line.track.resync), (0x22, window, [false; 2]));
@@ -159,4 +159,31 @@ fn a_handshake_goes_on_through_a_break() {
     assert_eq!((line.track.states, line.track.resync), (0x31, [true, false]));
     line.says(A, segment(ACK, 9101, 90_501, 0), Step::Pass);
     assert_eq!((line.track.states, line.track.scales), (0x32, 0x27));
+}
+
+#[test]
+fn a_fin_before_what_is_known_to_be_sent_is_not_taken() {
+    let mut line = Line::begin(segment(ACK, 9000, 70_000, 0));
+    // b has acknowledged 9000 and 70 000 was acknowledged to it.
+    line.says_in_vain(A, segment(FIN | ACK, 8000, 70_000, 0), WINDOW);
+    assert_eq!(line.asks(B, segment(FIN | ACK, 70_000, 9000, 0)), Step::Pass);
+    line.says_in_vain(B, segment(FIN | ACK, 69_997, 9000, 1), WINDOW);
+    line.says(B, segment(FIN | ACK, 69_998, 9000, 2), Step::Pass);
+    assert_eq!((line.track.states, line.track.window.end), (0x42, [9000, 70_001]));
+}
+
+#[test]
+fn a_syn_is_no_acknowledgement_when_its_answer_was_not_seen() {
+    // a's own number stands where its acknowledgement will: it is none to go on from.
+    let mut line = Line::begin(segment(SYN, 3_000_000_000, 0, 0));
+    line.track.resync = [false, true];
+    line.says(A, segment(ACK, 3_000_000_001, 500, 0), Step::Pass);
+    assert_eq!(line.track.window.acked, [500, 0]);
+    let mut line = Line::begin(segment(SYN, 3_000_000_000, 0, 0));
+    line.track.resync = [false, true];
+    line.says(B, segment(ACK, 500, 3_000_000_001, 0), Step::Pass);
+    assert_eq!((line.track.states, line.track.resync), (0x21, [true, false]));
+    line.says_in_vain(A, segment(SYN | ACK, 3_000_000_000, 500, 0), STATE);
+    line.says(A, segment(ACK, 3_000_000_001, 500, 0), Step::Pass);
+    assert_eq!((line.track.states, line.track.window.acked), (0x22, [500, 3_000_000_001]));
 }
