@@ -105,6 +105,7 @@ codes! {
     AccountOnPrefix "P0210" Warning Place "a service account on a prefix, which can't hold one" => "claim single addresses";
     NoMac "P0211" Warning Whole "a workload inside with no MAC written" => "write `macs`, or `via` of its network";
     SamePort "P0212" Error Place "both ports of the wire are one interface" => "name two interfaces";
+    OddAddress "P0213" Warning Place "a claim of addresses whose packets are odd, whatever rules say" => "claim addresses that may cross: not link-local, loopback, 0.0.0.0/8, 240.0.0.0/4";
 
     Service "P0301" Error Place "not a service" => "write a service's name, tcp/443, udp/67 from 68, icmp/8, icmp/3.4 or ip/50";
     Ports "P0302" Error Place "a bad port, type or protocol number, or a range that runs backwards" => "ports are 1 to 65535, the lower first";
@@ -128,6 +129,7 @@ codes! {
     NoJustification "P0603" Warning Place "a rule without justification" => "write why it exists";
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
+    NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and echo replies are decided before or beside rules";
 
     LaterGroup "P0901" Error Place "`[group]`: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";

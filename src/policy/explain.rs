@@ -2,7 +2,7 @@
 //!
 //! What it is: one question asked of [`Table::judge`], with everything that led to the answer, for people
 //! ([`Explanation::text`]) and as JSON (`Serialize`). What it is not: it decides nothing itself; verdict and
-//! mode are the table's own. Cost: one pass over the rules, and one judgement for each port of the service
+//! mode are the table's own, and where rules are not asked, those of the stage that decides. Cost: one pass over the rules, and one judgement for each port of the service
 //! and each pair of addresses that the names stand for.
 
 mod ends;
@@ -18,9 +18,10 @@ use serde::Serialize;
 
 use super::model::{Labels, Rule, Tier};
 use super::read::Loaded;
+use super::stage::{Stage, oddity};
 use super::table::{RuleFace, Table};
-use super::verdict::{Denial, Mode, Moment, RuleNumber, Verdict};
-use crate::wire::{Mac, Side, Vlans};
+use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
+use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 use ends::Way;
 pub use nearest::Nearest;
 
@@ -70,6 +71,19 @@ pub enum NotExplained {
     /// No service.
     #[error("{0}; write a service's name, tcp/443, udp/53, icmp/8 or ip/50")]
     Service(String),
+    /// An extension header.
+    #[error(
+        "{0} is a header between IPv6 and its protocol: no packet is judged as that; ask for the protocol behind it"
+    )]
+    Header(String),
+    /// Housekeeping without IP addresses.
+    #[error("{name} is housekeeping, which no rule is asked about: [profile] says {says}")]
+    Housekeeping {
+        /// Its name.
+        name: &'static str,
+        /// `arp = "forward"`
+        says: String,
+    },
     /// ICMP for the other family only.
     #[error("{service} has no meaning between {family} addresses")]
     ServiceFamily {
@@ -91,6 +105,10 @@ pub struct Explanation {
     pub verdict: &'static str,
     /// `forwarded` or `dropped`: what happens to the packet.
     pub outcome: &'static str,
+    /// Which stage decides: `rules`; before them `odd` and `profile`; a live `flow`.
+    pub stage: &'static str,
+    /// What decides where rules are not asked, in words.
+    pub instead: Option<String>,
     /// The mode that governs.
     pub mode: &'static str,
     /// Name of the denial: `no_rule`.
@@ -188,15 +206,23 @@ pub struct Account {
 /// # Errors
 /// The question names something that does not exist.
 pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanation, NotExplained> {
+    housekeeping(policy, table, query)?;
     let ways = ends::ways(policy, table, query)?;
     let family = || NotExplained::Family { from: query.from.clone(), to: query.to.clone() };
     let (way, others) = ways.split_first().ok_or_else(family)?;
     let atoms = ports::atoms(policy, query, way.v4())?;
     let service = atoms.first().map(|atom| ports::probe(*atom, atom.to.0)).ok_or_else(family)?;
-    let verdict = way.judge(table, service, query.now);
+    let decision = way.decide(table, service, query.now);
     let mut notes = way.stands_for();
     if !others.is_empty() {
-        let same = |way: &&Way<'_>| answer(way.judge(table, service, query.now)) == answer(verdict);
+        // A pair of the other family is asked about its own part of the service, if it has one.
+        let same = |way: &&Way<'_>| match ports::atoms(policy, query, way.v4()).ok().as_deref() {
+            Some([atom, ..]) => {
+                let service = ports::probe(*atom, atom.to.0);
+                way.decide(table, service, query.now).answer() == decision.answer()
+            }
+            Some([]) | None => true,
+        };
         let differ: Vec<String> = others.iter().filter(|way| !same(way)).map(Way::pair).collect();
         let shown = format!("{} is one of {} pairs of addresses", way.pair(), ways.len());
         notes.push(match differ.as_slice() {
@@ -204,28 +230,34 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
             differ => format!("{shown}: another answer for {}", differ.join(", ")),
         });
     }
-    notes.extend(ports::note(table, way, query, &atoms, verdict));
+    notes.extend(ports::note(table, way, query, &atoms, decision));
+    notes.extend(ports::dhcp(table, way, query, &atoms, decision.stage));
     let guardrails = || policy.model.rules.iter().filter(|r| r.tier == Tier::Guardrail);
     let named = |number: &RuleNumber| table.rule(*number).map(|face| RuleRef::of_face(policy, face));
     let (from, to) = way.ends(policy);
-    let zones = way.zones(policy);
-    let denied = matches!(verdict.denial, Some(Denial::NoRule | Denial::AccountNotHeld));
+    // The profile knows no zones.
+    let on_the_wire = matches!(decision.stage, Stage::Profile(_));
+    let zones = if on_the_wire { Vec::new() } else { way.zones(policy) };
+    let denied =
+        decision.stage == Stage::Rules && matches!(decision.reason, Some("no_rule" | "account_not_held"));
     Ok(Explanation {
-        verdict: if verdict.denial.is_none() { "allow" } else { "deny" },
-        outcome: if verdict.crosses() { "forwarded" } else { "dropped" },
-        mode: verdict.mode.name(),
-        reason: verdict.denial.map(reason),
-        rule: named(&verdict.rule),
-        also: verdict.also.iter().filter_map(named).collect(),
-        unzoned: zones.is_empty().then(|| policy.model.wire.unzoned.name()),
+        verdict: if decision.reason.is_none() { "allow" } else { "deny" },
+        outcome: if decision.crosses() { "forwarded" } else { "dropped" },
+        stage: decision.stage.name(),
+        instead: instead(table, decision.stage),
+        mode: decision.mode.name(),
+        reason: decision.reason,
+        rule: named(&decision.rule),
+        also: decision.also.iter().filter_map(named).collect(),
+        unzoned: (zones.is_empty() && !on_the_wire).then(|| policy.model.wire.unzoned.name()),
         guardrails: guardrails().count(),
         guardrails_matching: guardrails()
-            .filter(|rule| way.matches(rule) && rule.services.contains(service))
+            .filter(|rule| !on_the_wire && way.matches(rule) && rule.services.contains(service))
             .map(|rule| (RuleRef::of_rule(policy, rule), rule.mode.unwrap_or(Mode::Enforce).name()))
             .collect(),
         exceptions: Vec::new(),
         nearest: denied.then(|| nearest::find(policy, way, service, query)),
-        assumes: way.assumes(policy),
+        assumes: way.assumes(policy, assumed(decision.stage, service)),
         digest: table.digest_short(),
         generation: query.generation,
         asked: query.service.clone(),
@@ -237,9 +269,48 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
     })
 }
 
-/// What makes two verdicts the same answer to a reader.
-const fn answer(verdict: Verdict) -> (Option<Denial>, Mode, RuleNumber) {
-    (verdict.denial, verdict.mode, verdict.rule)
+/// A question about a frame without IP addresses, by its name in the profile.
+fn housekeeping(policy: &Loaded, table: &Table, query: &Query) -> Result<(), NotExplained> {
+    let class = Housekeeping::ALL.into_iter().find(|class| class.name() == query.service);
+    match class.filter(|class| !policy.model.services.contains_key(class.name())) {
+        Some(class) => Err(NotExplained::Housekeeping { name: class.name(), says: says(table, class) }),
+        None => Ok(()),
+    }
+}
+
+/// `ndp = "forward"`
+fn says(table: &Table, class: Housekeeping) -> String {
+    let action = match table.profile(class) {
+        Action::Forward => "forward",
+        Action::Drop => "drop",
+    };
+    format!("{} = {action:?}", class.name())
+}
+
+/// What decides where rules are not asked.
+fn instead(table: &Table, stage: Stage) -> Option<String> {
+    match stage {
+        Stage::Odd(odd) => Some(format!("odd: {}", oddity(odd).1)),
+        Stage::Profile(class) => Some(format!("[profile] decides: {}", says(table, class))),
+        Stage::Quoted => Some("an ICMP error crosses only with the live flow it quotes".to_owned()),
+        Stage::Requested => Some("an echo reply belongs to its request's flow".to_owned()),
+        Stage::Rules => None,
+    }
+}
+
+/// What the answer takes the packet for.
+const fn assumed(stage: Stage, service: Service) -> &'static str {
+    match stage {
+        Stage::Rules => "a new connection",
+        Stage::Quoted => "an error that quotes no live flow",
+        Stage::Requested => "a reply to no live request",
+        Stage::Odd(_) => "a packet",
+        Stage::Profile(Housekeeping::Ndp) if matches!(service.dport.to_be_bytes(), [133..=136, _]) => {
+            "a whole packet with hop limit 255"
+        }
+        Stage::Profile(Housekeeping::Ndp) => "a whole packet with hop limit 1",
+        Stage::Profile(_) => "a whole packet",
+    }
 }
 
 /// The name of a denial, as counters and events have it.

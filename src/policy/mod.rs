@@ -25,6 +25,7 @@ pub mod sentences;
 mod services;
 pub mod source;
 mod space;
+mod stage;
 pub mod table;
 pub mod verdict;
 mod words;

@@ -260,6 +260,12 @@ impl Icmp {
         self.kind == if v6 { 129 } else { 0 }
     }
 
+    /// A redirect (type 5, ICMPv6 137).
+    #[must_use]
+    pub const fn is_redirect(&self, v6: bool) -> bool {
+        self.kind == if v6 { 137 } else { 5 }
+    }
+
     /// A message that quotes the packet it is about (RFC 792, RFC 4443).
     #[must_use]
     pub const fn is_error(&self, v6: bool) -> bool {

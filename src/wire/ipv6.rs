@@ -86,9 +86,10 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Whether this header is walked over.
+/// Whether this header is walked over: what follows it is the packet's protocol.
 #[inline]
-pub(super) const fn is_extension(header: u8) -> bool {
+#[must_use]
+pub const fn is_extension(header: u8) -> bool {
     matches!(header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 

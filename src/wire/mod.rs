@@ -25,6 +25,7 @@ pub use facts::{
     Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, NotAMac, Odd, Quote, Tcp, TcpFlags,
     Unreadable, Vlans,
 };
+pub use ipv6::is_extension;
 pub use key::{Key, Service};
 pub use parse::parse;
 pub use side::Side;

@@ -4,7 +4,7 @@
 //! not: the layers themselves. Invariants: no index, no allocation, no panic; every length is held
 //! against what is really there before it is used. Cost: one pass over the headers.
 
-use super::{Facts, Ip, Net, Odd, Unreadable, address, ethernet, ipv4, ipv6};
+use super::{Facts, Ip, L4, Net, Odd, Unreadable, address, ethernet, ipv4, ipv6};
 
 /// Reads one frame.
 ///
@@ -44,6 +44,19 @@ fn judge(packet: Packet, odd: &mut Option<Odd>) -> Ip {
         .or(upper)
         .or_else(|| address::link_local(&ip));
     ip
+}
+
+impl Ip {
+    /// What is odd about a packet with these facts, as [`parse`] tells it of one without a route in its
+    /// header, impossible TCP flags or port 0.
+    #[must_use]
+    pub fn odd(&self) -> Option<Odd> {
+        let redirect = match self.l4 {
+            L4::Icmp(icmp) => icmp.is_redirect(self.src.is_ipv6()).then_some(Odd::Redirect),
+            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => None,
+        };
+        address::odd(self).or(redirect).or_else(|| address::link_local(self))
+    }
 }
 
 /// What the IP layers hand back.

@@ -129,7 +129,7 @@ fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unread
     } else if icmp.is_error(v6) {
         icmp.quote = if v6 { quote::v6(body) } else { quote::v4(body) };
     }
-    let odd = if kind == if v6 { 137 } else { 5 } { Some(Odd::Redirect) } else { None };
+    let odd = if icmp.is_redirect(v6) { Some(Odd::Redirect) } else { None };
     Ok((L4::Icmp(icmp), odd))
 }
 

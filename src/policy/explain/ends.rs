@@ -2,15 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::{Account, End, NotExplained, Query, ZoneRef};
+use super::{Account, End, NotExplained, Query, ZoneRef, reason};
 use crate::policy::model::{Model, Rule, Tier, Workload};
 use crate::policy::prefix::Prefix;
 use crate::policy::read::{Loaded, nearest_name};
 use crate::policy::selector::Reading;
 use crate::policy::sentences::governs;
 use crate::policy::space::{Space, Stretch, View};
+use crate::policy::stage::{Stage, oddity};
 use crate::policy::table::{Table, is_group};
-use crate::policy::verdict::{Moment, Sender, SenderMac, Verdict};
+use crate::policy::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Service, Side, Vlans};
 
 /// Pairs of addresses looked at for two names.
@@ -31,6 +32,37 @@ pub(super) struct Way<'a> {
     near: Lookup<'a>,
     far: Lookup<'a>,
     strangers: &'a [usize],
+}
+
+/// What an ICMP message without its flow is called.
+const NO_FLOW: &str = "icmp_no_flow";
+
+/// What a stage makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) stage: Stage,
+    /// What speaks against it, by the name that counters have for it.
+    pub(super) reason: Option<&'static str>,
+    pub(super) mode: Mode,
+    pub(super) rule: RuleNumber,
+    pub(super) also: [RuleNumber; 4],
+}
+
+impl Decision {
+    /// What the rules say, and the checks that come with them.
+    fn of(verdict: Verdict) -> Self {
+        let Verdict { denial, mode, rule, also, .. } = verdict;
+        Self { stage: Stage::Rules, reason: denial.map(reason), mode, rule, also }
+    }
+
+    pub(super) fn crosses(&self) -> bool {
+        self.reason.is_none() || self.mode < Mode::Enforce
+    }
+
+    /// What makes two decisions the same answer to a reader.
+    pub(super) fn answer(&self) -> (&'static str, Option<&'static str>, Mode, RuleNumber) {
+        (self.stage.name(), self.reason, self.mode, self.rule)
+    }
 }
 
 /// An address and what the policy knows of it.
@@ -163,6 +195,49 @@ impl<'a> Way<'a> {
         table.judge(self.sender, self.to, service, self.side, now)
     }
 
+    /// The stage that decides, and what comes of a packet of no live flow.
+    pub(super) fn decide(&self, table: &Table, service: Service, now: Moment) -> Decision {
+        let stage = Stage::of(self.from, self.to, service);
+        let verdict = self.judge(table, service, now);
+        let misplaced = match verdict.denial {
+            Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => true,
+            Some(Denial::Guardrail | Denial::Rule | Denial::AccountNotHeld | Denial::NoRule) | None => {
+                false
+            }
+        };
+        let none = [RuleNumber::NONE; 4];
+        let own = |reason, mode| Decision { stage, reason, mode, rule: RuleNumber::NONE, also: none };
+        match stage {
+            Stage::Odd(odd) => own(Some(oddity(odd).0), verdict.mode),
+            Stage::Profile(class) => {
+                let reason = match table.profile(class) {
+                    Action::Forward => None,
+                    Action::Drop => Some("profile"),
+                };
+                own(reason, table.strictest())
+            }
+            Stage::Quoted if !misplaced => own(Some(NO_FLOW), verdict.mode),
+            Stage::Requested => {
+                // Its mode is the stricter of both directions.
+                let mode = verdict.mode.max(self.asked(table, service, now).mode);
+                if misplaced {
+                    let rules = Decision::of(Verdict { mode, ..verdict });
+                    return rules;
+                }
+                own(Some(NO_FLOW), mode)
+            }
+            Stage::Quoted | Stage::Rules => Decision::of(verdict),
+        }
+    }
+
+    /// The request that an echo reply would answer.
+    fn asked(&self, table: &Table, service: Service, now: Moment) -> Verdict {
+        let sender = Sender { address: self.to, mac: SenderMac::Assumed, ..self.sender };
+        let request: u8 = if self.v4() { 8 } else { 128 };
+        let service = Service { dport: u16::from_be_bytes([request, 0]), ..service };
+        table.judge(sender, self.from, service, self.side.other(), now)
+    }
+
     /// Where one address stands for a prefix that a workload claims.
     pub(super) fn stands_for(&self) -> Vec<String> {
         let words = |end: &Lookup<'_>, address: IpAddr| {
@@ -256,7 +331,7 @@ impl<'a> Way<'a> {
             .collect()
     }
 
-    pub(super) fn assumes(&self, policy: &Loaded) -> String {
+    pub(super) fn assumes(&self, policy: &Loaded, what: &str) -> String {
         let tags = if self.sender.vlans == Vlans::UNTAGGED {
             String::new()
         } else {
@@ -267,7 +342,7 @@ impl<'a> Way<'a> {
             SenderMac::Seen(mac) => format!(" with MAC {mac}"),
         };
         let elsewhere = if self.side == self.source { "" } else { ", where its source does not belong," };
-        format!("a new connection from {}.{}{elsewhere}{tags} now{mac}", policy.model.wire.name, self.side)
+        format!("{what} from {}.{}{elsewhere}{tags} now{mac}", policy.model.wire.name, self.side)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The service of a question, and the one port of it that is shown.
 
-use super::ends::Way;
-use super::{NotExplained, Query, answer, reason};
+use super::ends::{Decision, Way};
+use super::{NotExplained, Query};
 use crate::policy::model::Atom;
 use crate::policy::read::{Loaded, service_atoms};
 use crate::policy::services::ALL;
+use crate::policy::stage::{Stage, has_dhcp};
 use crate::policy::table::Table;
-use crate::policy::verdict::{Denial, Verdict};
-use crate::wire::Service;
+use crate::wire::{Housekeeping, Service, is_extension};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -23,6 +23,10 @@ pub(super) fn atoms(policy: &Loaded, query: &Query, v4: bool) -> Result<Vec<Atom
     atoms.retain(|atom| atom.protocol != strange);
     if atoms.is_empty() {
         return Err(NotExplained::ServiceFamily { service: query.service.clone(), family });
+    }
+    atoms.retain(|atom| v4 || !is_extension(atom.protocol));
+    if atoms.is_empty() {
+        return Err(NotExplained::Header(query.service.clone()));
     }
     Ok(atoms)
 }
@@ -53,17 +57,46 @@ pub(super) fn text(service: Service) -> String {
     }
 }
 
+/// A decision in a word.
+fn word(decision: &Decision) -> &'static str {
+    match (decision.reason, decision.stage) {
+        (Some(reason), _) => reason,
+        (None, Stage::Profile(_)) => "forwarded by the profile",
+        (None, Stage::Odd(_) | Stage::Quoted | Stage::Requested | Stage::Rules) => "allow",
+    }
+}
+
+/// Where some of the service is DHCP and what is shown is not.
+pub(super) fn dhcp(
+    table: &Table,
+    way: &Way<'_>,
+    query: &Query,
+    atoms: &[Atom],
+    shown: Stage,
+) -> Option<String> {
+    let class = Housekeeping::Dhcp;
+    if shown == Stage::Profile(class) || !atoms.iter().any(|atom| has_dhcp(way.from, way.to, *atom)) {
+        return None;
+    }
+    let ports = if way.v4() { "67 and 68" } else { "546 and 547" };
+    let says = super::says(table, class);
+    Some(format!(
+        "of {} what goes between ports {ports} is DHCP, and [profile] decides: {says}",
+        query.service
+    ))
+}
+
 /// Whether the port that is shown stands for the whole service.
 pub(super) fn note(
     table: &Table,
     way: &Way<'_>,
     query: &Query,
     atoms: &[Atom],
-    shown: Verdict,
+    shown: Decision,
 ) -> Option<String> {
     let ported = |atom: &Atom| [TCP, UDP, ICMP, ICMPV6].contains(&atom.protocol);
     // Runs of ports with one other answer: first, last, answer.
-    let mut others: Vec<(Service, Service, Option<Denial>)> = Vec::new();
+    let mut others: Vec<(Service, Service, &str)> = Vec::new();
     let mut several = atoms.len() > 1;
     for atom in atoms {
         let last = if ported(atom) { atom.to.1 } else { atom.to.0 };
@@ -72,11 +105,12 @@ pub(super) fn note(
         let mut run = false;
         for port in atom.to.0..=last {
             let service = probe(*atom, port);
-            let verdict = way.judge(table, service, query.now);
-            let other = answer(verdict) != answer(shown);
+            let decision = way.decide(table, service, query.now);
+            let other = decision.answer() != shown.answer();
+            let word = word(&decision);
             match others.last_mut() {
-                Some((_, end, denial)) if run && other && *denial == verdict.denial => *end = service,
-                Some(_) | None if other => others.push((service, service, verdict.denial)),
+                Some((_, end, before)) if run && other && *before == word => *end = service,
+                Some(_) | None if other => others.push((service, service, word)),
                 Some(_) | None => {}
             }
             run = other;
@@ -90,10 +124,10 @@ pub(super) fn note(
     if others.is_empty() {
         return Some(format!("{shown} stands for all of {name}: the rest gets the same answer"));
     }
-    let words = others.iter().take(8).map(|(first, last, denial)| {
+    let words = others.iter().take(8).map(|(first, last, word)| {
         let ports =
             if first == last { text(*first) } else { format!("{} to {}", text(*first), text(*last)) };
-        format!("{ports} {}", denial.map_or("allow", reason))
+        format!("{ports} {word}")
     });
     let words: Vec<String> = words.collect();
     let more = if others.len() > 8 { ", …" } else { "" };

@@ -87,6 +87,59 @@ fn a_source_on_the_wrong_side_is_spoofed() {
 }
 
 #[test]
+fn what_is_odd_is_dropped_whatever_rules_say() {
+    let odd = BIG.replace(r#"services      = ["https"]"#, r#"services      = ["https", "icmp/5"]"#);
+    insta::assert_snapshot!(ask_of(&odd, &query("payments-7", "vault-1", "icmp/redirect")).unwrap());
+    let loaded = sample::load(&odd);
+    let told =
+        explain(&loaded, &compile(&loaded.model), &query("payments-7", "vault-1", "icmp/5")).unwrap();
+    let row = serde_json::to_value(&told).unwrap();
+    let said =
+        ["stage", "instead", "verdict", "outcome", "mode", "reason"].map(|key| row[key].as_str().unwrap());
+    assert_eq!(said, ["odd", "odd: an ICMP redirect", "deny", "forwarded", "simulate", "icmp_redirect"]);
+    assert_eq!((&row["rule"], &row["nearest"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+}
+
+#[test]
+fn housekeeping_is_decided_by_the_profile() {
+    let drop = BIG.replace(r#"dhcp = "forward""#, r#"dhcp = "drop""#);
+    insta::assert_snapshot!(shown(&query("2001:db8:10::7", "vault-1", "icmpv6/neighbor-solicitation")));
+    insta::assert_snapshot!(ask_of(&drop, &query("payments-7", "vault-1", "udp/67 from 68")).unwrap());
+}
+
+#[test]
+fn an_icmp_error_needs_the_flow_it_quotes_and_a_reply_its_request() {
+    insta::assert_snapshot!(shown(&query("payments-7", "vault-1", "icmp/3.4")));
+    insta::assert_snapshot!(shown(&query("vault-1", "payments-7", "icmp/0.0")));
+}
+
+#[test]
+fn a_port_of_dhcp_has_two_answers() {
+    let told = shown(&query("payments-7", "vault-1", "udp/67"));
+    let note =
+        "of udp/67 what goes between ports 67 and 68 is DHCP, and [profile] decides: dhcp = \"forward\"";
+    let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(note), "{told}");
+    assert!(!shown(&query("2001:db8:10::7", "vault-1", "udp/67")).contains("DHCP"), "IPv6 has other ports");
+}
+
+#[test]
+fn what_is_no_service_of_packets_is_told_apart() {
+    let wrong = |from: &str, service: &str| ask(&query(from, "vault-1", service)).unwrap_err().to_string();
+    let header = "is a header between IPv6 and its protocol: no packet is judged as that; ask for the protocol \
+                  behind it";
+    for number in [0, 43, 44, 51, 60] {
+        let service = format!("ip/{number}");
+        assert_eq!(wrong("2001:db8:10::7", &service), format!("{service} {header}"));
+        assert!(ask(&query("10.10.0.7", "vault-1", &service)).is_ok(), "{service} in IPv4 is a protocol");
+    }
+    assert_eq!(
+        wrong("payments-7", "stp"),
+        "stp is housekeeping, which no rule is asked about: [profile] says stp = \"drop\""
+    );
+}
+
+#[test]
 fn a_question_that_names_nothing_says_what_it_may_have_meant() {
     let wrong = |from, to, service| ask(&query(from, to, service)).unwrap_err().to_string();
     assert_eq!(

@@ -42,6 +42,7 @@ impl Explanation {
             row("zone", &format!("none: unzoned {unzoned}"), None);
         }
         match self.guardrails_matching.as_slice() {
+            [] if self.stage == "profile" => {}
             [] => row("guardrail", &format!("{} considered, none matches", self.guardrails), None),
             matching => {
                 for (rule, mode) in matching {
@@ -49,7 +50,16 @@ impl Explanation {
                 }
             }
         }
-        row("exception", "none", None);
+        let not_asked = match self.stage {
+            "rules" => None,
+            "odd" => Some("not asked: what is odd comes before them"),
+            "profile" => Some("not asked, nor zones: the strictest mode on the wire governs what it drops"),
+            _ => Some("not asked: with its flow alive it crosses, without it is icmp_no_flow"),
+        };
+        match not_asked {
+            Some(words) => row("rules", words, None),
+            None => row("exception", "none", None),
+        }
         for rule in &self.also {
             row("also", &rule.id, Some(&rule.place));
         }
@@ -82,6 +92,9 @@ impl Explanation {
     }
 
     fn why(&self) -> String {
+        if let Some(instead) = &self.instead {
+            return instead.clone();
+        }
         match (&self.rule, self.reason) {
             (Some(rule), _) => format!("by {}", rule.id),
             (None, Some("account_not_held")) => "no rule allows it: service account not held".to_owned(),

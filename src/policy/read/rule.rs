@@ -5,6 +5,7 @@ use toml::de::DeValue;
 use super::super::code::Code;
 use super::super::model::{Match, Rule, Selector, ServiceSet, Tier};
 use super::super::source::Origin;
+use super::super::stage::unasked;
 use super::document::{Fields, Keys, Value};
 use super::findings::Findings;
 use super::names::Names;
@@ -73,6 +74,9 @@ fn rule(
     let to_value = fields.need("to", "to = { LABEL = \"VALUE\" }", findings);
     let to = to_value.and_then(|value| selector(value, place, names, findings));
     let services_value = fields.need("services", "services = [\"NAME\"]", findings);
+    if let Some(value) = services_value {
+        not_asked(&id, value, services, findings);
+    }
     let services = services_value.map(|value| services.set(value, findings));
     let mode = guardrail_mode(tier, &fields, findings);
     let both_ways = both_ways(tier, &id, &fields, services.as_ref(), findings);
@@ -119,6 +123,22 @@ fn rule(
             origin: entry.value.origin,
         },
     })
+}
+
+/// Warns of services that the packet path never asks rules about.
+fn not_asked(id: &str, list: Value<'_>, services: &Services<'_>, findings: &mut Findings) {
+    for item in list.items(findings) {
+        let DeValue::String(written) = item.raw else { continue };
+        let mut said = Vec::new();
+        for why in services.one(written).into_iter().filter_map(unasked) {
+            if !said.contains(&why.what) {
+                let message =
+                    format!("{id}: {written} names {}, which rules are not asked about", why.what);
+                findings.say_with(Code::NotAsked, item.origin, message, why.help);
+                said.push(why.what);
+            }
+        }
+    }
 }
 
 fn guardrail_mode(

@@ -184,6 +184,15 @@ impl<'a> Services<'a> {
         self.meaning(&texts, findings)
     }
 
+    /// What one item means, reported elsewhere where it means nothing.
+    pub(super) fn one(&self, text: &str) -> Vec<Atom> {
+        match item(Text { text, origin: Origin::default() }, &mut Findings::new()) {
+            Item::Atom(atom) => vec![atom],
+            Item::Name(name) => self.resolved.get(name.text).cloned().unwrap_or_default(),
+            Item::Wrong => Vec::new(),
+        }
+    }
+
     /// What some items mean together.
     pub(super) fn meaning(&self, texts: &[Text<'_>], findings: &mut Findings) -> ServiceSet {
         let written = texts.iter().map(|text| text.text.to_owned()).collect();

@@ -8,6 +8,7 @@ use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::Workload;
 use super::super::prefix::Prefix;
+use super::super::stage::{odd_source, oddity};
 use super::document::{Fields, Keys, Text, Value};
 use super::findings::Findings;
 use super::label;
@@ -113,6 +114,11 @@ fn claimed(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> {
     } else if prefix.is_host() && (prefix.address.is_unspecified() || prefix.address.is_loopback()) {
         "never crosses a wire"
     } else {
+        if let Some(odd) = odd_source(prefix) {
+            let message =
+                format!("{prefix}: packets to and from it are odd ({}), whatever rules say", oddity(odd).1);
+            findings.say_with(Code::OddAddress, text.origin, message, Code::OddAddress.remedy());
+        }
         return Some(prefix);
     };
     findings.say_with(Code::Prefix, text.origin, format!("{prefix} {why}"), "claim addresses of hosts");

@@ -393,6 +393,34 @@ const CASES: &[(&str, Code, Case)] = &[
             "services      = [\"https\"]\nreview_by     = 2027-05-31T12:00:00Z",
         ),
     ),
+    (
+        "",
+        Code::NotAsked,
+        Line(
+            "services      = [\"https\"]",
+            "services      = [\"https\", \"icmp/0\", \"icmp/3.4\", \"icmp/redirect\", \"icmpv6/135\", \"icmpv6/143\", \"udp/67\", \"udp/547 from 546\"]",
+        ),
+    ),
+    (
+        "in a service",
+        Code::NotAsked,
+        Line("https = [\"tcp/443\"]", "https = [\"tcp/443\", \"icmp/0\", \"icmp/11\", \"icmp/12\"]"),
+    ),
+    (
+        "header",
+        Code::NotAsked,
+        More(
+            "[deny.fragments]\nfrom = { app = \"payments\" }\nto = { app = \"vault\" }\nservices = [\"ip/44\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "",
+        Code::OddAddress,
+        Line(
+            "addresses       = [\"10.10.0.7\"]",
+            "addresses       = [\"10.10.0.7\", \"169.254.169.254\", \"fe80::7\", \"240.1.0.0/16\", \"0.1.2.3\"]",
+        ),
+    ),
     ("", Code::LaterGroup, More("[group.vrrp]\naddress = \"224.0.0.18\"\n")),
     (
         "",
