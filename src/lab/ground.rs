@@ -91,4 +91,16 @@ mod tests {
         assert!(Ground { namespace: u64::MAX, cookie: None }.is_gone());
         assert_eq!(Ground { namespace: u64::MAX, cookie: Some(1) }.hidden(), None);
     }
+
+    #[test]
+    fn another_namespace_with_the_same_inode_is_not_it() {
+        let here = Ground::here().unwrap();
+        assert!(!here.is_gone());
+        assert_eq!(Ground { cookie: Some(u64::MAX), ..here }.hidden(), None);
+        assert_eq!(Ground { cookie: None, ..here }.hidden(), None);
+        // To enter it, even the own one, needs root.
+        if rustix::process::geteuid().is_root() && here.cookie.is_some() {
+            assert!(here.hidden().is_some());
+        }
+    }
 }

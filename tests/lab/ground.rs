@@ -87,8 +87,13 @@ fn a_gate_that_lives_on_in_a_namespace_without_a_name_goes_with_its_lab() {
         )),
         "{lines:?}"
     );
-    let removed = own.0.down().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "asked to end, and ended in order");
+    let removed = own.0.down();
+    // A gate that is still there must not outlive the test.
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    child.wait().unwrap();
+    let removed = removed.unwrap();
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "asked to end, and ended in order");
     assert_eq!(removed, Removed { namespaces: 10, processes: 6, wires: 1 });
     assert!(!place.pins.exists() && !place.state.exists(), "{name}");
     own.nothing_left();
