@@ -7,6 +7,7 @@
 mod entry;
 pub mod fragments;
 mod hash;
+pub mod limits;
 mod owner;
 mod source;
 mod table;

@@ -1,0 +1,86 @@
+//! New flows a second of a source: a token bucket each, in a fixed table.
+//!
+//! Sets of four; a new source takes the place of the one that was quiet for longest. So a sender with many
+//! addresses gets a fresh bucket with each: this limit is for sources that stay themselves (a scanner, a
+//! host gone wild), the shares are for the rest. Cost: one hash and two cache lines.
+
+use siphasher::sip::SipHasher13;
+
+use super::LimitRefusal;
+use crate::flow::Source;
+
+/// A level is in billionths of a flow, so that a rate a second times nanoseconds needs no division.
+const FLOW: u64 = 1_000_000_000;
+/// Nanoseconds of a tick, as a power of two.
+const TICK_SHIFT: u32 = 24;
+const WAYS: usize = 4;
+
+/// How fast a source may open flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Flows a second in the long run.
+    pub per_second: u32,
+    /// Flows at once, after a pause; 0 lets nothing pass.
+    pub burst: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    source: Source,
+    level: u64,
+    seen: u32,
+    used: bool,
+}
+
+/// The token buckets of one worker's sources.
+#[derive(Debug)]
+pub struct NewFlows {
+    sets: Box<[[Bucket; WAYS]]>,
+    sip: SipHasher13,
+    evicted: u64,
+}
+
+impl NewFlows {
+    /// Buckets for at least `sources`, a power of two of sets, all allocated now.
+    #[must_use]
+    pub fn new(sources: usize, secret: (u64, u64)) -> Self {
+        let empty = Bucket { source: Source::NOBODY, level: 0, seen: 0, used: false };
+        Self {
+            sets: vec![[empty; WAYS]; sources.div_ceil(WAYS).next_power_of_two()].into_boxed_slice(),
+            sip: SipHasher13::new_with_keys(secret.0, secret.1),
+            evicted: 0,
+        }
+    }
+
+    /// A source opens a flow. `now` is in ticks and never goes back.
+    ///
+    /// # Errors
+    /// [`LimitRefusal::SourceRate`]; the source's bucket is as before then, but for the time.
+    pub fn admit(&mut self, source: &Source, rate: Rate, now: u32) -> Result<(), LimitRefusal> {
+        let hash = self.sip.hash(&source.block()) & (self.sets.len() as u64 - 1);
+        let set = usize::try_from(hash).ok().and_then(|at| self.sets.get_mut(at));
+        let full = u64::from(rate.burst) * FLOW;
+        let set = set.ok_or(LimitRefusal::SourceRate)?;
+        let known = set.iter().position(|bucket| bucket.used && bucket.source == *source);
+        let age = |bucket: &Bucket| (!bucket.used, now.wrapping_sub(bucket.seen));
+        let oldest = || set.iter().enumerate().max_by_key(|(_, bucket)| age(bucket)).map(|(way, _)| way);
+        let bucket = known.or_else(oldest).and_then(|way| set.get_mut(way));
+        let bucket = bucket.ok_or(LimitRefusal::SourceRate)?;
+        if known.is_none() {
+            self.evicted += u64::from(bucket.used);
+            *bucket = Bucket { source: *source, level: full, seen: now, used: true };
+        }
+        let passed = u64::from(now.wrapping_sub(bucket.seen)) * u64::from(rate.per_second);
+        let gained = passed.saturating_mul(1 << TICK_SHIFT);
+        bucket.level = bucket.level.saturating_add(gained).min(full);
+        bucket.seen = now;
+        bucket.level = bucket.level.checked_sub(FLOW).ok_or(LimitRefusal::SourceRate)?;
+        Ok(())
+    }
+
+    /// Sources that lost their bucket to another.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
