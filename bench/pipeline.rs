@@ -119,8 +119,7 @@ impl Stage {
             Path::Established | Path::Denied => START,
             Path::New => START + self.passes * LATER,
         };
-        // Boot time stands still: nothing is published meanwhile.
-        let reading = Reading { boot: 1, now: Moment(now) };
+        let reading = Reading { boot: now, now: Moment(now) };
         for _ in 0..self.turns {
             black_box(self.rig.worker.turn(black_box(&reading)));
         }

@@ -4,19 +4,29 @@
 //! policy and reads no clock; verdicts and time are handed in. Bounded: the table never grows past its
 //! capacity and never allocates after it was made. All state is reached through [`Owner::of`].
 
+mod bucket;
 mod entry;
+mod flags;
 pub mod fragments;
 mod hash;
 pub mod limits;
 mod owner;
+mod processor;
+mod slot;
 mod source;
 mod table;
 pub mod tcp;
+mod timeouts;
 
-pub use entry::{Entry, Phase};
+use flags::Flags;
+
+pub use entry::{Judgement, Now, Opening, Phase, tick, ticks_in};
+pub use hash::BATCH;
 pub use owner::Owner;
+pub use slot::{MOST_RULES, Slot};
 pub use source::Source;
-pub use table::{FlowId, FlowTable};
+pub use table::{Batch, FlowId, FlowTable};
+pub use timeouts::Timeouts;
 
 /// Why the flow table turns a packet away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,24 +1,22 @@
 //! Which worker owns a flow.
 
-use std::hash::BuildHasher;
-
 use super::hash::KeyHash;
 use crate::wire::Key;
 
 /// The owner function: one for the life of a table (FLOWS.md §4). Only the owner inserts a flow, so
 /// with N workers no flow ever has two entries. The key is secret, so nobody outside can aim all
 /// flows at one worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Owner {
     workers: u32,
-    secret: (u64, u64),
+    hash: KeyHash,
 }
 
 impl Owner {
     /// An owner function over `workers` workers (at least one).
     #[must_use]
-    pub const fn new(workers: u32, secret: (u64, u64)) -> Self {
-        Self { workers: if workers == 0 { 1 } else { workers }, secret }
+    pub fn new(workers: u32, secret: (u64, u64)) -> Self {
+        Self { workers: workers.max(1), hash: KeyHash::new(secret) }
     }
 
     /// The worker that owns the flow, from 0.
@@ -27,7 +25,7 @@ impl Owner {
         if self.workers == 1 {
             return 0;
         }
-        let hash = KeyHash::new(self.secret).hash_one(key);
+        let hash = self.hash.of(key);
         // Multiply-shift keeps the top bits: even for any number of workers.
         let top = hash >> 32;
         u32::try_from((top * u64::from(self.workers)) >> 32).unwrap_or(0)

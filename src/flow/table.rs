@@ -1,56 +1,88 @@
-//! The first flow table: exact 5-tuple and tags, both directions in one entry, bounded.
+//! The flow table: one slot a flow, found through buckets of tags (FLOWS.md §1–2).
 //!
-//! A map from key to slot over a slab of entries. The map is made for twice the flows it will ever
-//! hold, so that hashbrown always cleans its tombstones in place and never allocates again. Random
-//! SipHash keys: nobody outside can aim collisions. Cost: one hash and two cache misses a lookup.
+//! What it is: lookup in stages over a burst, insertion with bounded displacement and eviction, expiry by a
+//! clock hand. What it is not: it judges nothing. Invariants: a live slot stands in the index exactly once,
+//! in one of its key's two buckets; free slots and live ones add up to the capacity; nothing allocates
+//! after [`FlowTable::new`]. Cost: docs/BENCHMARKS.md; a hit reads one line of the index and one (IPv6: two)
+//! of the slot, both asked for ahead of time.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-
-use super::hash::KeyHash;
-use super::{Entry, Refusal};
-use crate::policy::Moment;
-use crate::wire::Key;
+use super::bucket::{Class, Index};
+use super::hash::{BATCH, KeyHash};
+use super::processor::prefetch;
+use super::{Flags, Now, Opening, Phase, Refusal, Slot, Timeouts};
+use crate::wire::{Ip, Key};
 
 /// Place of a flow in its table, valid until that flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowId(u32);
 
+/// Where the flows of a burst may be: hints, checked against the key when a packet's turn comes.
+#[derive(Debug)]
+pub struct Batch {
+    hashes: [u64; BATCH],
+    guesses: [u32; BATCH],
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { hashes: [0; BATCH], guesses: [u32::MAX; BATCH] }
+    }
+}
+
+impl Batch {
+    /// The guessed slots, one a key.
+    #[inline(always)]
+    pub fn guesses(&self) -> impl Iterator<Item = FlowId> {
+        self.guesses.iter().map(|slot| FlowId(*slot))
+    }
+}
+
 /// The connections of one worker.
 #[derive(Debug)]
 pub struct FlowTable {
-    index: HashMap<Key, u32, KeyHash>,
-    slots: Vec<Option<(Key, Entry)>>,
+    hash: KeyHash,
+    index: Index,
+    slots: Box<[Slot]>,
     free: Vec<u32>,
     hand: usize,
+    timeouts: Timeouts,
+}
+
+fn at(slots: &[Slot], slot: u32) -> Option<&Slot> {
+    slots.get(usize::try_from(slot).ok()?)
 }
 
 impl FlowTable {
     /// A table for at most `capacity` flows; all its memory is taken now.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
+        Self::with_timeouts(capacity, Timeouts::default())
+    }
+
+    /// The same, with timeouts of one's own.
+    #[must_use]
+    pub fn with_timeouts(capacity: u32, timeouts: Timeouts) -> Self {
         let places = usize::try_from(capacity).unwrap_or(usize::MAX);
-        // The standard library's random state is where the process's randomness comes from.
-        let random = RandomState::new();
-        let hash = KeyHash::new((random.hash_one(0_u8), random.hash_one(1_u8)));
         Self {
-            index: HashMap::with_capacity_and_hasher(places.saturating_mul(2), hash),
-            slots: std::iter::repeat_with(|| None).take(places).collect(),
+            hash: KeyHash::random(),
+            index: Index::new(capacity),
+            slots: vec![Slot::EMPTY; places].into_boxed_slice(),
             free: (0..capacity).rev().collect(),
             hand: 0,
+            timeouts,
         }
     }
 
     /// Live flows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.slots.len() - self.free.len()
     }
 
     /// No flow at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
     /// Flows it can hold.
@@ -59,244 +91,154 @@ impl FlowTable {
         self.slots.len()
     }
 
+    /// Bytes of its slots and its index.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val::<[Slot]>(&self.slots) + self.index.bytes()
+    }
+
+    /// How long flows are remembered.
+    #[must_use]
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Asks for the memory that a burst's keys will need: hash all, then each bucket, then each slot.
+    #[inline]
+    pub fn prepare<'k>(&self, keys: impl Iterator<Item = &'k Key> + Clone, batch: &mut Batch) {
+        self.hash.many(keys.clone(), &mut batch.hashes);
+        for (hash, _) in batch.hashes.iter().zip(keys.clone()) {
+            self.index.prefetch(self.index.address(*hash));
+        }
+        for ((hash, guess), key) in batch.hashes.iter().zip(&mut batch.guesses).zip(keys) {
+            *guess = self.index.likely(self.index.address(*hash));
+            if let Some(slot) = at(&self.slots, *guess) {
+                prefetch(slot);
+                if key.is_v6() {
+                    prefetch(slot.second_line());
+                }
+            }
+        }
+    }
+
+    /// The guessed slot, if it holds this key's flow.
+    #[inline(always)]
+    pub fn guessed(&mut self, guess: FlowId, key: &Key) -> Option<&mut Slot> {
+        self.entry_mut(guess).filter(|slot| slot.is(key))
+    }
+
     /// The live flow with this key. One that has ended is removed and not found.
-    pub fn find(&mut self, key: &Key, now: Moment) -> Option<FlowId> {
-        let id = FlowId(*self.index.get(key)?);
-        if self.entry(id)?.has_ended(now) {
+    pub fn find(&mut self, key: &Key, tick: u32) -> Option<FlowId> {
+        let (_, _, slot) = self.locate(key)?;
+        let id = FlowId(slot);
+        if self.entry(id)?.has_ended(tick, &self.timeouts) {
             self.remove(id);
             return None;
         }
         Some(id)
     }
 
+    fn locate(&self, key: &Key) -> Option<(u32, u32, u32)> {
+        let address = self.index.address(self.hash.of(key));
+        self.index.find(address, |slot| at(&self.slots, slot).is_some_and(|slot| slot.is(key)))
+    }
+
     /// What is remembered of a flow.
     #[must_use]
-    pub fn entry(&self, id: FlowId) -> Option<&Entry> {
-        self.slots.get(usize::try_from(id.0).ok()?)?.as_ref().map(|(_, entry)| entry)
+    pub fn entry(&self, id: FlowId) -> Option<&Slot> {
+        at(&self.slots, id.0)
     }
 
     /// The same, to change it.
-    pub fn entry_mut(&mut self, id: FlowId) -> Option<&mut Entry> {
-        self.slots.get_mut(usize::try_from(id.0).ok()?)?.as_mut().map(|(_, entry)| entry)
+    #[inline(always)]
+    pub fn entry_mut(&mut self, id: FlowId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(id.0).ok()?)
     }
 
-    /// Remembers a flow; one with the same key is replaced.
+    /// Remembers a flow; one with the same key is replaced. A full table gives up a closed flow, or the
+    /// oldest unconfirmed one, of the sixteen whose places the new one could take.
     ///
     /// # Errors
     /// [`Refusal::TableFull`].
-    pub fn insert(&mut self, key: Key, entry: Entry) -> Result<FlowId, Refusal> {
-        if let Some(slot) = self.index.get(&key) {
-            let id = FlowId(*slot);
-            if let Some(old) = self.entry_mut(id) {
-                *old = entry;
-            }
-            return Ok(id);
+    pub fn insert(&mut self, key: &Key, opening: &Opening, tick: u32) -> Result<FlowId, Refusal> {
+        if let Some((_, _, slot)) = self.locate(key) {
+            self.remove(FlowId(slot));
         }
-        let slot = self.free.pop().ok_or(Refusal::TableFull)?;
-        let place = usize::try_from(slot).ok().and_then(|s| self.slots.get_mut(s));
-        let Some(place) = place else { return Err(Refusal::TableFull) };
-        *place = Some((key, entry));
-        self.index.insert(key, slot);
+        let address = self.index.address(self.hash.of(key));
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => self.evict(address, tick).ok_or(Refusal::TableFull)?,
+        };
+        loop {
+            let (hash, slots) = (&self.hash, &self.slots);
+            let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
+            if self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash) {
+                break;
+            }
+            // Slots are left, but not in reach of this key's buckets.
+            let Some(evicted) = self.evict(address, tick) else {
+                self.free.push(slot);
+                return Err(Refusal::TableFull);
+            };
+            self.free.push(evicted);
+        }
+        if let Some(place) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
+            place.open(key, opening, tick);
+        }
         Ok(FlowId(slot))
+    }
+
+    /// Takes a packet of a flow that will be sent into account.
+    pub fn advance(&mut self, id: FlowId, ip: &Ip, from_a: bool, length: u32, now: Now) {
+        let Some(slot) = self.entry_mut(id) else { return };
+        if !slot.advance(ip, from_a, length, now.tick) {
+            return;
+        }
+        let (key, phase) = (slot.key(), slot.phase());
+        let class = match phase {
+            Phase::Opening => Class::Unconfirmed,
+            Phase::Open => Class::Confirmed,
+            Phase::Closing => Class::Closed,
+        };
+        if let Some((bucket, place, _)) = self.locate(&key) {
+            self.index.reclass(bucket, place, class, now.tick);
+        }
+    }
+
+    /// Frees the slot of the most evictable flow in reach of a new one.
+    fn evict(&mut self, address: super::bucket::Address, tick: u32) -> Option<u32> {
+        let victim = self.index.victim(address, tick)?;
+        self.remove(FlowId(victim));
+        // It has just been pushed.
+        self.free.pop()
     }
 
     /// Forgets a flow.
     pub fn remove(&mut self, id: FlowId) {
-        let place = usize::try_from(id.0).ok().and_then(|s| self.slots.get_mut(s));
-        if let Some((key, _)) = place.and_then(Option::take) {
-            self.index.remove(&key);
-            self.free.push(id.0);
+        let Some(slot) = self.entry(id).filter(|slot| slot.has(Flags::LIVE)) else { return };
+        let key = slot.key();
+        let address = self.index.address(self.hash.of(&key));
+        if let Some((bucket, place, _)) = self.index.find(address, |slot| slot == id.0) {
+            self.index.take(address, bucket, place);
         }
+        if let Some(slot) = self.entry_mut(id) {
+            slot.set(Flags::LIVE, false);
+        }
+        self.free.push(id.0);
     }
 
     /// Moves the clock hand over at most `slots` slots and removes what has ended.
-    pub fn sweep(&mut self, now: Moment, slots: usize) {
+    pub fn sweep(&mut self, tick: u32, slots: usize) {
         for _ in 0..slots.min(self.slots.len()) {
             let here = self.hand;
             self.hand = if here + 1 == self.slots.len() { 0 } else { here + 1 };
-            let ended =
-                self.slots.get(here).and_then(Option::as_ref).is_some_and(|(_, e)| e.has_ended(now));
+            let ended = self
+                .slots
+                .get(here)
+                .is_some_and(|slot| slot.has(Flags::LIVE) && slot.has_ended(tick, &self.timeouts));
             if ended && let Ok(slot) = u32::try_from(here) {
                 self.remove(FlowId(slot));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::flow::Phase;
-    use crate::policy::{Mode, RuleNumber, Verdict};
-    use crate::wire::{Fragment, Ip, L4, Mac, Service, Side, Tcp, TcpFlags, Vlans};
-
-    fn key(n: u16) -> Key {
-        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        Key::new(a, b, n, 443, 6, Vlans::UNTAGGED).0
-    }
-
-    fn entry(protocol: u8, now: u64) -> Entry {
-        let verdict = Verdict {
-            denial: None,
-            mode: Mode::Enforce,
-            rule: RuleNumber::NONE,
-            also: [RuleNumber::NONE; 4],
-            judge_at: Moment::NEVER,
-        };
-        let service = Service { protocol, sport: 1, dport: 2, readable: true };
-        Entry::new(verdict, 1, true, Side::Outside, Mac::default(), service, Moment(now))
-    }
-
-    fn segment(flags: u8) -> Ip {
-        Ip {
-            src: "10.0.0.1".parse().unwrap(),
-            dst: "10.0.0.2".parse().unwrap(),
-            protocol: 6,
-            hop_limit: 64,
-            fragment: Fragment::Whole,
-            l4: L4::Tcp(Tcp {
-                sport: 1,
-                dport: 2,
-                seq: 0,
-                ack: 0,
-                flags: TcpFlags(flags),
-                window: 0,
-                payload: 0,
-                scale: None,
-            }),
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Insert(u16),
-        Find(u16),
-        Remove(u16),
-        Pass(u64),
-        Sweep(usize),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..40u16).prop_map(Step::Insert),
-            4 => (0..40u16).prop_map(Step::Find),
-            2 => (0..40u16).prop_map(Step::Remove),
-            1 => (0..40_000_000_000u64).prop_map(Step::Pass),
-            1 => (0..40usize).prop_map(Step::Sweep),
-        ]
-    }
-
-    proptest! {
-        /// The table is a bounded map with a time limit: a plain map says the same after any steps.
-        #[test]
-        fn agrees_with_a_plain_map(steps in proptest::collection::vec(step(), 0..400)) {
-            let mut table = FlowTable::new(24);
-            let mut model: HashMap<u16, u64> = HashMap::new();
-            let mut now = 0u64;
-            for step in steps {
-                match step {
-                    Step::Pass(nanos) => now += nanos,
-                    Step::Sweep(slots) => table.sweep(Moment(now), slots),
-                    Step::Insert(n) => {
-                        let room = table.len() < 24 || table.index.contains_key(&key(n));
-                        let done = table.insert(key(n), entry(6, now));
-                        prop_assert_eq!(done.is_ok(), room);
-                        if room { model.insert(n, now); }
-                    }
-                    Step::Find(n) => {
-                        let alive = model.get(&n).is_some_and(|born| now <= born + 30_000_000_000);
-                        let found = table.find(&key(n), Moment(now));
-                        prop_assert_eq!(found.is_some(), alive);
-                        if let Some(id) = found {
-                            prop_assert_eq!(table.entry(id).unwrap().started, Moment(model[&n]));
-                        } else { model.remove(&n); }
-                    }
-                    Step::Remove(n) => {
-                        if let Some(id) = table.find(&key(n), Moment(now)) { table.remove(id); }
-                        model.remove(&n);
-                    }
-                }
-                prop_assert_eq!(table.len() + table.free.len(), 24);
-            }
-            // A whole turn of the hand leaves exactly what is alive.
-            table.sweep(Moment(now), 24);
-            let alive = model.values().filter(|born| now <= **born + 30_000_000_000).count();
-            prop_assert_eq!(table.len(), alive);
-        }
-    }
-
-    #[test]
-    fn a_full_table_refuses_and_keeps_what_it_has() {
-        let mut table = FlowTable::new(2);
-        assert!(table.insert(key(1), entry(6, 0)).is_ok());
-        assert!(table.insert(key(2), entry(6, 0)).is_ok());
-        assert_eq!(table.insert(key(3), entry(6, 0)), Err(Refusal::TableFull));
-        assert!(table.insert(key(2), entry(6, 5)).is_ok(), "a known key needs no new place");
-        assert_eq!(table.len(), 2);
-        assert!(table.find(&key(1), Moment(6)).is_some());
-    }
-
-    #[test]
-    fn churn_never_grows_the_index() {
-        let mut table = FlowTable::new(64);
-        let before = table.index.capacity();
-        for n in 0..60_000u16 {
-            table.insert(key(n), entry(6, 0)).unwrap();
-            if n >= 63 {
-                let old = table.find(&key(n - 63), Moment(0)).unwrap();
-                table.remove(old);
-            }
-        }
-        // What it can hold without growing falls by the tombstones not yet cleaned, and never rises.
-        assert!(table.index.capacity() <= before, "{} > {before}", table.index.capacity());
-    }
-
-    #[test]
-    fn a_closed_connection_ends_within_a_second_whatever_comes() {
-        let mut flow = entry(6, 0);
-        flow.advance(&segment(TcpFlags::SYN), true, 60, Moment(0));
-        assert_eq!(flow.phase, Phase::Opening);
-        flow.advance(&segment(TcpFlags::SYN | TcpFlags::ACK), false, 60, Moment(1));
-        assert_eq!(flow.phase, Phase::Open);
-        flow.advance(&segment(TcpFlags::FIN | TcpFlags::ACK), true, 60, Moment(2));
-        assert_eq!(flow.phase, Phase::Open);
-        flow.advance(&segment(TcpFlags::FIN | TcpFlags::ACK), false, 60, Moment(3));
-        assert_eq!(flow.phase, Phase::Closing);
-        flow.advance(&segment(TcpFlags::ACK), true, 60, Moment(900_000_000));
-        assert!(!flow.has_ended(Moment(1_000_000_003)));
-        assert!(flow.has_ended(Moment(1_000_000_004)));
-        assert!(flow.is_succeeded_by(&segment(TcpFlags::SYN)));
-        assert!(!flow.is_succeeded_by(&segment(TcpFlags::SYN | TcpFlags::ACK)));
-        assert_eq!((flow.packets, flow.bytes), ([3, 2], [180, 120]));
-    }
-
-    #[test]
-    fn a_reset_closes() {
-        let mut flow = entry(6, 0);
-        flow.advance(&segment(TcpFlags::SYN), true, 60, Moment(0));
-        flow.advance(&segment(TcpFlags::RST | TcpFlags::ACK), false, 60, Moment(1));
-        assert_eq!(flow.phase, Phase::Closing);
-    }
-
-    #[test]
-    fn timeouts_follow_protocol_and_phase() {
-        let mut udp = entry(17, 0);
-        assert_eq!(udp.timeout(), 60 * 1_000_000_000);
-        udp.phase = Phase::Open;
-        assert_eq!(udp.timeout(), 180 * 1_000_000_000);
-        assert_eq!(entry(1, 0).timeout(), 10 * 1_000_000_000);
-        assert_eq!(entry(58, 0).timeout(), 10 * 1_000_000_000);
-        assert_eq!(entry(47, 0).timeout(), 60 * 1_000_000_000);
-    }
-
-    #[test]
-    fn a_flow_knows_where_both_ends_live() {
-        let flow = entry(6, 0);
-        assert_eq!(flow.side_of(true), Side::Outside);
-        assert_eq!(flow.side_of(false), Side::Inside);
     }
 }

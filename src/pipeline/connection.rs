@@ -2,7 +2,7 @@
 
 use super::stages::{Objection, sender};
 use super::{EventKind, Outcome, Pipeline, Reason, Scene};
-use crate::flow::{Entry, FlowId, Refusal};
+use crate::flow::{FlowId, Judgement, Opening, Refusal, Slot};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Service, Side};
 
@@ -38,7 +38,7 @@ impl Pipeline {
         let Some((key, from_a)) = facts.key() else {
             return self.stateless(scene, facts, ip, None);
         };
-        match self.flows.find(&key, scene.now) {
+        match self.flows.find(&key, scene.tick) {
             Some(id) => self.hit(scene, facts, ip, id, (key, from_a)),
             None => self.miss(scene, facts, ip, key, from_a),
         }
@@ -57,7 +57,7 @@ impl Pipeline {
             return self.miss(scene, facts, ip, key, from_a);
         };
         if entry.side_of(from_a) != scene.side {
-            let mode = entry.verdict.mode;
+            let mode = entry.mode();
             let reason = Refusal::WrongSide.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
@@ -65,16 +65,22 @@ impl Pipeline {
             // The closing flow stays unless the new one is let in and takes its place.
             return self.miss(scene, facts, ip, key, from_a);
         }
-        if entry.is_stale(scene.generation, scene.now) {
+        if entry.is_stale(scene.flow_now()) {
             let verdict = judge_again(scene, entry, ip, facts, from_a);
             if !verdict.crosses() {
                 self.flows.remove(id);
                 return self.deny(scene, facts, &verdict);
             }
-            entry.verdict = verdict;
-            entry.generation = scene.generation;
+            let mut judgement = judgement(scene, &verdict);
+            if from_a == entry.opened_by_a() {
+                entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
+            } else {
+                // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
+                judgement.generation = entry.generation();
+            }
+            entry.judge(&judgement);
         }
-        if let Some(denial) = entry.verdict.denial
+        if let Some(denial) = entry.denial()
             && scene.side == Side::Inside
         {
             // A claim can only make it stricter: a frame from the inside with a MAC that is not its source's
@@ -82,15 +88,15 @@ impl Pipeline {
             let (from, service) = (sender(facts, ip), ip.service());
             let mode = scene.table.judge(from, ip.dst, service, scene.side, scene.now).mode;
             if mode == Mode::Enforce {
-                let rule = entry.verdict.rule;
+                let rule = entry.rule();
                 return self.object(scene, facts, Objection { reason: denial.into(), mode, rule });
             }
         }
-        entry.advance(ip, from_a, facts.length, scene.now);
-        if let Some(denial) = entry.verdict.denial {
+        if let Some(denial) = entry.denial() {
             // The flow's first packet was recorded; the others only count.
             self.counters.would_drop(scene.side, denial.into());
         }
+        self.flows.advance(id, ip, from_a, facts.length, scene.flow_now());
         Outcome::Forward
     }
 
@@ -107,16 +113,14 @@ impl Pipeline {
         if !verdict.crosses() || verdict.denial == Some(Denial::SameSide) {
             return self.deny(scene, facts, &verdict);
         }
-        let entry = Entry::new(
-            verdict,
-            scene.generation,
-            from_a,
-            scene.side,
-            facts.src_mac,
-            ip.service(),
-            scene.now,
-        );
-        self.learn(scene, facts, ip, (key, from_a), entry)
+        let opening = Opening {
+            judgement: judgement(scene, &verdict),
+            by_a: from_a,
+            side: scene.side,
+            mac_true: scene.table.is_true(sender(facts, ip), scene.side),
+            unseen: false,
+        };
+        self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
     }
 
     /// Inserts a flow that may cross, and lets its packet do so.
@@ -126,22 +130,19 @@ impl Pipeline {
         facts: &Facts,
         ip: &Ip,
         (key, from_a): (Key, bool),
-        mut entry: Entry,
+        (opening, verdict): (&Opening, &Verdict),
     ) -> Outcome {
-        let (verdict, unseen) = (entry.verdict, entry.unseen);
-        entry.advance(ip, from_a, facts.length, scene.now);
-        if let Err(refusal) = self.flows.insert(key, entry) {
-            let mode = verdict.mode;
-            return self.object(
-                scene,
-                facts,
-                Objection { reason: refusal.into(), mode, rule: verdict.rule },
-            );
+        match self.flows.insert(&key, opening, scene.tick) {
+            Ok(id) => self.flows.advance(id, ip, from_a, facts.length, scene.flow_now()),
+            Err(refusal) => {
+                let (mode, rule) = (verdict.mode, verdict.rule);
+                return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule });
+            }
         }
-        if unseen {
+        if opening.unseen {
             self.counters.loose(scene.side);
         } else if verdict.denial.is_some() {
-            return self.deny(scene, facts, &verdict);
+            return self.deny(scene, facts, verdict);
         } else if scene.table.rule(verdict.rule).is_some_and(|rule| rule.log) {
             self.record(scene, EventKind::Allow, facts, None, verdict.rule, verdict.mode);
         }
@@ -176,15 +177,16 @@ impl Pipeline {
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
         let by_receiver = there.denial.is_some() && back.denial.is_none();
-        let (verdict, service, opened_by_a, side) = if by_receiver {
-            (Verdict { mode, ..back }, reversed(ip), !from_a, scene.side.other())
-        } else {
-            (Verdict { mode, ..there }, ip.service(), from_a, scene.side)
+        let verdict = Verdict { mode, ..if by_receiver { back } else { there } };
+        let opening = Opening {
+            judgement: judgement(scene, &verdict),
+            by_a: from_a != by_receiver,
+            side: if by_receiver { scene.side.other() } else { scene.side },
+            // The receiver was judged with a MAC taken as true.
+            mac_true: by_receiver || scene.table.is_true(sender(facts, ip), scene.side),
+            unseen: true,
         };
-        let mac = if by_receiver { facts.dst_mac } else { facts.src_mac };
-        let mut entry = Entry::new(verdict, scene.generation, opened_by_a, side, mac, service, scene.now);
-        entry.unseen = true;
-        self.learn(scene, facts, ip, (key, from_a), entry)
+        self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
     }
 
     /// An ICMP error crosses only with the live flow it quotes, towards that packet's sender (RFC 5927).
@@ -196,13 +198,13 @@ impl Pipeline {
         }
         let related = icmp.quote.filter(|quote| quote.src == ip.dst).and_then(|quote| {
             let (key, from_a) = quote.key(facts.vlans);
-            let id = self.flows.find(&key, scene.now)?;
+            let id = self.flows.find(&key, scene.tick)?;
             let entry = self.flows.entry(id)?;
             let reaches_sender = entry.side_of(from_a) == scene.side.other();
-            let stale = entry.is_stale(scene.generation, scene.now);
-            (reaches_sender && !stale).then_some(entry.verdict)
+            let stale = entry.is_stale(scene.flow_now());
+            (reaches_sender && !stale).then(|| entry.denial())
         });
-        let Some(flow) = related else {
+        let Some(denial) = related else {
             let reason = Refusal::IcmpNoFlow.into();
             return self.object(
                 scene,
@@ -210,7 +212,7 @@ impl Pipeline {
                 Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE },
             );
         };
-        if let Some(denial) = flow.denial {
+        if let Some(denial) = denial {
             self.counters.would_drop(scene.side, denial.into());
         }
         Outcome::Forward
@@ -247,11 +249,27 @@ impl Pipeline {
     }
 }
 
+/// A verdict as an entry keeps it.
+fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
+    let left = verdict.judge_at.0.saturating_sub(scene.now.0);
+    Judgement::new(verdict, scene.flow_now(), left)
+}
+
 /// Asks again for a flow judged under an older table or past its `judge_at`, as its opener opened it.
-fn judge_again(scene: &Scene<'_>, entry: &Entry, ip: &Ip, facts: &Facts, from_a: bool) -> Verdict {
-    let (opener, target) = if from_a == entry.opened_by_a { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
-    let sender = Sender { address: opener, mac: SenderMac::Seen(entry.opener_mac), vlans: facts.vlans };
-    scene.table.judge(sender, target, entry.service, entry.opener_side, scene.now)
+fn judge_again(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, from_a: bool) -> Verdict {
+    let by_opener = from_a == entry.opened_by_a();
+    let (address, target) = if by_opener { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
+    let mac = match (by_opener, entry.is_mac_true()) {
+        (true, _) => SenderMac::Seen(facts.src_mac),
+        (false, true) => SenderMac::Assumed,
+        (false, false) => SenderMac::Stranger,
+    };
+    let (service, side) = if by_opener {
+        (ip.service(), scene.side)
+    } else {
+        (reversed(ip), scene.side.other())
+    };
+    scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
 }
 
 /// Only TCP without a SYN and an echo reply show that a first packet was missed.
@@ -263,13 +281,19 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
     }
 }
 
-/// The service of a flow as its other end would have opened it.
+/// The service of a flow as its other end would have opened it; of an echo, the message that answers this
+/// one or that it answers.
 fn reversed(ip: &Ip) -> Service {
     let service = ip.service();
     match &ip.l4 {
-        L4::Icmp(_) => {
-            let request: u8 = if ip.src.is_ipv6() { 128 } else { 8 };
-            Service { dport: u16::from_be_bytes([request, 0]), ..service }
+        L4::Icmp(icmp) => {
+            let kind: u8 = match (ip.src.is_ipv6(), icmp.is_echo_request(ip.src.is_ipv6())) {
+                (false, true) => 0,
+                (false, false) => 8,
+                (true, true) => 129,
+                (true, false) => 128,
+            };
+            Service { dport: u16::from_be_bytes([kind, 0]), ..service }
         }
         L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => {
             Service { sport: service.dport, dport: service.sport, ..service }

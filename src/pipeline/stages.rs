@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::{Counters, Event, EventKind, Kind, Outcome, Reason};
-use crate::flow::{FlowTable, Owner};
+use crate::flow::{Batch, FlowId, FlowTable, Now, Owner};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
-use crate::wire::{Facts, Ip, Mac, Net, Service, Side, Unreadable, Vlans, parse};
+use crate::wire::{Facts, Ip, Mac, Net, Plain, Service, Side, Vlans, parse};
 
 /// Packets of one burst at most.
-pub const BURST: usize = 64;
+pub const BURST: usize = crate::flow::BATCH;
 
 /// Events one burst may record; the rest are counted as lost. Bounds what a flood of drops costs.
 const EVENTS_PER_BURST: u32 = 16;
@@ -24,8 +24,18 @@ pub struct Scene<'a> {
     pub generation: u32,
     /// Now.
     pub now: Moment,
+    /// The same moment as flows count time.
+    pub tick: u32,
     /// The side the burst arrived on.
     pub side: Side,
+}
+
+impl Scene<'_> {
+    /// What entries are held against.
+    #[inline(always)]
+    pub(super) const fn flow_now(&self) -> Now {
+        Now { tick: self.tick, generation: self.generation }
+    }
 }
 
 /// Why a packet should not cross, who says so and what governs it.
@@ -45,7 +55,21 @@ pub struct Pipeline {
     pub(super) counters: Arc<Counters>,
     events: Arc<ArrayQueue<Event>>,
     events_left: u32,
-    parsed: Vec<Result<Facts, Unreadable>>,
+    /// Always there between bursts.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What is known of a burst's plain packets before their turn comes.
+#[derive(Debug)]
+struct Ahead {
+    plains: [Plain; BURST],
+    batch: Batch,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { plains: [Plain::BLANK; BURST], batch: Batch::default() }
+    }
 }
 
 impl Pipeline {
@@ -58,39 +82,71 @@ impl Pipeline {
         counters: Arc<Counters>,
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
-        Self { flows, owner, me, counters, events, events_left: 0, parsed: Vec::with_capacity(BURST) }
+        Self { flows, owner, me, counters, events, events_left: 0, ahead: Some(Box::default()) }
     }
 
-    /// Judges a burst that arrived on one side. `room` is the free places in the other port's TX ring:
-    /// as many packets are forwarded at most. One outcome a frame, in order, is put into `outcomes`.
-    /// The caller has opened the counters ([`Counters::begin`]) and counts what it received and sent.
+    /// Judges a burst of at most [`BURST`] packets that arrived on one side. `room` is the free places in the
+    /// other port's TX ring: as many packets are forwarded at most. One outcome a frame, in order, is put into
+    /// `outcomes`. The caller has opened the counters ([`Counters::begin`]) and counts what it received and
+    /// sent.
     pub fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize, outcomes: &mut Vec<Outcome>) {
         self.events_left = EVENTS_PER_BURST;
-        let mut parsed = std::mem::take(&mut self.parsed);
-        parsed.clear();
-        // 1. Bytes into facts, for the whole burst.
-        parsed.extend(frames.iter().map(|frame| parse(frame)));
-        let mut room = room;
-        for (facts, frame) in parsed.iter().zip(frames) {
-            let outcome = self.packet(scene, facts, frame, room);
-            room -= usize::from(outcome == Outcome::Forward);
-            outcomes.push(outcome);
+        // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
+        let mut ahead = self.ahead.take().unwrap_or_default();
+        let (mut plain, mut bit, mut n) = (0_u64, 1_u64, 0);
+        {
+            let mut places = ahead.plains.iter_mut();
+            let mut place = places.next();
+            for frame in frames {
+                if place.as_mut().is_some_and(|place| place.read(frame)) {
+                    place = places.next();
+                    plain |= bit;
+                    n += 1;
+                }
+                bit <<= 1;
+            }
         }
-        self.parsed = parsed;
+        let Ahead { plains, batch } = ahead.as_mut();
+        self.flows.prepare(plains.iter().take(n).map(|found| &found.key), batch);
+        // Those of a flow that is known and in order pass at once; everything else takes all the stages.
+        {
+            let mut known = plains.iter().zip(batch.guesses());
+            let mut room = room;
+            for frame in frames {
+                let candidate = if plain & 1 == 0 { None } else { known.next() };
+                plain >>= 1;
+                let passes = room > 0
+                    && candidate.is_some_and(|(found, guess)| self.passes(scene, frame, found, guess));
+                let outcome = if passes { Outcome::Forward } else { self.packet(scene, frame, room) };
+                room -= usize::from(outcome == Outcome::Forward);
+                outcomes.push(outcome);
+            }
+        }
+        self.ahead = Some(ahead);
     }
 
-    fn packet(
-        &mut self,
-        scene: &Scene<'_>,
-        facts: &Result<Facts, Unreadable>,
-        frame: &[u8],
-        room: usize,
-    ) -> Outcome {
-        // 2. What can't be read is dropped in every mode.
-        let facts = match facts {
+    /// Whether a packet is an ordinary one of a known flow; if so, it is taken into account.
+    #[inline(always)]
+    fn passes(&mut self, scene: &Scene<'_>, frame: &[u8], found: &Plain, guess: FlowId) -> bool {
+        let timeouts = *self.flows.timeouts();
+        let Some(slot) = self.flows.guessed(guess, &found.key) else { return false };
+        let Ok(length) = u32::try_from(frame.len()) else { return false };
+        let now = scene.flow_now();
+        let ordinary = slot.is_ordinary(now, found.from_a, scene.side, found.tcp.as_ref(), &timeouts);
+        if ordinary {
+            slot.pass(found.from_a, length, scene.tick);
+        }
+        ordinary
+    }
+
+    #[inline(never)]
+    fn packet(&mut self, scene: &Scene<'_>, frame: &[u8], room: usize) -> Outcome {
+        // 2. Bytes into facts. What can't be read is dropped in every mode.
+        let facts = match parse(frame) {
             Ok(facts) => facts,
-            Err(why) => return self.unreadable(scene, Reason::from(*why), frame),
+            Err(why) => return self.unreadable(scene, Reason::from(why), frame),
         };
+        let facts = &facts;
         // 3. A place to send it from, before anything is remembered of it.
         if room == 0 {
             return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));
@@ -201,8 +257,8 @@ impl Pipeline {
     }
 
     /// Moves the clock hand of the flow table by at most `slots` slots.
-    pub fn sweep(&mut self, now: Moment, slots: usize) {
-        self.flows.sweep(now, slots);
+    pub fn sweep(&mut self, tick: u32, slots: usize) {
+        self.flows.sweep(tick, slots);
     }
 
     /// Live flows and room for flows.

@@ -168,7 +168,11 @@ impl<'m> Oracle<'m> {
     }
 
     fn genuine(&self, src: Sender, side: Side) -> bool {
-        let SenderMac::Seen(mac) = src.mac else { return true };
+        let mac = match src.mac {
+            SenderMac::Seen(mac) => mac,
+            SenderMac::Assumed => return true,
+            SenderMac::Stranger => return false,
+        };
         let end = self.bare(src.address, false);
         side_of(&end) == Some(side)
             && (end.networks[0].via.contains(&mac) || end.workload.is_some_and(|w| w.macs.contains(&mac)))

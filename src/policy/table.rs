@@ -261,7 +261,8 @@ impl Table {
     }
 
     /// Whether a sender's MAC is one of those written for it, or taken as such.
-    pub(super) fn is_true(&self, sender: Sender, side: Side) -> bool {
+    #[must_use]
+    pub fn is_true(&self, sender: Sender, side: Side) -> bool {
         let from = self.spot(self.space.find(sender.address));
         self.is_genuine(sender.mac, from, at(&self.networks, from.network), side)
     }
@@ -271,6 +272,7 @@ impl Table {
     fn is_genuine(&self, mac: SenderMac, from: Spot, network: Option<&NetworkFace>, side: Side) -> bool {
         match mac {
             SenderMac::Assumed => true,
+            SenderMac::Stranger => false,
             SenderMac::Seen(mac) => network.is_some_and(|network| {
                 network.side == side
                     && (network.via.contains(&mac)

@@ -93,8 +93,10 @@ pub enum Denial {
 pub enum SenderMac {
     /// As seen on the wire.
     Seen(Mac),
-    /// Taken as true: `explain` without a MAC.
+    /// Taken as true: `explain` without a MAC; a flow whose opener was seen with a true one.
     Assumed,
+    /// Taken as none of those written for it: a flow whose opener was seen with such a one.
+    Stranger,
 }
 
 /// The end that opens the flow.

@@ -1,7 +1,7 @@
 //! The flow key: one for both directions of a connection, and the service a rule is asked about.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Facts, Ip, L4, Net, Quote, Vlans};
 
@@ -19,58 +19,43 @@ pub struct Service {
 }
 
 /// The key of a flow: the smaller (address, port) is `a`, so both directions give the same key.
+///
+/// Its words are the bytes of a flow's entry (FLOWS.md §1): addresses and ports as on the wire, VLAN ids
+/// and protocol as one number of 12 + 12 + 8 bits in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Smaller end: the address as a number, most significant byte first on the wire. IPv4 addresses stand
-    /// in the top four bytes, the rest is zero.
-    pub a: u128,
-    /// Larger end.
-    pub b: u128,
-    /// Port of `a`; ICMP echo: the identifier if `a` asks, else its complement; 0 where there is none.
-    pub port_a: u16,
-    /// Port of `b`.
-    pub port_b: u16,
-    /// Tags of the frame.
-    pub vlans: Vlans,
-    /// Protocol number.
-    pub protocol: u8,
-    /// IPv6.
-    pub v6: bool,
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V6(v6) => u128::from(v6),
-        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
-    }
+    /// IPv4: a, b in the first word, the others 0. IPv6: a in two words, b in two.
+    ends: [u64; 4],
+    /// Port of a, port of b, VLAN ids and protocol.
+    tail: u64,
+    v6: bool,
 }
 
 impl Hash for Key {
-    /// Writes one block: 16 bytes for IPv4, 40 for IPv6. A keyed hash over it is what a table wants; the
-    /// two lengths keep the families apart.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let rest = u64::from(self.port_a) << 48
-            | u64::from(self.port_b) << 32
-            | u64::from(self.vlans.outer & 0xfff) << 20
-            | u64::from(self.vlans.inner & 0xfff) << 8
-            | u64::from(self.protocol);
+        let [first, rest @ ..] = self.ends;
+        state.write_u64(first);
+        state.write_u64(self.tail);
         if self.v6 {
-            let mut block = [0; 40];
-            let (a, bc) = block.split_at_mut(16);
-            let (b, c) = bc.split_at_mut(16);
-            a.copy_from_slice(&self.a.to_ne_bytes());
-            b.copy_from_slice(&self.b.to_ne_bytes());
-            c.copy_from_slice(&rest.to_ne_bytes());
-            state.write(&block);
-        } else {
-            let ends = (self.a >> 64) | (self.b >> 96);
-            state.write(&(ends << 64 | u128::from(rest)).to_ne_bytes());
+            for word in rest {
+                state.write_u64(word);
+            }
         }
     }
 }
 
+/// The last word of a key. Ports as they lie on the wire, the first two bytes of `ports` being a's.
+#[inline]
+pub(super) const fn tail(ports: [u8; 4], vlans: Vlans, protocol: u8) -> u64 {
+    let tags = (vlans.outer as u32 & 0xfff) << 20 | (vlans.inner as u32 & 0xfff) << 8 | protocol as u32;
+    let [p0, p1, p2, p3] = ports;
+    let [t0, t1, t2, t3] = tags.to_ne_bytes();
+    u64::from_ne_bytes([p0, p1, p2, p3, t0, t1, t2, t3])
+}
+
 impl Key {
-    /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`.
+    /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`. For an ICMP echo the port
+    /// of the asker is the identifier and the answerer's its complement; 0 where there are no ports.
     #[must_use]
     pub fn new(
         src: IpAddr,
@@ -80,16 +65,93 @@ impl Key {
         protocol: u8,
         vlans: Vlans,
     ) -> (Self, bool) {
-        let (s, d) = (number(src), number(dst));
-        let from_a = (s, sport) <= (d, dport);
-        let v6 = src.is_ipv6();
-        let key = if from_a {
-            Self { a: s, b: d, port_a: sport, port_b: dport, vlans, protocol, v6 }
-        } else {
-            Self { a: d, b: s, port_a: dport, port_b: sport, vlans, protocol, v6 }
+        let from_a = (src, sport) <= (dst, dport);
+        let (a, b, port_a, port_b) =
+            if from_a { (src, dst, sport, dport) } else { (dst, src, dport, sport) };
+        let ([a0, a1], [b0, b1]) = (port_a.to_be_bytes(), port_b.to_be_bytes());
+        let tail = tail([a0, a1, b0, b1], vlans, protocol);
+        let (ends, v6) = match (a, b) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.octets(), b.octets());
+                ([u64::from_ne_bytes([a0, a1, a2, a3, b0, b1, b2, b3]), 0, 0, 0], false)
+            }
+            // An end of the other family does not occur in a packet; it would stand as a mapped address.
+            (a, b) => {
+                let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
+                ([a0, a1, b0, b1], true)
+            }
         };
-        (key, from_a)
+        (Self { ends, tail, v6 }, from_a)
     }
+
+    /// The key with these words, as [`Self::words`] gives them.
+    #[must_use]
+    #[inline]
+    pub const fn from_words(ends: [u64; 4], tail: u64, v6: bool) -> Self {
+        Self { ends, tail, v6 }
+    }
+
+    /// Addresses (IPv4: the first word alone), and ports with tags and protocol.
+    #[must_use]
+    #[inline]
+    pub const fn words(&self) -> ([u64; 4], u64) {
+        (self.ends, self.tail)
+    }
+
+    /// IPv6.
+    #[must_use]
+    #[inline]
+    pub const fn is_v6(&self) -> bool {
+        self.v6
+    }
+
+    /// Protocol number.
+    #[must_use]
+    #[inline]
+    pub const fn protocol(&self) -> u8 {
+        let [protocol, ..] = self.tags().to_le_bytes();
+        protocol
+    }
+
+    /// Tags of the frame.
+    #[must_use]
+    pub fn vlans(&self) -> Vlans {
+        let id = |shift: u32| u16::try_from(self.tags() >> shift & 0xfff).unwrap_or(Vlans::NONE);
+        Vlans { outer: id(20), inner: id(8) }
+    }
+
+    const fn tags(&self) -> u32 {
+        let [_, _, _, _, t0, t1, t2, t3] = self.tail.to_ne_bytes();
+        u32::from_ne_bytes([t0, t1, t2, t3])
+    }
+
+    /// Address and port of both ends, `a` first.
+    #[must_use]
+    pub fn ends(&self) -> [(IpAddr, u16); 2] {
+        let [a0, a1, b0, b1, ..] = self.tail.to_ne_bytes();
+        let (port_a, port_b) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([b0, b1]));
+        let [w0, w1, w2, w3] = self.ends;
+        if self.v6 {
+            let join = |high: u64, low: u64| {
+                let number = u128::from(u64::from_be(high)) << 64 | u128::from(u64::from_be(low));
+                IpAddr::V6(Ipv6Addr::from_bits(number))
+            };
+            [(join(w0, w1), port_a), (join(w2, w3), port_b)]
+        } else {
+            let [a0, a1, a2, a3, b0, b1, b2, b3] = w0.to_ne_bytes();
+            [(Ipv4Addr::new(a0, a1, a2, a3).into(), port_a), (Ipv4Addr::new(b0, b1, b2, b3).into(), port_b)]
+        }
+    }
+}
+
+/// An address as two words of a key.
+fn halves(address: IpAddr) -> [u64; 2] {
+    let address = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
+    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
 }
 
 /// What stands for the ports of an ICMP echo: the asker's is the identifier, the answerer's its

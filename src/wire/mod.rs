@@ -13,6 +13,7 @@ mod ipv4;
 mod ipv6;
 mod key;
 mod parse;
+mod plain;
 mod quote;
 #[doc(hidden)]
 pub mod samples;
@@ -28,4 +29,5 @@ pub use facts::{
 pub use ipv6::is_extension;
 pub use key::{Key, Service};
 pub use parse::parse;
+pub use plain::Plain;
 pub use side::Side;

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
 use super::{Gauges, Policy, WorkerFace};
-use crate::flow::{FlowTable, Owner};
+use crate::flow::{FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
 use crate::pipeline::{Outcome, Pipeline, Reason, Scene};
@@ -112,10 +112,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             if self.turn(&now) {
                 idle = 0;
                 busy_since = Some(now.boot);
-                self.pipeline.sweep(now.now, SWEEP_BUSY);
+                self.pipeline.sweep(tick(now.boot), SWEEP_BUSY);
             } else {
                 idle += 1;
-                self.pipeline.sweep(now.now, SWEEP_IDLE);
+                self.pipeline.sweep(tick(now.boot), SWEEP_IDLE);
                 if idle > SPIN_TURNS {
                     self.queues.wait(self.patience());
                 } else {
@@ -133,7 +133,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.face.generation.store(policy.generation, Ordering::Release);
         let mut busy = false;
         for side in Side::BOTH {
-            let scene = Scene { table: &policy.table, generation: policy.generation, now: now.now, side };
+            let scene = scene(&policy, now, side);
             busy |= self.burst(&scene);
         }
         self.queues.flush();
@@ -223,8 +223,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             let policy = Arc::clone(self.policy.load());
             let mut busy = false;
             for side in Side::BOTH {
-                let scene =
-                    Scene { table: &policy.table, generation: policy.generation, now: now.now, side };
+                let scene = scene(&policy, &now, side);
                 busy |= self.burst(&scene);
             }
             self.queues.flush();
@@ -239,6 +238,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.publish();
         self.queues
     }
+}
+
+fn scene<'a>(policy: &'a Policy, now: &Reading, side: Side) -> Scene<'a> {
+    let Policy { table, generation, .. } = policy;
+    Scene { table, generation: *generation, now: now.now, tick: tick(now.boot), side }
 }
 
 fn count(n: usize) -> u64 {

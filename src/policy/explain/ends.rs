@@ -291,7 +291,7 @@ impl<'a> Way<'a> {
     fn account(&self, end: &Lookup<'_>, opens: bool) -> Option<Account> {
         let name = end.workload.and_then(|w| w.service_account.clone())?;
         let mac = match (self.sender.mac, self.genuine, opens) {
-            (_, _, false) | (SenderMac::Seen(_), false, true) => "",
+            (_, _, false) | (SenderMac::Seen(_), false, true) | (SenderMac::Stranger, ..) => "",
             (SenderMac::Assumed, ..) => ", MAC taken as true",
             (SenderMac::Seen(mac), true, true) if end.workload.is_some_and(|w| w.macs.contains(&mac)) => {
                 ", own MAC"
@@ -339,6 +339,7 @@ impl<'a> Way<'a> {
         };
         let mac = match self.sender.mac {
             SenderMac::Assumed => ", its MAC true".to_owned(),
+            SenderMac::Stranger => ", its MAC another's".to_owned(),
             SenderMac::Seen(mac) => format!(" with MAC {mac}"),
         };
         let elsewhere = if self.side == self.source { "" } else { ", where its source does not belong," };

@@ -266,7 +266,7 @@ fn probe() -> impl Strategy<Value = Probe> {
         9 => address(),
         1 => group.prop_map(|a| a.parse().unwrap()),
     ];
-    let mac = prop_oneof![3 => mac().prop_map(SenderMac::Seen), 1 => Just(SenderMac::Assumed)];
+    let mac = prop_oneof![3 => mac().prop_map(SenderMac::Seen), 1 => Just(SenderMac::Assumed), 1 => Just(SenderMac::Stranger)];
     let port = || prop_oneof![select(&PORTS[..]), select(&PORTS[..]).prop_map(|p| p.wrapping_add(1))];
     let protocol = prop_oneof![9 => select(&PROTOCOLS[..]), 1 => Just(132)];
     let service = (protocol, port(), port(), prop::bool::weighted(0.9))
