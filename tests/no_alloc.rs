@@ -6,8 +6,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use portcullis::wire::samples::every_kind;
-use portcullis::wire::{L4, Net, parse};
+use portcullis::wire::samples::{Ends, every_kind};
+use portcullis::wire::{L4, Net, Side, TcpFlags, parse};
+
+#[expect(dead_code, reason = "only the worker itself is wanted here")]
+#[path = "rig/memory.rs"]
+mod memory;
+
+use memory::{POLICY, Rig, Shape, policy};
 
 /// The system's allocator, counting what the calling thread asks of it.
 struct Counting;
@@ -95,4 +101,31 @@ fn reading_a_frame() {
     });
     assert_eq!(count, 0);
     assert!(packets > 20, "only {packets} packets");
+}
+
+#[test]
+fn a_turn_of_the_worker() {
+    let policy = policy(POLICY, 1).expect("the policy loads");
+    let mut rig = Rig::new(policy, Shape { flows: 8, pool: 64, ..Shape::default() });
+    let mut frames: Vec<Vec<u8>> = every_kind().into_iter().map(|(_, frame)| frame).collect();
+    for port in 0..12 {
+        let ends = Ends::of("10.10.0.5", "10.20.0.9");
+        frames.push(ends.tcp(4_000 + port, 443, TcpFlags::SYN, 1, 0, b""));
+        frames.push(ends.tcp(4_000 + port, 443, TcpFlags::ACK, 2, 1, b"data"));
+    }
+    for round in 0..4 {
+        for side in [Side::Outside, Side::Inside] {
+            for frame in &frames {
+                assert!(rig.offer(side, frame));
+            }
+            // A minute: what was not confirmed expires. Gauges are published on the way.
+            rig.later(60_000_000_000);
+            let time = rig.time;
+            let busy = allocations(|| assert!(black_box(rig.worker.turn(&time))));
+            assert_eq!(busy, 0, "round {round}");
+            while rig.take(Side::Outside).or_else(|| rig.take(Side::Inside)).is_some() {}
+        }
+    }
+    let [outside, inside] = rig.face.counters.snapshot().sides;
+    assert!(outside.forwarded_packets > 40 && inside.rx_packets > 100, "{outside:?} {inside:?}");
 }

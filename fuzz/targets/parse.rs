@@ -2,10 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Vlans, parse};
+use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Odd, Plain, Vlans, parse};
 
 fuzz_target!(|frame: &[u8]| {
-    let Ok(facts) = parse(frame) else { return };
+    let mut plain = Plain::BLANK;
+    let plain = plain.read(frame).then_some(plain);
+    let Ok(facts) = parse(frame) else { return assert_eq!(plain, None) };
     assert_eq!(usize::try_from(facts.length), Ok(frame.len()));
     assert!(facts.vlans.outer != Vlans::NONE || facts.vlans.inner == Vlans::NONE);
     let housekeeping = facts.housekeeping();
@@ -19,6 +21,15 @@ fuzz_target!(|frame: &[u8]| {
     let (sport, dport) = ip.key_ports();
     let same = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
     assert_eq!(facts.key(), Some(same));
+    if let Some(plain) = plain {
+        assert_eq!((ip.fragment, housekeeping), (Fragment::Whole, None));
+        assert!(facts.odd == Some(Odd::Land) || (plain.key, plain.from_a) == same);
+        match ip.l4 {
+            L4::Tcp(tcp) => assert_eq!(plain.tcp, Some(tcp)),
+            L4::Udp { .. } => assert_eq!(plain.tcp, None),
+            L4::Icmp(_) | L4::Other | L4::Absent => unreachable!(),
+        }
+    }
 });
 
 fn packet(ip: Ip, vlans: Vlans, frame: usize) {
@@ -51,7 +62,7 @@ fn packet(ip: Ip, vlans: Vlans, frame: usize) {
             if let Some(quote) = icmp.quote {
                 assert!(icmp.is_error(ip.src.is_ipv6()));
                 assert_eq!(quote.src.is_ipv6(), ip.src.is_ipv6());
-                assert_eq!(quote.key(vlans).0.v6, ip.src.is_ipv6());
+                assert_eq!(quote.key(vlans).0.is_v6(), ip.src.is_ipv6());
             }
         }
         L4::Udp { .. } | L4::Other | L4::Absent => {}

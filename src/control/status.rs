@@ -140,7 +140,7 @@ fn zone_status(policy: &Policy, zone: &Zone) -> ZoneStatus {
 
 fn ports(shared: &Shared) -> Vec<PortStatus> {
     let bpf = (shared.bpf)();
-    let gauges: Vec<_> = shared.workers.iter().map(|worker| worker.gauges.load_full()).collect();
+    let gauges: Vec<_> = shared.workers.iter().map(|worker| worker.gauges.load()).collect();
     Side::BOTH
         .into_iter()
         .zip(&shared.ports)

@@ -53,12 +53,12 @@ impl Bucket {
         Self { tags: [0; PLACES], slots: [0; PLACES], classes: [0; PLACES], moved: 0, sieve: [0; 3] };
 
     /// The places with this tag, a bit each.
-    #[inline(always)]
+    #[inline]
     fn matches(&self, tag: u16) -> u32 {
         equal(&self.tags, tag)
     }
 
-    #[inline(always)]
+    #[inline]
     fn slot(&self, place: u32) -> u32 {
         usize::try_from(place).ok().and_then(|place| self.slots.get(place)).copied().unwrap_or(u32::MAX)
     }
@@ -124,7 +124,7 @@ pub(super) struct Index {
 impl Index {
     /// An index for so many flows at three quarters full.
     pub(super) fn new(flows: u32) -> Self {
-        let count = (flows / 6).max(1) + 1;
+        let count = flows.div_ceil(6).max(1);
         let places = usize::try_from(count).unwrap_or(usize::MAX);
         Self { buckets: vec![Bucket::EMPTY; places].into_boxed_slice(), count }
     }
@@ -134,7 +134,7 @@ impl Index {
         size_of_val::<[Bucket]>(&self.buckets)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn address(&self, hash: u64) -> Address {
         let [low, high] = [hash & 0xffff_ffff, hash >> 32];
         // Multiply-shift: even over any number of buckets.
@@ -151,7 +151,7 @@ impl Index {
         if sum >= bucket { sum - bucket } else { sum + (self.count - bucket) }
     }
 
-    #[inline(always)]
+    #[inline]
     fn bucket(&self, number: u32) -> Option<&Bucket> {
         self.buckets.get(usize::try_from(number).ok()?)
     }
@@ -160,7 +160,7 @@ impl Index {
         self.buckets.get_mut(usize::try_from(number).ok()?)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn prefetch(&self, at: Address) {
         if let Some(bucket) = self.bucket(at.first) {
             prefetch(bucket);
@@ -168,7 +168,7 @@ impl Index {
     }
 
     /// The first slot whose tag agrees, in the first bucket alone: a guess that costs one line.
-    #[inline(always)]
+    #[inline]
     pub(super) fn likely(&self, at: Address) -> u32 {
         self.bucket(at.first).map_or(u32::MAX, |bucket| {
             let found = bucket.matches(at.tag);
@@ -213,9 +213,10 @@ impl Index {
     ) -> bool {
         let class = (class as u8) << AGE_BITS | age(tick);
         let second = self.mate(at.first, at.tag);
-        let place = self.free_in(at.first).or_else(|| self.free_in(second)).or_else(|| {
-            self.make_room(at.first, &hash).or_else(|| self.make_room(second, &hash))
-        });
+        let place = self
+            .free_in(at.first)
+            .or_else(|| self.free_in(second))
+            .or_else(|| self.make_room(at.first, &hash).or_else(|| self.make_room(second, &hash)));
         let Some((number, place)) = place else { return false };
         if number != at.first
             && let Some(first) = self.bucket_mut(at.first)
@@ -256,7 +257,9 @@ impl Index {
             }
             for (next_place, next) in residents(self, *mate).iter().enumerate() {
                 // Room in the bucket that is being emptied is no room.
-                if *next != number && let Some(free) = self.free_in(*next) {
+                if *next != number
+                    && let Some(free) = self.free_in(*next)
+                {
                     let free = self.shift(*mate, next_place, free, hash)?;
                     return self.shift(number, place, free, hash);
                 }
@@ -320,5 +323,99 @@ impl Index {
                 (class >> AGE_BITS, u8::MAX - old)
             })
             .map(|(_, slot, _)| slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+
+    impl Index {
+        /// Each of `live` stands here once, in one of its two buckets under its tag; `moved` counts those
+        /// in their second.
+        pub(in crate::flow) fn check(&self, live: &HashSet<u32>, hash: impl Fn(u32) -> u64) {
+            let mut seen = HashSet::new();
+            let mut moved: HashMap<u32, u16> = HashMap::new();
+            for (number, bucket) in (0..).zip(&self.buckets) {
+                for place in 0..PLACES {
+                    let (tag, slot, _) = bucket.resident(place).unwrap();
+                    if tag == 0 {
+                        continue;
+                    }
+                    assert!(live.contains(&slot) && seen.insert(slot), "{slot}");
+                    let at = self.address(hash(slot));
+                    assert_eq!(at.tag, tag);
+                    let second = self.mate(at.first, tag);
+                    assert!(number == at.first || number == second);
+                    if number != at.first {
+                        *moved.entry(at.first).or_default() += 1;
+                        assert!(self.bucket(at.first).unwrap().may_have_moved(tag));
+                    }
+                }
+            }
+            assert_eq!(&seen, live);
+            for (number, bucket) in (0..).zip(&self.buckets) {
+                assert_eq!(bucket.moved, moved.get(&number).copied().unwrap_or(0), "{number}");
+            }
+        }
+    }
+
+    /// A hash that spreads: the finisher of `SplitMix64`.
+    fn spread(n: u32) -> u64 {
+        let z = u64::from(n).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    #[test]
+    fn the_way_to_the_other_bucket_leads_back() {
+        for count in [1, 2, 3, 7, 1_000, 174_764] {
+            let index = Index { buckets: vec![Bucket::EMPTY; count as usize].into(), count };
+            for n in 0..1_000 {
+                let at = index.address(spread(n));
+                let second = index.mate(at.first, at.tag);
+                assert!(at.first < count && second < count);
+                assert_eq!(index.mate(second, at.tag), at.first);
+            }
+        }
+    }
+
+    #[test]
+    fn displacement_fills_nine_places_of_ten_and_loses_nobody() {
+        let mut index = Index::new(6_000);
+        let mut live = HashSet::new();
+        for n in 0.. {
+            if !index.put(index.address(spread(n)), n, (Class::Unconfirmed, 0), spread) {
+                break;
+            }
+            live.insert(n);
+        }
+        let places = index.buckets.len() * PLACES;
+        assert!(live.len() * 10 > places * 9, "{} of {places}", live.len());
+        index.check(&live, spread);
+        for n in &live {
+            let at = index.address(spread(*n));
+            let (bucket, place, _) = index.find(at, |slot| slot == *n).unwrap();
+            index.take(at, bucket, place);
+        }
+        index.check(&HashSet::new(), spread);
+    }
+
+    #[test]
+    fn keys_spread_evenly() {
+        let index = Index::new(60_000);
+        let mut load = vec![0_u32; index.buckets.len()];
+        for n in 0..1_000_000 {
+            load[index.address(spread(n)).first as usize] += 1;
+        }
+        // About 100 each; six standard deviations are 60.
+        assert!(
+            load.iter().all(|n| (40..=160).contains(n)),
+            "{:?}",
+            (load.iter().min(), load.iter().max())
+        );
     }
 }

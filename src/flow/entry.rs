@@ -114,7 +114,8 @@ impl Slot {
     pub fn judge(&mut self, judgement: &Judgement) {
         self.head.generation = judgement.generation;
         self.head.judge_at = judgement.judge_at;
-        self.head.flags = self.head.flags & !(Flags::SIMULATE.0 | Flags::ENFORCE.0) | mode_bits(judgement.mode);
+        self.head.flags =
+            self.head.flags & !(Flags::SIMULATE.0 | Flags::ENFORCE.0) | mode_bits(judgement.mode);
         self.set(Flags::WOULD_DROP, judgement.denial.is_some());
         self.set_rule_word(rule_word(judgement.denial, judgement.rule));
     }
@@ -221,8 +222,15 @@ impl Slot {
     /// Whether a plain packet is an ordinary one of an ordinary flow: judged under the policy in force, on
     /// its side, within its time, nothing to decide. Only then may it be [`Self::pass`]ed.
     #[must_use]
-    #[inline(always)]
-    pub fn is_ordinary(&self, now: Now, from_a: bool, side: Side, tcp: Option<&Tcp>, timeouts: &Timeouts) -> bool {
+    #[inline]
+    pub fn is_ordinary(
+        &self,
+        now: Now,
+        from_a: bool,
+        side: Side,
+        tcp: Option<&Tcp>,
+        timeouts: &Timeouts,
+    ) -> bool {
         let open = self.head.states == OPEN;
         let opening = self.head.states == 0 && from_a == self.has(Flags::A_OPENED);
         let (limit, settled) = match tcp {
@@ -238,7 +246,7 @@ impl Slot {
     }
 
     /// Takes an ordinary packet that will be sent into account.
-    #[inline(always)]
+    #[inline]
     pub fn pass(&mut self, from_a: bool, length: u32, tick: u32) {
         self.head.seen = tick;
         self.count(from_a, length);

@@ -98,7 +98,7 @@ impl KeyHash {
                 let blocks = blocks.get_mut(..n).unwrap_or_default();
                 aes.encrypt_blocks(blocks);
                 if v6 > 0 {
-                    lengthen(aes, blocks, keys);
+                    lengthen(aes, blocks, &keys);
                 }
                 for (hash, state) in hashes.iter_mut().zip(blocks) {
                     *hash = first(state);
@@ -110,7 +110,7 @@ impl KeyHash {
 
 /// The two further blocks of the IPv6 keys. Those of IPv4 stay as they are.
 #[inline(never)]
-fn lengthen<'k>(aes: &Aes128, blocks: &mut [Block], keys: impl Iterator<Item = &'k Key> + Clone) {
+fn lengthen<'k>(aes: &Aes128, blocks: &mut [Block], keys: &(impl Iterator<Item = &'k Key> + Clone)) {
     for step in 0..2 {
         let mut longer = [Block::default(); BATCH];
         let mut n = 0;
@@ -119,7 +119,11 @@ fn lengthen<'k>(aes: &Aes128, blocks: &mut [Block], keys: impl Iterator<Item = &
         {
             let ([_, w1, w2, w3], _) = key.words();
             *place = *state;
-            if step == 0 { mix(place, w1, w2) } else { mix(place, w3, 0) }
+            if step == 0 {
+                mix(place, w1, w2);
+            } else {
+                mix(place, w3, 0);
+            }
             n += 1;
         }
         let longer = longer.get_mut(..n).unwrap_or_default();
@@ -131,21 +135,21 @@ fn lengthen<'k>(aes: &Aes128, blocks: &mut [Block], keys: impl Iterator<Item = &
     }
 }
 
-#[inline(always)]
+#[inline]
 fn block(low: u64, high: u64) -> Block {
     (u128::from(high) << 64 | u128::from(low)).to_le_bytes().into()
 }
 
-#[inline(always)]
+#[inline]
 fn mix(state: &mut Block, low: u64, high: u64) {
     let with = u128::from(high) << 64 | u128::from(low);
     *state = (u128::from_le_bytes((*state).into()) ^ with).to_le_bytes().into();
 }
 
-#[inline(always)]
+#[inline]
 fn first(state: &Block) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = <[u8; 16]>::from(*state);
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let [first, _]: [u64; 2] = zerocopy::transmute!(<[u8; 16]>::from(*state));
+    u64::from_le(first)
 }
 
 #[inline(never)]
@@ -203,13 +207,19 @@ mod tests {
     /// FIPS 197 appendix C.1's cipher through the hash: the key and block of the example.
     #[test]
     fn the_cipher_is_aes_128() {
-        let KeyHash::Aes(aes) = KeyHash::aes((0x0f0e_0d0c_0b0a_0908, 0x0706_0504_0302_0100)) else { panic!() };
+        let KeyHash::Aes(aes) = KeyHash::aes((0x0f0e_0d0c_0b0a_0908, 0x0706_0504_0302_0100)) else {
+            panic!()
+        };
         let mut state = block(0x7766_5544_3322_1100, 0xffee_ddcc_bbaa_9988);
         aes.encrypt_block(&mut state);
         assert_eq!(first(&state), 0x3004_7b6a_d8e0_c469);
-        assert_eq!(<[u8; 16]>::from(state), [
-            0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a
-        ]);
+        assert_eq!(
+            <[u8; 16]>::from(state),
+            [
+                0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5,
+                0x5a
+            ]
+        );
     }
 
     #[test]
@@ -220,7 +230,7 @@ mod tests {
             let base = [0x0102_0304_0506_0708_u64, 9, 10, 11, 12];
             for v6 in [false, true] {
                 let words = if v6 { 5 } else { 2 };
-                for bit in 0..words * 64 + 1 {
+                for bit in 0..=words * 64 {
                     let [mut w0, mut tail, mut w1, mut w2, mut w3] = base;
                     if !v6 {
                         (w1, w2, w3) = (0, 0, 0);
@@ -230,7 +240,7 @@ mod tests {
                         *all.into_iter().nth((bit - 1) / 64).unwrap() ^= 1 << ((bit - 1) % 64);
                     }
                     let key = Key::from_words([w0, w1, w2, w3], tail, v6);
-                    assert!(seen.insert(one.of(&key)), "{make:?} {key:?}", make = one);
+                    assert!(seen.insert(one.of(&key)), "{one:?} {key:?}");
                     assert_ne!(one.of(&key), other.of(&key));
                 }
             }

@@ -16,6 +16,8 @@ mod slot;
 mod source;
 mod table;
 pub mod tcp;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 
 use flags::Flags;

@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "the prefetch and load intrinsics take raw pointers")]
 
 /// Asks for the line of a value, to be written soon.
-#[inline(always)]
+#[inline]
 pub(super) fn prefetch<T>(of: &T) {
     #[cfg(target_arch = "x86_64")]
     {
@@ -19,7 +19,7 @@ pub(super) fn prefetch<T>(of: &T) {
 }
 
 /// A bit for each of eight numbers that equals `wanted`, the first number's lowest.
-#[inline(always)]
+#[inline]
 pub(super) fn equal(numbers: &[u16; 8], wanted: u16) -> u32 {
     #[cfg(target_arch = "x86_64")]
     {

@@ -7,20 +7,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute_mut, transmute_ref};
 
 use super::Flags;
+use super::tcp::Window;
 use crate::policy::{Denial, Mode, RuleNumber};
 use crate::wire::Key;
-
-/// Where a TCP connection's windows stand, by end of its key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Window {
-    /// Highest sequence number and length sent.
-    pub end: [u32; 2],
-    /// Highest acknowledgement sent.
-    pub acked: [u32; 2],
-    /// Largest window sent, unscaled.
-    pub win: [u16; 2],
-}
 
 /// What both families have in front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -112,8 +101,10 @@ pub const MOST_RULES: u32 = NO_RULE;
 
 impl Slot {
     /// No flow.
-    pub(super) const EMPTY: Self =
-        Self { head: Head { generation: 0, judge_at: 0, seen: 0, flags: 0, states: 0, scales: 0 }, body: [0; 14] };
+    pub(super) const EMPTY: Self = Self {
+        head: Head { generation: 0, judge_at: 0, seen: 0, flags: 0, states: 0, scales: 0 },
+        body: [0; 14],
+    };
 
     fn v4(&self) -> &V4 {
         transmute_ref!(&self.body)
@@ -131,7 +122,7 @@ impl Slot {
         transmute_mut!(&mut self.body)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) const fn has(&self, flags: Flags) -> bool {
         self.head.flags & flags.0 == flags.0
     }
@@ -145,7 +136,7 @@ impl Slot {
     }
 
     /// Whether it holds the flow with this key.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is(&self, key: &Key) -> bool {
         let ([w0, w1, w2, w3], tail) = key.words();
         let [b0, b1, b2, b3, b4, ..] = self.body;
@@ -185,28 +176,29 @@ impl Slot {
     }
 
     /// Something in its second line.
-    #[inline(always)]
+    #[inline]
     pub(super) const fn second_line(&self) -> &u64 {
         let [_, _, _, _, _, _, second, ..] = &self.body;
         second
     }
 
-    /// Its windows.
-    #[inline(always)]
-    pub(super) fn window_mut(&mut self) -> &mut Window {
+    /// Its windows, to change them.
+    #[inline]
+    pub fn window_mut(&mut self) -> &mut Window {
         if self.has(Flags::V6) { &mut self.v6_mut().window } else { &mut self.v4_mut().window }
     }
 
     /// Counts a packet of the end `a` or the other.
-    #[inline(always)]
+    #[inline]
     pub(super) fn count(&mut self, from_a: bool, length: u32) {
         if self.has(Flags::V6) { self.count_v6(from_a, length) } else { self.count_v4(from_a, length) }
     }
 
-    #[inline(always)]
+    #[inline]
     fn count_v4(&mut self, from_a: bool, length: u32) {
         let body = self.v4_mut();
-        let ([packets, other_packets], [bytes, other_bytes]) = (&mut body.recent_packets, &mut body.recent_bytes);
+        let ([packets, other_packets], [bytes, other_bytes]) =
+            (&mut body.recent_packets, &mut body.recent_bytes);
         let (packets, bytes) = if from_a { (packets, bytes) } else { (other_packets, other_bytes) };
         *packets += 1;
         *bytes = bytes.wrapping_add(length);
@@ -216,7 +208,7 @@ impl Slot {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn count_v6(&mut self, from_a: bool, length: u32) {
         let body = self.v6_mut();
         let ([low, other_low], [high, other_high]) = (&mut body.packets_low, &mut body.packets_high);

@@ -31,7 +31,7 @@ impl Default for Batch {
 
 impl Batch {
     /// The guessed slots, one a key.
-    #[inline(always)]
+    #[inline]
     pub fn guesses(&self) -> impl Iterator<Item = FlowId> {
         self.guesses.iter().map(|slot| FlowId(*slot))
     }
@@ -122,7 +122,7 @@ impl FlowTable {
     }
 
     /// The guessed slot, if it holds this key's flow.
-    #[inline(always)]
+    #[inline]
     pub fn guessed(&mut self, guess: FlowId, key: &Key) -> Option<&mut Slot> {
         self.entry_mut(guess).filter(|slot| slot.is(key))
     }
@@ -150,7 +150,7 @@ impl FlowTable {
     }
 
     /// The same, to change it.
-    #[inline(always)]
+    #[inline]
     pub fn entry_mut(&mut self, id: FlowId) -> Option<&mut Slot> {
         self.slots.get_mut(usize::try_from(id.0).ok()?)
     }
@@ -240,5 +240,25 @@ impl FlowTable {
                 self.remove(FlowId(slot));
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl FlowTable {
+    /// The slot of a key's flow, ended or not.
+    pub(super) fn slot_of(&self, key: &Key) -> Option<FlowId> {
+        self.locate(key).map(|(_, _, slot)| FlowId(slot))
+    }
+
+    /// The invariants: each live slot stands in the index once, in reach of its key, and `moved` is exact.
+    pub(super) fn check(&self) {
+        let live: std::collections::HashSet<u32> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.has(Flags::LIVE))
+            .map(|(number, _)| number)
+            .collect();
+        assert_eq!(live.len(), self.len());
+        assert!(self.free.iter().all(|slot| !live.contains(slot)));
+        self.index.check(&live, |slot| self.hash.of(&at(&self.slots, slot).expect("a slot").key()));
     }
 }

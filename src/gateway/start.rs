@@ -168,8 +168,9 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
         let flows = gate.flows / workers;
         let failed = |reason: String| StartError::Worker { queue, reason };
-        let worker = Worker::new(pair, heart, clock, (owner.clone(), queue, flows), Arc::clone(&face), orders)
-            .map_err(|error| failed(error.to_string()))?;
+        let worker =
+            Worker::new(pair, heart, clock, (owner.clone(), queue, flows), Arc::clone(&face), orders)
+                .map_err(|error| failed(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{queue}"))
             .spawn(move || {

@@ -264,11 +264,8 @@ fn judge_again(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, from_a: 
         (false, true) => SenderMac::Assumed,
         (false, false) => SenderMac::Stranger,
     };
-    let (service, side) = if by_opener {
-        (ip.service(), scene.side)
-    } else {
-        (reversed(ip), scene.side.other())
-    };
+    let (service, side) =
+        if by_opener { (ip.service(), scene.side) } else { (reversed(ip), scene.side.other()) };
     scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
 }
 

@@ -10,6 +10,8 @@ mod event;
 mod outcome;
 mod reason;
 mod stages;
+#[cfg(test)]
+mod twin;
 
 pub use counters::{Counters, SideSnapshot, Snapshot};
 pub use event::{Event, EventKind};

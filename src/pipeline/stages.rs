@@ -32,7 +32,7 @@ pub struct Scene<'a> {
 
 impl Scene<'_> {
     /// What entries are held against.
-    #[inline(always)]
+    #[inline]
     pub(super) const fn flow_now(&self) -> Now {
         Now { tick: self.tick, generation: self.generation }
     }
@@ -55,7 +55,7 @@ pub struct Pipeline {
     pub(super) counters: Arc<Counters>,
     events: Arc<ArrayQueue<Event>>,
     events_left: u32,
-    /// Always there between bursts.
+    /// Room for the glance ahead; `None` takes every packet the long way.
     ahead: Option<Box<Ahead>>,
 }
 
@@ -85,48 +85,48 @@ impl Pipeline {
         Self { flows, owner, me, counters, events, events_left: 0, ahead: Some(Box::default()) }
     }
 
+    /// The slow twin, for tests: every packet takes all the stages.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_shortcut(self) -> Self {
+        Self { ahead: None, ..self }
+    }
+
     /// Judges a burst of at most [`BURST`] packets that arrived on one side. `room` is the free places in the
     /// other port's TX ring: as many packets are forwarded at most. One outcome a frame, in order, is put into
     /// `outcomes`. The caller has opened the counters ([`Counters::begin`]) and counts what it received and
     /// sent.
     pub fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize, outcomes: &mut Vec<Outcome>) {
         self.events_left = EVENTS_PER_BURST;
-        // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
-        let mut ahead = self.ahead.take().unwrap_or_default();
-        let (mut plain, mut bit, mut n) = (0_u64, 1_u64, 0);
-        {
-            let mut places = ahead.plains.iter_mut();
-            let mut place = places.next();
-            for frame in frames {
-                if place.as_mut().is_some_and(|place| place.read(frame)) {
-                    place = places.next();
-                    plain |= bit;
-                    n += 1;
-                }
-                bit <<= 1;
-            }
+        let mut ahead = self.ahead.take();
+        let mut plain = 0;
+        if let Some(Ahead { plains, batch }) = ahead.as_deref_mut() {
+            // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
+            plain = recognise(frames, plains);
+            let keys = plains
+                .iter()
+                .take(usize::try_from(plain.count_ones()).unwrap_or(0))
+                .map(|found| &found.key);
+            self.flows.prepare(keys, batch);
         }
-        let Ahead { plains, batch } = ahead.as_mut();
-        self.flows.prepare(plains.iter().take(n).map(|found| &found.key), batch);
         // Those of a flow that is known and in order pass at once; everything else takes all the stages.
-        {
-            let mut known = plains.iter().zip(batch.guesses());
-            let mut room = room;
-            for frame in frames {
-                let candidate = if plain & 1 == 0 { None } else { known.next() };
-                plain >>= 1;
-                let passes = room > 0
-                    && candidate.is_some_and(|(found, guess)| self.passes(scene, frame, found, guess));
-                let outcome = if passes { Outcome::Forward } else { self.packet(scene, frame, room) };
-                room -= usize::from(outcome == Outcome::Forward);
-                outcomes.push(outcome);
-            }
+        let mut known = ahead.iter().flat_map(|ahead| ahead.plains.iter().zip(ahead.batch.guesses()));
+        let mut room = room;
+        for frame in frames {
+            let candidate = if plain & 1 == 0 { None } else { known.next() };
+            plain >>= 1;
+            let passes =
+                room > 0 && candidate.is_some_and(|(found, guess)| self.passes(scene, frame, found, guess));
+            let outcome = if passes { Outcome::Forward } else { self.packet(scene, frame, room) };
+            room -= usize::from(outcome == Outcome::Forward);
+            outcomes.push(outcome);
         }
-        self.ahead = Some(ahead);
+        drop(known);
+        self.ahead = ahead;
     }
 
     /// Whether a packet is an ordinary one of a known flow; if so, it is taken into account.
-    #[inline(always)]
+    #[inline]
     fn passes(&mut self, scene: &Scene<'_>, frame: &[u8], found: &Plain, guess: FlowId) -> bool {
         let timeouts = *self.flows.timeouts();
         let Some(slot) = self.flows.guessed(guess, &found.key) else { return false };
@@ -272,6 +272,22 @@ impl Pipeline {
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// Puts what is plain of a burst into `plains`, in order. A bit for each frame, the first one's lowest.
+#[inline]
+fn recognise(frames: &[&[u8]], plains: &mut [Plain; BURST]) -> u64 {
+    let (mut plain, mut bit) = (0, 1_u64);
+    let mut places = plains.iter_mut();
+    let mut place = places.next();
+    for frame in frames {
+        if place.as_mut().is_some_and(|place| place.read(frame)) {
+            place = places.next();
+            plain |= bit;
+        }
+        bit <<= 1;
+    }
+    plain
 }
 
 /// The end that sent a packet, as the evaluator is asked about it.

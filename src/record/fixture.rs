@@ -93,13 +93,13 @@ fn port(interface: &str) -> PortFace {
 fn worker(queue: u32) -> Arc<WorkerFace> {
     let kernel = KernelCounts { rx_ring_full: 3, ..KernelCounts::default() };
     let face = WorkerFace::new(queue, Some(2 + queue as usize));
-    face.gauges.store(Arc::new(Gauges {
+    face.gauges.store(Gauges {
         kernel: [kernel, KernelCounts::default()],
         frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
         flows: 17,
         flow_capacity: 65_536,
         turn_nanos: (1_800, 9_400),
-    }));
+    });
     face.generation.store(1, Ordering::Relaxed);
     Arc::new(face)
 }

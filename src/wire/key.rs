@@ -150,8 +150,7 @@ fn halves(address: IpAddr) -> [u64; 2] {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
     };
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    zerocopy::transmute!(address.octets())
 }
 
 /// What stands for the ports of an ICMP echo: the asker's is the identifier, the answerer's its

@@ -35,8 +35,7 @@ const V6_UDP: usize = 48;
 
 impl Plain {
     /// Nothing yet: what a place for one holds.
-    pub const BLANK: Self =
-        Self { key: Key::from_words([0; 4], 0, false), from_a: false, tcp: None };
+    pub const BLANK: Self = Self { key: Key::from_words([0; 4], 0, false), from_a: false, tcp: None };
 
     /// Looks at a frame and writes what it finds into `self`. False: not plain, and nothing of worth written.
     #[inline]
@@ -75,7 +74,7 @@ impl Plain {
     }
 
     /// `head` is followed by what makes up `carried` bytes.
-    #[inline(always)]
+    #[inline]
     fn v4(&mut self, head: &[u8; V4], carried: usize, vlans: Vlans) -> bool {
         let total = usize::from(u16::from_be_bytes([head[2], head[3]]));
         // Version 4 with 20 bytes of header; neither more fragments nor an offset.
@@ -97,12 +96,14 @@ impl Plain {
         let ends = u64::from_be(there);
         self.from_a = ends >> 32 < ends & 0xffff_ffff;
         let ends = if self.from_a { there } else { there.rotate_left(32) };
-        let Some(tail) = self.upper(last(head), head[9], total.wrapping_sub(20), vlans) else { return false };
+        let Some(tail) = self.upper(last(head), head[9], total.wrapping_sub(20), vlans) else {
+            return false;
+        };
         self.key = Key::from_words([ends, 0, 0, 0], tail, false);
         true
     }
 
-    #[inline(always)]
+    #[inline]
     fn v6(&mut self, packet: &[u8], vlans: Vlans) -> bool {
         // Only UDP is shorter, and none of what it lacks is read then.
         let mut padded = [0; V6];
@@ -131,7 +132,7 @@ impl Plain {
     }
 
     /// The upper layer, `length` bytes as IP says. Gives the tail of the key.
-    #[inline(always)]
+    #[inline]
     fn upper(&mut self, head: &[u8; 20], protocol: u8, length: usize, vlans: Vlans) -> Option<u64> {
         match protocol {
             UDP => {
@@ -157,13 +158,13 @@ impl Plain {
 }
 
 /// The end of an array that is no shorter than that.
-#[inline(always)]
+#[inline]
 fn last<const N: usize, const M: usize>(of: &[u8; N]) -> &[u8; M] {
     const { assert!(M <= N) };
     of.last_chunk().unwrap_or(&[0; M])
 }
 
-#[inline(always)]
+#[inline]
 fn segment(head: &[u8; 20], length: usize) -> Option<Tcp> {
     const DECIDING: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
     let header = usize::from(head[12] >> 4) * 4;

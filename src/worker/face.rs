@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use arc_swap::ArcSwap;
+use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
 
 use crate::io::{Census, KernelCounts};
@@ -26,7 +26,7 @@ pub struct WorkerFace {
     /// Its events; bounded, what does not fit is counted.
     pub events: Arc<ArrayQueue<Event>>,
     /// Readings it publishes at most ten times a second.
-    pub gauges: ArcSwap<Gauges>,
+    pub gauges: AtomicCell<Gauges>,
     /// Generation its latest burst used; 0 before the first.
     pub generation: AtomicU32,
 }
@@ -40,7 +40,7 @@ impl WorkerFace {
             core,
             counters: Arc::new(Counters::default()),
             events: Arc::new(ArrayQueue::new(EVENTS)),
-            gauges: ArcSwap::from_pointee(Gauges::default()),
+            gauges: AtomicCell::new(Gauges::default()),
             generation: AtomicU32::new(0),
         }
     }

@@ -202,13 +202,13 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
 
     fn publish(&mut self) {
         let (flows, capacity) = self.pipeline.flows();
-        self.face.gauges.store(Arc::new(Gauges {
+        self.face.gauges.store(Gauges {
             kernel: self.queues.kernel(),
             frames: self.queues.census(),
             flows: count(flows),
             flow_capacity: count(capacity),
             turn_nanos: (self.turns.value_at_quantile(0.5), self.turns.value_at_quantile(0.99)),
-        }));
+        });
     }
 
     /// The heartbeat goes first: from here on the kernel program drops and counts. What it had already

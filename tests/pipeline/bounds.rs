@@ -12,10 +12,22 @@ fn a_full_flow_table_drops_under_enforce_and_forwards_unlearned_elsewhere() {
     let mut rig = Rig::shaped(POLICY, Shape { flows: 1, ..Shape::default() });
     rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, SYN, 1, 0, &[]));
     rig.event();
+    rig.forwarded(Side::Inside, &to_vault(0).reply().tcp(443, 1, SYN | ACK, 1, 2, &[]));
     rig.dropped(Side::Outside, &to_vault(0).tcp(2, 443, SYN, 1, 0, &[]), Reason::FlowTableFull);
     let jump = to_jump(0);
     rig.would(Side::Outside, &jump.tcp(1, 22, SYN, 1, 0, &[]), Reason::FlowTableFull);
     rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 0, &[]));
+}
+
+#[test]
+fn a_full_flow_table_gives_up_what_only_one_end_has_spoken_for() {
+    let mut rig = Rig::shaped(POLICY, Shape { flows: 1, ..Shape::default() });
+    rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, SYN, 1, 0, &[]));
+    rig.event();
+    rig.forwarded(Side::Outside, &to_vault(0).tcp(2, 443, SYN, 1, 0, &[]));
+    rig.event();
+    rig.dropped(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 0, &[]), Reason::TcpNoSession);
+    rig.forwarded(Side::Outside, &to_vault(0).tcp(2, 443, ACK, 2, 0, &[]));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_borrowed_flow_is_governed_by_every_zone_inside() {
 #[test]
 fn only_the_owner_opens_a_flow() {
     let owner = Owner::new(2, (3, 4));
-    let mut rig = Rig::shaped(POLICY, Shape { owner, ..Shape::default() });
+    let mut rig = Rig::shaped(POLICY, Shape { owner: owner.clone(), ..Shape::default() });
     let (mut mine, mut theirs) = (0, 0);
     for port in 1..=40 {
         let frame = to_vault(0).tcp(port, 443, SYN, 1, 0, &[]);

@@ -37,7 +37,7 @@ pub(crate) fn policy(text: &str, generation: u32) -> Result<Policy, Rejected> {
 }
 
 /// How much there is of everything.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Shape {
     /// Frames of each side. More than a burst are not taken by one turn.
     pub(crate) pool: u32,

@@ -1,5 +1,7 @@
 //! The sequence space of both directions, and the segment that does nothing but move it.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use super::ESTABLISHED;
 use crate::wire::{Tcp, TcpFlags};
 
@@ -9,7 +11,7 @@ const OLD_ACK: u32 = 66_000;
 
 /// Sequence space of a connection, as it lies in the entry. Index 0 is end a, 1 is b.
 #[repr(C)]
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Window {
     /// Highest sequence number sent, plus length: the next one.
     pub end: [u32; 2],

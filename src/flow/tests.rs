@@ -1,0 +1,422 @@
+//! The table beside a plain map, and entries one by one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{Denial, Mode, RuleNumber};
+use crate::wire::{Fragment, Ip, Key, L4, Side, Tcp, TcpFlags, Vlans};
+
+/// A second is 59.6 ticks.
+const SECOND: u32 = 59;
+/// 30 s are 1788.1 ticks.
+const OPENING: u32 = 1_788;
+
+/// Every third key is IPv6.
+fn key(n: u16, protocol: u8) -> Key {
+    let (a, b): (IpAddr, IpAddr) = if n % 3 == 2 {
+        ("fd00::1".parse().unwrap(), "fd00:1::2".parse().unwrap())
+    } else {
+        ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap())
+    };
+    Key::new(a, b, n, 443, protocol, Vlans::UNTAGGED).0
+}
+
+fn opening() -> Opening {
+    let judgement = Judgement {
+        denial: None,
+        mode: Mode::Enforce,
+        rule: RuleNumber::NONE,
+        generation: 1,
+        judge_at: u32::MAX >> 1,
+    };
+    Opening { judgement, by_a: true, side: Side::Outside, mac_true: true, unseen: false }
+}
+
+fn segment(flags: u8) -> Ip {
+    Ip {
+        src: "10.0.0.1".parse().unwrap(),
+        dst: "10.0.0.2".parse().unwrap(),
+        protocol: 6,
+        hop_limit: 64,
+        fragment: Fragment::Whole,
+        l4: L4::Tcp(Tcp {
+            sport: 1,
+            dport: 2,
+            seq: 0,
+            ack: 0,
+            flags: TcpFlags(flags),
+            window: 0,
+            payload: 0,
+            scale: None,
+        }),
+    }
+}
+
+const fn at(tick: u32) -> Now {
+    Now { tick, generation: 1 }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u16),
+    Find(u16),
+    Advance(u16, bool, u8),
+    Remove(u16),
+    Pass(u32),
+    Sweep(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let flags = prop::sample::select(vec![TcpFlags::ACK, TcpFlags::FIN | TcpFlags::ACK, TcpFlags::RST]);
+    prop_oneof![
+        4 => (0..60u16).prop_map(Step::Insert),
+        4 => (0..60u16).prop_map(Step::Find),
+        3 => ((0..60u16), any::<bool>(), flags).prop_map(|(n, a, f)| Step::Advance(n, a, f)),
+        2 => (0..60u16).prop_map(Step::Remove),
+        1 => (0..2_400u32).prop_map(Step::Pass),
+        1 => (0..40usize).prop_map(Step::Sweep),
+    ]
+}
+
+/// What a plain map keeps of a flow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Twin {
+    started: u32,
+    seen: u32,
+    phase: Phase,
+    fins: [bool; 2],
+    packets: [u64; 2],
+}
+
+impl Twin {
+    fn is_over(&self, tick: u32) -> bool {
+        let limit = match self.phase {
+            Phase::Opening => 30,
+            Phase::Open => 7_440,
+            Phase::Closing => 1,
+        };
+        u64::from(tick - self.seen) >= (limit * 1_000_000_000) >> 24
+    }
+
+    fn advance(&mut self, from_a: bool, flags: u8, tick: u32) {
+        self.packets[usize::from(!from_a)] += 1;
+        if self.phase == Phase::Closing {
+            return;
+        }
+        self.seen = tick;
+        if !from_a {
+            self.phase = Phase::Open;
+        }
+        self.fins[usize::from(!from_a)] |= flags & TcpFlags::FIN != 0;
+        if self.fins == [true; 2] || flags & TcpFlags::RST != 0 {
+            self.phase = Phase::Closing;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The table is a bounded map with time limits that gives up a flow nobody has confirmed when it is
+    /// full: a plain map says the same after any steps, and the index holds each flow once, in reach.
+    #[test]
+    fn agrees_with_a_plain_map(start in any::<u32>(), capacity in 1..40u32, steps in prop::collection::vec(step(), 0..300)) {
+        let mut table = FlowTable::new(capacity);
+        let mut model: HashMap<u16, Twin> = HashMap::new();
+        let mut passed = 0;
+        for step in steps {
+            let tick = start.wrapping_add(passed);
+            match step {
+                Step::Pass(ticks) => passed += ticks,
+                Step::Sweep(slots) => table.sweep(tick, slots),
+                Step::Insert(n) => {
+                    let full = table.len() == table.capacity() && table.slot_of(&key(n, 6)).is_none();
+                    let before: Vec<u16> = (0..60).filter(|n| table.slot_of(&key(*n, 6)).is_some()).collect();
+                    match table.insert(&key(n, 6), &opening(), tick) {
+                        Ok(_) => {
+                            let gone: Vec<u16> = before.into_iter()
+                                .filter(|n| table.slot_of(&key(*n, 6)).is_none()).collect();
+                            // Two full buckets are as good as a full table.
+                            prop_assert!(gone.len() <= 1 && (!full || gone.len() == 1), "{:?}", gone);
+                            for n in gone {
+                                let evicted = model.remove(&n).unwrap();
+                                prop_assert_ne!(evicted.phase, Phase::Open);
+                            }
+                            model.insert(n, Twin { started: passed, seen: passed, phase: Phase::Opening, fins: [false; 2], packets: [0; 2] });
+                        }
+                        Err(refusal) => {
+                            prop_assert!(full || capacity > 5);
+                            prop_assert_eq!(refusal, Refusal::TableFull);
+                            // In a table of one bucket all flows are in reach.
+                            let confirmed = model.iter().filter(|(n, twin)| twin.phase == Phase::Open && table.slot_of(&key(**n, 6)).is_some()).count();
+                            prop_assert!(capacity > 5 || confirmed == table.capacity());
+                        }
+                    }
+                }
+                Step::Find(n) => {
+                    let alive = model.get(&n).is_some_and(|twin| !twin.is_over(passed));
+                    let found = table.find(&key(n, 6), tick);
+                    prop_assert_eq!(found.is_some(), alive);
+                    if !alive { model.remove(&n); }
+                }
+                Step::Advance(n, from_a, flags) => {
+                    if let Some(id) = table.find(&key(n, 6), tick) {
+                        table.advance(id, &segment(flags), from_a, 60, at(tick));
+                        model.get_mut(&n).unwrap().advance(from_a, flags, passed);
+                    }
+                }
+                Step::Remove(n) => {
+                    if let Some(id) = table.find(&key(n, 6), tick) { table.remove(id); }
+                    model.remove(&n);
+                }
+            }
+            table.check();
+            for (n, twin) in &model {
+                // Who has ended may be gone already.
+                let Some(id) = table.slot_of(&key(*n, 6)) else {
+                    prop_assert!(twin.is_over(passed));
+                    continue;
+                };
+                let entry = table.entry(id).unwrap();
+                let found = Twin {
+                    started: entry.started().wrapping_sub(start),
+                    seen: entry.seen().wrapping_sub(start),
+                    phase: entry.phase(),
+                    fins: twin.fins,
+                    packets: entry.counts().map(|(packets, _)| packets),
+                };
+                prop_assert_eq!(&found, twin);
+                prop_assert_eq!(entry.counts().map(|(_, bytes)| bytes), twin.packets.map(|n| n * 60));
+                prop_assert_eq!(entry.key(), key(*n, 6));
+            }
+        }
+        // A whole turn of the hand leaves exactly what is alive.
+        table.sweep(start.wrapping_add(passed), table.capacity());
+        let alive = model.iter().filter(|(_, twin)| !twin.is_over(passed)).count();
+        prop_assert_eq!(table.len(), alive);
+    }
+}
+
+#[test]
+fn a_full_table_gives_up_a_closed_flow_then_the_oldest_that_nobody_confirmed_and_else_refuses() {
+    let mut table = FlowTable::new(4);
+    let ids: Vec<FlowId> =
+        (0..4).map(|n| table.insert(&key(n, 6), &opening(), u32::from(n) * 64).unwrap()).collect();
+    // 0 and 1 are confirmed, 1 is closed too; 2 is older than 3.
+    table.advance(ids[0], &segment(TcpFlags::ACK), false, 60, at(300));
+    table.advance(ids[1], &segment(TcpFlags::RST), false, 60, at(300));
+    for (new, victim) in [(10, 1), (11, 2), (12, 3)] {
+        let id = table.insert(&key(new, 6), &opening(), 320).unwrap();
+        table.advance(id, &segment(TcpFlags::ACK), false, 60, at(320));
+        assert!(table.slot_of(&key(victim, 6)).is_none(), "{victim}");
+        assert_eq!(table.len(), 4);
+    }
+    assert_eq!(table.insert(&key(13, 6), &opening(), 320), Err(Refusal::TableFull));
+    assert!([0, 10, 11, 12].iter().all(|n| table.slot_of(&key(*n, 6)).is_some()));
+    assert!(table.insert(&key(12, 6), &opening(), 320).is_ok(), "a known key needs no new place");
+    table.check();
+}
+
+#[test]
+fn a_table_fills_to_its_capacity_without_losing_a_flow() {
+    let mut table = FlowTable::new(30_000);
+    for n in 0..30_000 {
+        assert!(table.insert(&key(n, 17), &opening(), 0).is_ok(), "{n}");
+    }
+    assert_eq!(table.len(), 30_000);
+    assert!((0..30_000).all(|n| table.slot_of(&key(n, 17)).is_some()));
+    table.check();
+    // Slots, and buckets three quarters full: FLOWS.md §1 asks for at most 144 bytes a flow.
+    let each = table.bytes().div_ceil(table.capacity());
+    assert!(each <= 144, "{each}");
+}
+
+#[test]
+fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
+    let mut table = FlowTable::new(6_000);
+    let keys: Vec<Key> = (0..6_000).map(|n| key(n, 17)).collect();
+    for key in &keys {
+        table.insert(key, &opening(), 0).unwrap();
+    }
+    let mut batch = Batch::default();
+    let mut right = 0;
+    for chunk in keys.chunks(BATCH) {
+        table.prepare(chunk.iter(), &mut batch);
+        for (key, guess) in chunk.iter().zip(batch.guesses()) {
+            let slot = table.slot_of(key);
+            if let Some(found) = table.guessed(guess, key) {
+                assert_eq!(found.key(), *key);
+                assert_eq!(Some(guess), slot);
+                right += 1;
+            }
+        }
+    }
+    assert!(right > 5_000, "{right}");
+    // A guess for a flow that is gone is no flow, and one for its successor in the slot neither.
+    table.prepare(keys[..1].iter(), &mut batch);
+    let guess = batch.guesses().next().unwrap();
+    table.remove(guess);
+    assert!(table.guessed(guess, &keys[0]).is_none());
+    table.insert(&key(6_001, 17), &opening(), 0).unwrap();
+    assert!(table.guessed(guess, &keys[0]).is_none());
+}
+
+#[test]
+fn a_closed_connection_ends_within_a_second_whatever_comes() {
+    let mut table = FlowTable::new(4);
+    let id = table.insert(&key(1, 6), &opening(), 0).unwrap();
+    let mut phases = Vec::new();
+    for (flags, from_a, tick) in [
+        (TcpFlags::SYN, true, 0),
+        (TcpFlags::SYN | TcpFlags::ACK, false, 1),
+        (TcpFlags::FIN | TcpFlags::ACK, true, 2),
+        (TcpFlags::FIN | TcpFlags::ACK, false, 3),
+        (TcpFlags::ACK, true, 50),
+    ] {
+        table.advance(id, &segment(flags), from_a, 60, at(tick));
+        phases.push(table.entry(id).unwrap().phase());
+    }
+    assert_eq!(phases, [Phase::Opening, Phase::Open, Phase::Open, Phase::Closing, Phase::Closing]);
+    let flow = table.entry(id).unwrap();
+    assert!(flow.is_succeeded_by(&segment(TcpFlags::SYN)));
+    assert!(!flow.is_succeeded_by(&segment(TcpFlags::SYN | TcpFlags::ACK)));
+    assert_eq!(flow.counts(), [(3, 180), (2, 120)]);
+    assert!(table.find(&key(1, 6), 3 + SECOND - 1).is_some());
+    assert!(table.find(&key(1, 6), 3 + SECOND).is_none());
+}
+
+#[test]
+fn a_reset_closes() {
+    let mut table = FlowTable::new(4);
+    let id = table.insert(&key(1, 6), &opening(), 0).unwrap();
+    table.advance(id, &segment(TcpFlags::SYN), true, 60, at(0));
+    table.advance(id, &segment(TcpFlags::RST | TcpFlags::ACK), false, 60, at(1));
+    assert_eq!(table.entry(id).unwrap().phase(), Phase::Closing);
+}
+
+#[test]
+fn timeouts_follow_protocol_and_phase() {
+    let limits = Timeouts::default();
+    let seconds = |protocol, phase| u64::from(limits.of(protocol, phase)) * (1 << 24) / 1_000_000_000;
+    assert_eq!(limits.of(6, Phase::Opening), OPENING);
+    assert_eq!(seconds(6, Phase::Open), 7_439);
+    assert_eq!(limits.of(6, Phase::Closing), SECOND);
+    assert_eq!(seconds(17, Phase::Opening), 59);
+    assert_eq!(seconds(17, Phase::Open), 179);
+    assert_eq!([1, 58].map(|icmp| seconds(icmp, Phase::Open)), [9, 9]);
+    assert_eq!(seconds(47, Phase::Open), 59);
+}
+
+#[test]
+fn counts_survive_their_folding() {
+    for n in [1, 2] {
+        let mut table = FlowTable::new(4);
+        let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
+        let slot = table.entry_mut(id).unwrap();
+        for _ in 0..100_000 {
+            slot.pass(true, 65_535, 1);
+            slot.pass(false, 1, 1);
+        }
+        assert_eq!(slot.counts(), [(100_000, 6_553_500_000), (100_000, 100_000)]);
+    }
+}
+
+#[test]
+fn an_entry_gives_back_what_was_judged() {
+    let denials = [
+        None,
+        Some(Denial::Spoofed),
+        Some(Denial::WrongVlan),
+        Some(Denial::SameSide),
+        Some(Denial::Guardrail),
+        Some(Denial::Rule),
+        Some(Denial::AccountNotHeld),
+        Some(Denial::NoRule),
+    ];
+    let mut table = FlowTable::new(4);
+    for n in [1, 2] {
+        let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
+        for denial in denials {
+            for mode in [Mode::Observe, Mode::Simulate, Mode::Enforce] {
+                for rule in [RuleNumber(0), RuleNumber(MOST_RULES - 1), RuleNumber::NONE] {
+                    let judgement = Judgement { denial, mode, rule, generation: 7, judge_at: 9 };
+                    let slot = table.entry_mut(id).unwrap();
+                    slot.judge(&judgement);
+                    assert_eq!((slot.denial(), slot.mode(), slot.rule()), (denial, mode, rule));
+                    assert_eq!(slot.generation(), 7);
+                    assert_eq!(slot.key(), key(n, 17), "the key is not touched");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_stale_under_another_generation_and_from_its_tick_on() {
+    let mut table = FlowTable::new(4);
+    let id = table.insert(&key(1, 17), &opening(), 0).unwrap();
+    let slot = table.entry_mut(id).unwrap();
+    // Across the wrap of the ticks too.
+    for now in [5, u32::MAX - 1] {
+        let ask = |left: u64| Judgement::new(&verdict(), at(now), left).judge_at.wrapping_sub(now);
+        assert_eq!(ask(0), 0);
+        assert_eq!(ask((1 << 24) - 1), 0, "rounded down: never late");
+        assert_eq!(ask(1 << 24), 1);
+        assert_eq!(ask(u64::MAX), u32::MAX >> 1);
+        slot.judge(&Judgement::new(&verdict(), at(now), 3 << 24));
+        let stale: Vec<bool> = (0..5).map(|later| slot.is_stale(at(now.wrapping_add(later)))).collect();
+        assert_eq!(stale, [false, false, false, true, true]);
+        assert!(slot.is_stale(Now { tick: now, generation: 2 }));
+        slot.judge(&Judgement::new(&verdict(), at(now), u64::MAX));
+        assert!(!slot.is_stale(at(now)) && !slot.is_stale(at(now.wrapping_add(1_000_000))));
+    }
+}
+
+fn verdict() -> crate::policy::Verdict {
+    crate::policy::Verdict {
+        denial: None,
+        mode: Mode::Enforce,
+        rule: RuleNumber::NONE,
+        also: [RuleNumber::NONE; 4],
+        judge_at: crate::policy::Moment::NEVER,
+    }
+}
+
+#[test]
+fn a_flow_knows_where_both_ends_live() {
+    let mut table = FlowTable::new(4);
+    for (by_a, side) in
+        [(true, Side::Outside), (true, Side::Inside), (false, Side::Outside), (false, Side::Inside)]
+    {
+        let id = table.insert(&key(1, 17), &Opening { by_a, side, ..opening() }, 0).unwrap();
+        let flow = table.entry(id).unwrap();
+        assert_eq!(flow.opened_by_a(), by_a);
+        assert_eq!(flow.side_of(by_a), side);
+        assert_eq!(flow.side_of(!by_a), side.other());
+    }
+}
+
+#[test]
+fn only_an_ordinary_packet_takes_the_short_way() {
+    let limits = Timeouts::default();
+    let mut table = FlowTable::new(4);
+    let id = table.insert(&key(1, 17), &opening(), 100).unwrap();
+    let slot = table.entry_mut(id).unwrap();
+    let ask = |slot: &Slot, now, from_a, side| slot.is_ordinary(now, from_a, side, None, &limits);
+    assert!(ask(slot, at(100), true, Side::Outside));
+    assert!(!ask(slot, at(100), false, Side::Inside), "the first answer confirms: the long way");
+    assert!(!ask(slot, at(100), true, Side::Inside), "the wrong side");
+    assert!(!ask(slot, Now { tick: 100, generation: 2 }, true, Side::Outside), "another generation");
+    let limit = limits.of(17, Phase::Opening);
+    assert!(ask(slot, at(100 + limit - 1), true, Side::Outside));
+    assert!(!ask(slot, at(100 + limit), true, Side::Outside), "too late");
+    let denied = Judgement { denial: Some(Denial::NoRule), ..opening().judgement };
+    slot.judge(&denied);
+    assert!(!ask(slot, at(100), true, Side::Outside), "a would-drop is counted");
+    slot.judge(&opening().judgement);
+    slot.pass(true, 60, 101);
+    assert_eq!((slot.seen(), slot.counts()), (101, [(1, 60), (0, 0)]));
+}
