@@ -51,7 +51,7 @@ fn crossed(table: &Table, side: Side, frame: &[u8]) -> (bool, Option<&'static st
         Arc::clone(&events),
     );
     let mut outcomes = Vec::new();
-    let scene = Scene { table, generation: 1, now: Moment(1), side };
+    let scene = Scene { table, generation: 1, now: Moment(1), tick: 0, side };
     pipeline.burst(&scene, &[frame], 1, &mut outcomes);
     let mode = events.pop().map(|event| event.mode);
     match outcomes[0] {

@@ -321,7 +321,7 @@ fn both_directions_of_two_hosts_have_one_owner() {
     let there = DatagramKey::new(&ip, 1, Vlans::UNTAGGED, Side::Outside);
     let back = DatagramKey::new(&back, 2, Vlans::UNTAGGED, Side::Inside);
     assert_eq!(there.owner_key(), back.owner_key());
-    assert_eq!(there.owner_key().protocol, 17);
+    assert_eq!(there.owner_key().protocol(), 17);
 }
 
 #[test]
