@@ -1,9 +1,11 @@
 //! What an entry means: who opened a flow, what was judged of it, how far it has got.
 
-use super::slot::{mode_bits, read_rule_word, rule_word};
+use super::bucket::Class;
+use super::slot::{Head, mode_bits, read_rule_word, rule_word};
+use super::tcp::{Phase, Step, Track};
 use super::{Flags, Slot, Timeouts};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Ip, L4, Side, Tcp, TcpFlags};
+use crate::wire::{Side, Tcp};
 
 /// Time and policy, as entries are held against them: the same for all packets of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,24 +77,18 @@ pub struct Opening {
     pub mac_true: bool,
     /// Its first packet was not seen: the opener is a guess.
     pub unseen: bool,
+    /// Where TCP stands after its first segment; `None` for other protocols.
+    pub track: Option<Track>,
 }
 
-/// How far a connection has got.
+/// What an entry becomes when a packet of its flow is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Only its opener has spoken.
-    Opening,
-    /// Both ends have.
-    Open,
-    /// TCP: both ends have sent FIN, or one a RST.
-    Closing,
+pub enum Progress {
+    /// A TCP segment that was judged by [`Track::step`]: how, and what to remember then.
+    Tcp(Step, Track),
+    /// A packet of another protocol, or one that is remembered for its count only.
+    Packet,
 }
-
-const OPEN: u8 = 1;
-const CLOSING: u8 = 2;
-const PHASE: u8 = 0b11;
-const FIN_A: u8 = 1 << 4;
-const FIN_B: u8 = 1 << 5;
 
 impl Slot {
     /// Writes a new flow over whatever was there. It is live last: who is stopped half-way leaves no flow.
@@ -103,6 +99,9 @@ impl Slot {
         self.set(Flags::A_OUTSIDE, opening.by_a == opened_outside);
         self.set(Flags::MAC_TRUE, opening.mac_true);
         self.set(Flags::UNSEEN, opening.unseen);
+        if let Some(track) = &opening.track {
+            self.set_track(track);
+        }
         self.head.seen = tick;
         self.set_started(tick);
         self.judge(&opening.judgement);
@@ -188,13 +187,72 @@ impl Slot {
             || self.head.judge_at.wrapping_sub(now.tick).wrapping_sub(1) >= u32::MAX >> 1
     }
 
-    /// How far it has got.
+    /// How far it has got; of other protocols than TCP, whether both ends have spoken.
     #[must_use]
-    pub const fn phase(&self) -> Phase {
-        match self.head.states & PHASE {
-            CLOSING => Phase::Closing,
-            OPEN => Phase::Open,
-            _ => Phase::Opening,
+    pub fn phase(&self) -> Phase {
+        if self.key().protocol() == TCP {
+            Phase::of(self.head.states)
+        } else if self.has(Flags::CONFIRMED) {
+            Phase::Established
+        } else {
+            Phase::Opening
+        }
+    }
+
+    /// What is remembered of its TCP connection; `None` for other protocols.
+    #[must_use]
+    pub fn track(&self) -> Option<Track> {
+        (self.key().protocol() == TCP).then(|| Track {
+            states: self.head.states,
+            scales: self.head.scales,
+            window: *self.window(),
+            challenge: if self.has(Flags::HALF_OPEN) { 0 } else { self.half_open() },
+            unseen: self.has(Flags::UNSEEN),
+            resync: [self.has(Flags::RESYNC_A), self.has(Flags::RESYNC_B)],
+            confirmed: self.has(Flags::CONFIRMED),
+        })
+    }
+
+    fn set_track(&mut self, track: &Track) {
+        let [resync_a, resync_b] = track.resync;
+        self.head.states = track.states;
+        self.head.scales = track.scales;
+        *self.window_mut() = track.window;
+        self.set(Flags::UNSEEN, track.unseen);
+        self.set(Flags::RESYNC_A, resync_a);
+        self.set(Flags::RESYNC_B, resync_b);
+        self.set(Flags::CONFIRMED, track.confirmed);
+        if !self.has(Flags::HALF_OPEN) {
+            self.set_half_open(track.challenge);
+        }
+    }
+
+    /// The next segment of each direction is taken as it is: what passed unchecked has left the windows
+    /// behind.
+    pub fn resync(&mut self) {
+        self.set(Flags::RESYNC_A, true);
+        self.set(Flags::RESYNC_B, true);
+    }
+
+    /// Both ends have spoken: TCP, the handshake is complete in window.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.has(Flags::CONFIRMED)
+    }
+
+    /// Makes the other end its opener.
+    pub fn turn(&mut self) {
+        self.set(Flags::A_OPENED, !self.has(Flags::A_OPENED));
+    }
+
+    /// How evictable it is.
+    pub(super) fn class(&self) -> Class {
+        if self.phase() == Phase::Closed {
+            Class::Closed
+        } else if self.has(Flags::CONFIRMED) {
+            Class::Confirmed
+        } else {
+            Class::Unconfirmed
         }
     }
 
@@ -210,70 +268,66 @@ impl Slot {
         tick.wrapping_sub(self.head.seen) >= timeouts.of(self.key().protocol(), self.phase())
     }
 
-    /// Whether this packet begins a new connection on the same 5-tuple.
-    #[must_use]
-    pub fn is_succeeded_by(&self, ip: &Ip) -> bool {
-        match ip.l4 {
-            L4::Tcp(tcp) => self.phase() == Phase::Closing && tcp.flags.opens(),
-            L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent => false,
-        }
-    }
-
-    /// Whether a plain packet is an ordinary one of an ordinary flow: judged under the policy in force, on
-    /// its side, within its time, nothing to decide. Only then may it be [`Self::pass`]ed.
+    /// Takes a plain packet into account if it is an ordinary one of an ordinary flow: judged under the policy
+    /// in force, on its side, within its time and its window, with nothing to decide. False: nothing was
+    /// touched, and all the stages must look at it. The caller sends what passes.
     #[must_use]
     #[inline]
-    pub fn is_ordinary(
-        &self,
+    pub fn pass(
+        &mut self,
         now: Now,
-        from_a: bool,
-        side: Side,
+        (from_a, side): (bool, Side),
         tcp: Option<&Tcp>,
+        length: u32,
         timeouts: &Timeouts,
     ) -> bool {
-        let open = self.head.states == OPEN;
-        let opening = self.head.states == 0 && from_a == self.has(Flags::A_OPENED);
-        let (limit, settled) = match tcp {
-            Some(_) => (timeouts.tcp_open, open),
-            None if open => (timeouts.udp_open, true),
-            None => (timeouts.udp_opening, opening),
-        };
-        settled
-            && !self.is_stale(now)
-            && !self.has(Flags::WOULD_DROP)
-            && self.side_of(from_a) == side
-            && now.tick.wrapping_sub(self.head.seen) < limit
-    }
-
-    /// Takes an ordinary packet that will be sent into account.
-    #[inline]
-    pub fn pass(&mut self, from_a: bool, length: u32, tick: u32) {
-        self.head.seen = tick;
+        let ordinary = !self.is_stale(now) && !self.has(Flags::WOULD_DROP) && self.side_of(from_a) == side;
+        if !ordinary {
+            return false;
+        }
+        let silent = now.tick.wrapping_sub(self.head.seen);
+        if let Some(tcp) = tcp {
+            let Head { states, scales, flags, .. } = self.head;
+            let resync = flags & (Flags::RESYNC_A.0 | Flags::RESYNC_B.0) != 0;
+            let window = self.window_mut();
+            match window.carry(states, scales, resync, tcp, from_a) {
+                Some(sent) if silent < timeouts.tcp_established => window.commit(from_a, sent),
+                Some(_) | None => return false,
+            }
+        } else {
+            let confirmed = self.has(Flags::CONFIRMED);
+            let limit = if confirmed { timeouts.udp_open } else { timeouts.udp_opening };
+            // The first answer confirms the flow.
+            if silent >= limit || !confirmed && from_a != self.has(Flags::A_OPENED) {
+                return false;
+            }
+        }
+        self.head.seen = now.tick;
         self.count(from_a, length);
+        true
     }
 
     /// Takes a packet that will be sent into account. A packet that will not be must not be told. True: its
     /// class changed.
-    pub(super) fn advance(&mut self, ip: &Ip, from_a: bool, length: u32, tick: u32) -> bool {
+    pub(super) fn advance(&mut self, progress: &Progress, from_a: bool, length: u32, tick: u32) -> bool {
+        let before = self.class();
         self.count(from_a, length);
-        if self.phase() == Phase::Closing {
-            return false;
-        }
-        self.head.seen = tick;
-        let before = self.phase();
-        if from_a != self.opened_by_a() {
-            self.head.states |= OPEN;
-            self.set(Flags::CONFIRMED, true);
-        }
-        if let L4::Tcp(tcp) = ip.l4 {
-            if tcp.flags.has(TcpFlags::FIN) {
-                self.head.states |= if from_a { FIN_A } else { FIN_B };
+        match progress {
+            Progress::Tcp(step, track) => {
+                self.set_track(track);
+                if *step != Step::PassAside {
+                    self.head.seen = tick;
+                }
             }
-            let both = FIN_A | FIN_B;
-            if self.head.states & both == both || tcp.flags.has(TcpFlags::RST) {
-                self.head.states = self.head.states & !PHASE | CLOSING;
+            Progress::Packet => {
+                self.head.seen = tick;
+                if self.key().protocol() != TCP && from_a != self.opened_by_a() {
+                    self.set(Flags::CONFIRMED, true);
+                }
             }
         }
-        self.phase() != before
+        self.class() != before
     }
 }
+
+const TCP: u8 = 6;

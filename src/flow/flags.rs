@@ -21,6 +21,12 @@ impl Flags {
     pub(super) const ENFORCE: Self = Self(1 << 6);
     /// TCP: the handshake is complete. Others: seen both ways.
     pub(super) const CONFIRMED: Self = Self(1 << 7);
+    /// Its SYN counts among its destination's half-open connections.
+    pub(super) const HALF_OPEN: Self = Self(1 << 8);
+    /// The next segment of `a` is taken as it is.
+    pub(super) const RESYNC_A: Self = Self(1 << 9);
+    /// The next segment of `b` is taken as it is.
+    pub(super) const RESYNC_B: Self = Self(1 << 10);
     /// Its first packet was not seen: the opener is a guess.
     pub(super) const UNSEEN: Self = Self(1 << 11);
     /// The MAC of its opening frame was one of those written for its source.

@@ -22,12 +22,13 @@ mod timeouts;
 
 use flags::Flags;
 
-pub use entry::{Judgement, Now, Opening, Phase, tick, ticks_in};
+pub use entry::{Judgement, Now, Opening, Progress, tick, ticks_in};
 pub use hash::BATCH;
 pub use owner::Owner;
 pub use slot::{MOST_RULES, Slot};
 pub use source::Source;
 pub use table::{Batch, FlowId, FlowTable};
+pub use tcp::Phase;
 pub use timeouts::Timeouts;
 
 /// Why the flow table turns a packet away.

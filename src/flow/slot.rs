@@ -182,10 +182,30 @@ impl Slot {
         second
     }
 
+    /// Its windows.
+    #[inline]
+    pub(super) fn window(&self) -> &Window {
+        if self.has(Flags::V6) { &self.v6().window } else { &self.v4().window }
+    }
+
     /// Its windows, to change them.
     #[inline]
-    pub fn window_mut(&mut self) -> &mut Window {
+    pub(super) fn window_mut(&mut self) -> &mut Window {
         if self.has(Flags::V6) { &mut self.v6_mut().window } else { &mut self.v4_mut().window }
+    }
+
+    /// The number of its place among the half-open, while it is one of them; later the time of the latest
+    /// SYN that passed on the live connection.
+    pub(super) fn half_open(&self) -> u16 {
+        if self.has(Flags::V6) { self.v6().half_open } else { self.v4().half_open }
+    }
+
+    pub(super) fn set_half_open(&mut self, word: u16) {
+        if self.has(Flags::V6) {
+            self.v6_mut().half_open = word;
+        } else {
+            self.v4_mut().half_open = word;
+        }
     }
 
     /// Counts a packet of the end `a` or the other.

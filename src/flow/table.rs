@@ -9,8 +9,8 @@
 use super::bucket::{Class, Index};
 use super::hash::{BATCH, KeyHash};
 use super::processor::prefetch;
-use super::{Flags, Now, Opening, Phase, Refusal, Slot, Timeouts};
-use crate::wire::{Ip, Key};
+use super::{Flags, Now, Opening, Progress, Refusal, Slot, Timeouts};
+use crate::wire::Key;
 
 /// Place of a flow in its table, valid until that flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,17 +189,12 @@ impl FlowTable {
     }
 
     /// Takes a packet of a flow that will be sent into account.
-    pub fn advance(&mut self, id: FlowId, ip: &Ip, from_a: bool, length: u32, now: Now) {
+    pub fn advance(&mut self, id: FlowId, progress: &Progress, from_a: bool, length: u32, now: Now) {
         let Some(slot) = self.entry_mut(id) else { return };
-        if !slot.advance(ip, from_a, length, now.tick) {
+        if !slot.advance(progress, from_a, length, now.tick) {
             return;
         }
-        let (key, phase) = (slot.key(), slot.phase());
-        let class = match phase {
-            Phase::Opening => Class::Unconfirmed,
-            Phase::Open => Class::Confirmed,
-            Phase::Closing => Class::Closed,
-        };
+        let (key, class) = (slot.key(), slot.class());
         if let Some((bucket, place, _)) = self.locate(&key) {
             self.index.reclass(bucket, place, class, now.tick);
         }

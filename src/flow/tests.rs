@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
+use super::tcp::{ESTABLISHED, Step, Track, Window};
 use super::*;
 use crate::policy::{Denial, Mode, RuleNumber};
-use crate::wire::{Fragment, Ip, Key, L4, Side, Tcp, TcpFlags, Vlans};
+use crate::wire::{Key, Side, Tcp, TcpFlags, Vlans};
 
 /// A second is 59.6 ticks.
 const SECOND: u32 = 59;
@@ -32,35 +33,25 @@ fn opening() -> Opening {
         generation: 1,
         judge_at: u32::MAX >> 1,
     };
-    Opening { judgement, by_a: true, side: Side::Outside, mac_true: true, unseen: false }
+    Opening { judgement, by_a: true, side: Side::Outside, mac_true: true, unseen: false, track: None }
 }
 
-fn segment(flags: u8) -> Ip {
-    Ip {
-        src: "10.0.0.1".parse().unwrap(),
-        dst: "10.0.0.2".parse().unwrap(),
-        protocol: 6,
-        hop_limit: 64,
-        fragment: Fragment::Whole,
-        l4: L4::Tcp(Tcp {
-            sport: 1,
-            dport: 2,
-            seq: 0,
-            ack: 0,
-            flags: TcpFlags(flags),
-            window: 0,
-            payload: 0,
-            scale: None,
-        }),
-    }
+/// A segment that leaves a connection in these states.
+fn segment(states: u8) -> Progress {
+    let confirmed = states != SYN_SENT;
+    Progress::Tcp(Step::Pass, Track { states, confirmed, ..Track::default() })
 }
+
+const SYN_SENT: u8 = 0x01;
+const HALF_CLOSED: u8 = 0x34;
+const CLOSED: u8 = 0x55;
 
 const fn at(tick: u32) -> Now {
     Now { tick, generation: 1 }
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum Move {
     Insert(u16),
     Find(u16),
     Advance(u16, bool, u8),
@@ -69,15 +60,15 @@ enum Step {
     Sweep(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let flags = prop::sample::select(vec![TcpFlags::ACK, TcpFlags::FIN | TcpFlags::ACK, TcpFlags::RST]);
+fn step() -> impl Strategy<Value = Move> {
+    let states = prop::sample::select(vec![SYN_SENT, ESTABLISHED, HALF_CLOSED, CLOSED]);
     prop_oneof![
-        4 => (0..60u16).prop_map(Step::Insert),
-        4 => (0..60u16).prop_map(Step::Find),
-        3 => ((0..60u16), any::<bool>(), flags).prop_map(|(n, a, f)| Step::Advance(n, a, f)),
-        2 => (0..60u16).prop_map(Step::Remove),
-        1 => (0..2_400u32).prop_map(Step::Pass),
-        1 => (0..40usize).prop_map(Step::Sweep),
+        4 => (0..60u16).prop_map(Move::Insert),
+        4 => (0..60u16).prop_map(Move::Find),
+        3 => ((0..60u16), any::<bool>(), states).prop_map(|(n, a, s)| Move::Advance(n, a, s)),
+        2 => (0..60u16).prop_map(Move::Remove),
+        1 => (0..2_400u32).prop_map(Move::Pass),
+        1 => (0..40usize).prop_map(Move::Sweep),
     ]
 }
 
@@ -87,7 +78,6 @@ struct Twin {
     started: u32,
     seen: u32,
     phase: Phase,
-    fins: [bool; 2],
     packets: [u64; 2],
 }
 
@@ -95,25 +85,23 @@ impl Twin {
     fn is_over(&self, tick: u32) -> bool {
         let limit = match self.phase {
             Phase::Opening => 30,
-            Phase::Open => 7_440,
-            Phase::Closing => 1,
+            Phase::Established => 7_440,
+            Phase::HalfClosed => 600,
+            Phase::Closed => 60,
+            Phase::Closing | Phase::Doubted => unreachable!(),
         };
         u64::from(tick - self.seen) >= (limit * 1_000_000_000) >> 24
     }
 
-    fn advance(&mut self, from_a: bool, flags: u8, tick: u32) {
+    fn advance(&mut self, from_a: bool, states: u8, tick: u32) {
         self.packets[usize::from(!from_a)] += 1;
-        if self.phase == Phase::Closing {
-            return;
-        }
         self.seen = tick;
-        if !from_a {
-            self.phase = Phase::Open;
-        }
-        self.fins[usize::from(!from_a)] |= flags & TcpFlags::FIN != 0;
-        if self.fins == [true; 2] || flags & TcpFlags::RST != 0 {
-            self.phase = Phase::Closing;
-        }
+        self.phase = match states {
+            SYN_SENT => Phase::Opening,
+            ESTABLISHED => Phase::Established,
+            HALF_CLOSED => Phase::HalfClosed,
+            _ => Phase::Closed,
+        };
     }
 }
 
@@ -130,9 +118,9 @@ proptest! {
         for step in steps {
             let tick = start.wrapping_add(passed);
             match step {
-                Step::Pass(ticks) => passed += ticks,
-                Step::Sweep(slots) => table.sweep(tick, slots),
-                Step::Insert(n) => {
+                Move::Pass(ticks) => passed += ticks,
+                Move::Sweep(slots) => table.sweep(tick, slots),
+                Move::Insert(n) => {
                     let full = table.len() == table.capacity() && table.slot_of(&key(n, 6)).is_none();
                     let before: Vec<u16> = (0..60).filter(|n| table.slot_of(&key(*n, 6)).is_some()).collect();
                     match table.insert(&key(n, 6), &opening(), tick) {
@@ -143,32 +131,32 @@ proptest! {
                             prop_assert!(gone.len() <= 1 && (!full || gone.len() == 1), "{:?}", gone);
                             for n in gone {
                                 let evicted = model.remove(&n).unwrap();
-                                prop_assert_ne!(evicted.phase, Phase::Open);
+                                prop_assert!(matches!(evicted.phase, Phase::Opening | Phase::Closed), "{:?}", evicted);
                             }
-                            model.insert(n, Twin { started: passed, seen: passed, phase: Phase::Opening, fins: [false; 2], packets: [0; 2] });
+                            model.insert(n, Twin { started: passed, seen: passed, phase: Phase::Opening, packets: [0; 2] });
                         }
                         Err(refusal) => {
                             prop_assert!(full || capacity > 5);
                             prop_assert_eq!(refusal, Refusal::TableFull);
                             // In a table of one bucket all flows are in reach.
-                            let confirmed = model.iter().filter(|(n, twin)| twin.phase == Phase::Open && table.slot_of(&key(**n, 6)).is_some()).count();
+                            let confirmed = model.iter().filter(|(n, twin)| matches!(twin.phase, Phase::Established | Phase::HalfClosed) && table.slot_of(&key(**n, 6)).is_some()).count();
                             prop_assert!(capacity > 5 || confirmed == table.capacity());
                         }
                     }
                 }
-                Step::Find(n) => {
+                Move::Find(n) => {
                     let alive = model.get(&n).is_some_and(|twin| !twin.is_over(passed));
                     let found = table.find(&key(n, 6), tick);
                     prop_assert_eq!(found.is_some(), alive);
                     if !alive { model.remove(&n); }
                 }
-                Step::Advance(n, from_a, flags) => {
+                Move::Advance(n, from_a, states) => {
                     if let Some(id) = table.find(&key(n, 6), tick) {
-                        table.advance(id, &segment(flags), from_a, 60, at(tick));
-                        model.get_mut(&n).unwrap().advance(from_a, flags, passed);
+                        table.advance(id, &segment(states), from_a, 60, at(tick));
+                        model.get_mut(&n).unwrap().advance(from_a, states, passed);
                     }
                 }
-                Step::Remove(n) => {
+                Move::Remove(n) => {
                     if let Some(id) = table.find(&key(n, 6), tick) { table.remove(id); }
                     model.remove(&n);
                 }
@@ -185,7 +173,6 @@ proptest! {
                     started: entry.started().wrapping_sub(start),
                     seen: entry.seen().wrapping_sub(start),
                     phase: entry.phase(),
-                    fins: twin.fins,
                     packets: entry.counts().map(|(packets, _)| packets),
                 };
                 prop_assert_eq!(&found, twin);
@@ -206,11 +193,11 @@ fn a_full_table_gives_up_a_closed_flow_then_the_oldest_that_nobody_confirmed_and
     let ids: Vec<FlowId> =
         (0..4).map(|n| table.insert(&key(n, 6), &opening(), u32::from(n) * 64).unwrap()).collect();
     // 0 and 1 are confirmed, 1 is closed too; 2 is older than 3.
-    table.advance(ids[0], &segment(TcpFlags::ACK), false, 60, at(300));
-    table.advance(ids[1], &segment(TcpFlags::RST), false, 60, at(300));
+    table.advance(ids[0], &segment(ESTABLISHED), false, 60, at(300));
+    table.advance(ids[1], &segment(CLOSED), false, 60, at(300));
     for (new, victim) in [(10, 1), (11, 2), (12, 3)] {
         let id = table.insert(&key(new, 6), &opening(), 320).unwrap();
-        table.advance(id, &segment(TcpFlags::ACK), false, 60, at(320));
+        table.advance(id, &segment(ESTABLISHED), false, 60, at(320));
         assert!(table.slot_of(&key(victim, 6)).is_none(), "{victim}");
         assert_eq!(table.len(), 4);
     }
@@ -265,36 +252,39 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
 }
 
 #[test]
-fn a_closed_connection_ends_within_a_second_whatever_comes() {
+fn a_tombstone_stands_for_a_minute() {
     let mut table = FlowTable::new(4);
     let id = table.insert(&key(1, 6), &opening(), 0).unwrap();
-    let mut phases = Vec::new();
-    for (flags, from_a, tick) in [
-        (TcpFlags::SYN, true, 0),
-        (TcpFlags::SYN | TcpFlags::ACK, false, 1),
-        (TcpFlags::FIN | TcpFlags::ACK, true, 2),
-        (TcpFlags::FIN | TcpFlags::ACK, false, 3),
-        (TcpFlags::ACK, true, 50),
-    ] {
-        table.advance(id, &segment(flags), from_a, 60, at(tick));
-        phases.push(table.entry(id).unwrap().phase());
-    }
-    assert_eq!(phases, [Phase::Opening, Phase::Open, Phase::Open, Phase::Closing, Phase::Closing]);
-    let flow = table.entry(id).unwrap();
-    assert!(flow.is_succeeded_by(&segment(TcpFlags::SYN)));
-    assert!(!flow.is_succeeded_by(&segment(TcpFlags::SYN | TcpFlags::ACK)));
-    assert_eq!(flow.counts(), [(3, 180), (2, 120)]);
-    assert!(table.find(&key(1, 6), 3 + SECOND - 1).is_some());
-    assert!(table.find(&key(1, 6), 3 + SECOND).is_none());
+    table.advance(id, &segment(CLOSED), true, 60, at(3));
+    assert_eq!(table.entry(id).unwrap().phase(), Phase::Closed);
+    assert!(table.find(&key(1, 6), 3 + 60 * SECOND - 1).is_some());
+    assert!(table.find(&key(1, 6), 3 + 60 * SECOND + 36).is_none());
 }
 
 #[test]
-fn a_reset_closes() {
-    let mut table = FlowTable::new(4);
-    let id = table.insert(&key(1, 6), &opening(), 0).unwrap();
-    table.advance(id, &segment(TcpFlags::SYN), true, 60, at(0));
-    table.advance(id, &segment(TcpFlags::RST | TcpFlags::ACK), false, 60, at(1));
-    assert_eq!(table.entry(id).unwrap().phase(), Phase::Closing);
+fn what_tcp_needs_lies_in_the_entry_and_comes_back() {
+    let window = Window { end: [1, 2], acked: [3, 4], win: [5, 6] };
+    for n in [1, 2] {
+        let mut table = FlowTable::new(4);
+        for (states, resync, confirmed, unseen) in
+            [(ESTABLISHED, [true, false], true, false), (0x21, [false, true], false, true)]
+        {
+            let track = Track { states, scales: 0x7e, window, challenge: 77, unseen, resync, confirmed };
+            let id = table.insert(&key(n, 6), &Opening { track: Some(track), ..opening() }, 0).unwrap();
+            assert_eq!(table.entry(id).unwrap().track(), Some(track));
+            let next = Track { scales: 0x11, challenge: 78, resync: [false; 2], ..track };
+            table.advance(id, &Progress::Tcp(Step::PassAside, next), true, 60, at(9));
+            assert_eq!(table.entry(id).unwrap().seen(), 0, "set aside: its time runs on");
+            table.advance(id, &Progress::Tcp(Step::Pass, next), true, 60, at(9));
+            let slot = table.entry_mut(id).unwrap();
+            assert_eq!((slot.track(), slot.seen()), (Some(next), 9));
+            assert_eq!(slot.key(), key(n, 6));
+            slot.resync();
+            assert_eq!(slot.track(), Some(Track { resync: [true; 2], ..next }));
+        }
+        let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
+        assert_eq!(table.entry(id).unwrap().track(), None);
+    }
 }
 
 #[test]
@@ -302,12 +292,12 @@ fn timeouts_follow_protocol_and_phase() {
     let limits = Timeouts::default();
     let seconds = |protocol, phase| u64::from(limits.of(protocol, phase)) * (1 << 24) / 1_000_000_000;
     assert_eq!(limits.of(6, Phase::Opening), OPENING);
-    assert_eq!(seconds(6, Phase::Open), 7_439);
-    assert_eq!(limits.of(6, Phase::Closing), SECOND);
+    let tcp = [Phase::Established, Phase::HalfClosed, Phase::Closing, Phase::Doubted, Phase::Closed];
+    assert_eq!(tcp.map(|phase| seconds(6, phase)), [7_439, 599, 239, 9, 59]);
     assert_eq!(seconds(17, Phase::Opening), 59);
-    assert_eq!(seconds(17, Phase::Open), 179);
-    assert_eq!([1, 58].map(|icmp| seconds(icmp, Phase::Open)), [9, 9]);
-    assert_eq!(seconds(47, Phase::Open), 59);
+    assert_eq!(seconds(17, Phase::Established), 179);
+    assert_eq!([1, 58].map(|icmp| seconds(icmp, Phase::Established)), [9, 9]);
+    assert_eq!(seconds(47, Phase::Established), 59);
 }
 
 #[test]
@@ -317,8 +307,8 @@ fn counts_survive_their_folding() {
         let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
         let slot = table.entry_mut(id).unwrap();
         for _ in 0..100_000 {
-            slot.pass(true, 65_535, 1);
-            slot.pass(false, 1, 1);
+            slot.count(true, 65_535);
+            slot.count(false, 1);
         }
         assert_eq!(slot.counts(), [(100_000, 6_553_500_000), (100_000, 100_000)]);
     }
@@ -404,19 +394,52 @@ fn only_an_ordinary_packet_takes_the_short_way() {
     let limits = Timeouts::default();
     let mut table = FlowTable::new(4);
     let id = table.insert(&key(1, 17), &opening(), 100).unwrap();
-    let slot = table.entry_mut(id).unwrap();
-    let ask = |slot: &Slot, now, from_a, side| slot.is_ordinary(now, from_a, side, None, &limits);
-    assert!(ask(slot, at(100), true, Side::Outside));
-    assert!(!ask(slot, at(100), false, Side::Inside), "the first answer confirms: the long way");
-    assert!(!ask(slot, at(100), true, Side::Inside), "the wrong side");
-    assert!(!ask(slot, Now { tick: 100, generation: 2 }, true, Side::Outside), "another generation");
+    let slot = *table.entry(id).unwrap();
+    let ask = |slot: &Slot, now, from_a, side| {
+        let mut after = *slot;
+        let passed = after.pass(now, (from_a, side), None, 60, &limits);
+        assert_eq!(after.counts() != slot.counts(), passed, "what does not pass touches nothing");
+        passed
+    };
+    assert!(ask(&slot, at(100), true, Side::Outside));
+    assert!(!ask(&slot, at(100), false, Side::Inside), "the first answer confirms: the long way");
+    assert!(!ask(&slot, at(100), true, Side::Inside), "the wrong side");
+    assert!(!ask(&slot, Now { tick: 100, generation: 2 }, true, Side::Outside), "another generation");
     let limit = limits.of(17, Phase::Opening);
-    assert!(ask(slot, at(100 + limit - 1), true, Side::Outside));
-    assert!(!ask(slot, at(100 + limit), true, Side::Outside), "too late");
-    let denied = Judgement { denial: Some(Denial::NoRule), ..opening().judgement };
-    slot.judge(&denied);
-    assert!(!ask(slot, at(100), true, Side::Outside), "a would-drop is counted");
-    slot.judge(&opening().judgement);
-    slot.pass(true, 60, 101);
-    assert_eq!((slot.seen(), slot.counts()), (101, [(1, 60), (0, 0)]));
+    assert!(ask(&slot, at(100 + limit - 1), true, Side::Outside));
+    assert!(!ask(&slot, at(100 + limit), true, Side::Outside), "too late");
+    let mut denied = slot;
+    denied.judge(&Judgement { denial: Some(Denial::NoRule), ..opening().judgement });
+    assert!(!ask(&denied, at(100), true, Side::Outside), "a would-drop is counted");
+    let mut passed = slot;
+    assert!(passed.pass(at(101), (true, Side::Outside), None, 60, &limits));
+    assert_eq!((passed.seen(), passed.counts()), (101, [(1, 60), (0, 0)]));
+}
+
+#[test]
+fn a_segment_takes_the_short_way_only_in_window() {
+    let limits = Timeouts::default();
+    let mut table = FlowTable::new(4);
+    let window = Window { end: [1_000, 5_000], acked: [5_000, 1_000], win: [100, 100] };
+    let track = Track { states: ESTABLISHED, window, confirmed: true, ..Track::default() };
+    let id = table.insert(&key(1, 6), &Opening { track: Some(track), ..opening() }, 100).unwrap();
+    let tcp = |seq, payload| Tcp {
+        sport: 1,
+        dport: 443,
+        seq,
+        ack: 5_000,
+        flags: TcpFlags(TcpFlags::ACK),
+        window: 100,
+        payload,
+        scale: None,
+    };
+    let ask =
+        |slot: &mut Slot, tcp: &Tcp| slot.pass(at(100), (true, Side::Outside), Some(tcp), 60, &limits);
+    let slot = table.entry_mut(id).unwrap();
+    assert!(!ask(slot, &tcp(1_001, 100)), "beyond the right edge");
+    assert_eq!(slot.track(), Some(track));
+    assert!(ask(slot, &tcp(1_000, 100)));
+    assert_eq!(slot.track().unwrap().window.end, [1_100, 5_000]);
+    slot.resync();
+    assert!(!ask(slot, &tcp(1_000, 100)), "to be taken as it is: the long way");
 }

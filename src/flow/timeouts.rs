@@ -1,29 +1,46 @@
 //! How long a flow is remembered in silence.
 
-use super::{Phase, ticks_in};
+use super::tcp::Phase;
+use super::ticks_in;
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Silence after which a flow ends, in ticks, by protocol and phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    pub(super) tcp_opening: u32,
-    pub(super) tcp_open: u32,
-    pub(super) tcp_closing: u32,
-    pub(super) udp_opening: u32,
-    pub(super) udp_open: u32,
-    pub(super) icmp: u32,
-    pub(super) other: u32,
+    /// TCP, the handshake not complete.
+    pub tcp_opening: u32,
+    /// TCP, established.
+    pub tcp_established: u32,
+    /// TCP, one end has sent its FIN.
+    pub tcp_half_closed: u32,
+    /// TCP, both have, and not both are acknowledged.
+    pub tcp_closing: u32,
+    /// TCP, a RST came that its receiver may have ignored.
+    pub tcp_doubted: u32,
+    /// TCP, over: how long its tombstone stands.
+    pub tcp_closed: u32,
+    /// UDP, one end has spoken.
+    pub udp_opening: u32,
+    /// UDP, both ends have.
+    pub udp_open: u32,
+    /// ICMP and ICMPv6 echo.
+    pub icmp: u32,
+    /// Every other protocol.
+    pub other: u32,
 }
 
 impl Default for Timeouts {
     /// RFC 5382 and RFC 4787 ask for at least 2 h 4 min of an established TCP connection, 4 min of one being
-    /// opened, 2 min of UDP; what opens towards a protected zone is kept shorter on purpose.
+    /// opened or closed, 2 min of UDP; what opens towards a protected zone is kept shorter on purpose.
     fn default() -> Self {
         Self {
             tcp_opening: ticks_in(30 * SECOND),
-            tcp_open: ticks_in(7_440 * SECOND),
-            tcp_closing: ticks_in(SECOND),
+            tcp_established: ticks_in(7_440 * SECOND),
+            tcp_half_closed: ticks_in(600 * SECOND),
+            tcp_closing: ticks_in(240 * SECOND),
+            tcp_doubted: ticks_in(10 * SECOND),
+            tcp_closed: ticks_in(60 * SECOND),
             udp_opening: ticks_in(60 * SECOND),
             udp_open: ticks_in(180 * SECOND),
             icmp: ticks_in(10 * SECOND),
@@ -33,15 +50,18 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Of a protocol in a phase.
+    /// Of a protocol in a phase; other protocols than TCP know only whether both ends have spoken.
     #[must_use]
     pub const fn of(&self, protocol: u8, phase: Phase) -> u32 {
         match (protocol, phase) {
             (6, Phase::Opening) => self.tcp_opening,
-            (6, Phase::Open) => self.tcp_open,
+            (6, Phase::Established) => self.tcp_established,
+            (6, Phase::HalfClosed) => self.tcp_half_closed,
             (6, Phase::Closing) => self.tcp_closing,
-            (17, Phase::Open) => self.udp_open,
-            (17, Phase::Opening | Phase::Closing) => self.udp_opening,
+            (6, Phase::Doubted) => self.tcp_doubted,
+            (6, Phase::Closed) => self.tcp_closed,
+            (17, Phase::Established) => self.udp_open,
+            (17, _) => self.udp_opening,
             (1 | 58, _) => self.icmp,
             _ => self.other,
         }

@@ -1,10 +1,12 @@
 //! The connection stage: an IP packet meets its flow, or the rules.
 
+use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
 use super::{EventKind, Outcome, Pipeline, Reason, Scene};
-use crate::flow::{FlowId, Judgement, Opening, Refusal, Slot};
+use crate::flow::tcp::{Step, Track};
+use crate::flow::{FlowId, Opening, Progress, Refusal};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
-use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Service, Side};
+use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Side};
 
 impl From<Refusal> for Reason {
     fn from(refusal: Refusal) -> Self {
@@ -61,24 +63,34 @@ impl Pipeline {
             let reason = Refusal::WrongSide.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
-        if entry.is_succeeded_by(ip) {
-            // The closing flow stays unless the new one is let in and takes its place.
+        let progress = match (&ip.l4, entry.track()) {
+            (L4::Tcp(tcp), Some(track)) => {
+                let (step, track) = track.step(tcp, from_a, entry.seen(), scene.tick);
+                Progress::Tcp(step, track)
+            }
+            (L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent, _) => Progress::Packet,
+        };
+        if let Progress::Tcp(Step::Over | Step::Anew, _) = progress {
+            // The flow that is over stays unless a new one is let in and takes its place.
             return self.miss(scene, facts, ip, key, from_a);
         }
         if entry.is_stale(scene.flow_now()) {
-            let verdict = judge_again(scene, entry, ip, facts, from_a);
-            if !verdict.crosses() {
-                self.flows.remove(id);
-                return self.deny(scene, facts, &verdict);
+            match again(scene, entry, ip, facts, from_a) {
+                Again::Cut(why) => {
+                    self.flows.remove(id);
+                    return self.object(scene, facts, why);
+                }
+                Again::Keep(verdict) => entry.judge(&verdict),
             }
-            let mut judgement = judgement(scene, &verdict);
-            if from_a == entry.opened_by_a() {
-                entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
-            } else {
-                // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
-                judgement.generation = entry.generation();
+        }
+        if let Progress::Tcp(Step::Refused(why), _) = progress {
+            let (reason, mode) = (why.into(), entry.mode());
+            let outcome = self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
+            if outcome == Outcome::Forward {
+                self.flows.advance(id, &Progress::Packet, from_a, facts.length, scene.flow_now());
+                self.resync(id);
             }
-            entry.judge(&judgement);
+            return outcome;
         }
         if let Some(denial) = entry.denial()
             && scene.side == Side::Inside
@@ -96,8 +108,19 @@ impl Pipeline {
             // The flow's first packet was recorded; the others only count.
             self.counters.would_drop(scene.side, denial.into());
         }
-        self.flows.advance(id, ip, from_a, facts.length, scene.flow_now());
+        self.flows.advance(id, &progress, from_a, facts.length, scene.flow_now());
+        if ip.fragment != Fragment::Whole {
+            // How much a fragmented segment carries its first fragment does not say.
+            self.resync(id);
+        }
         Outcome::Forward
+    }
+
+    /// What passed unchecked has left the windows behind.
+    fn resync(&mut self, id: FlowId) {
+        if let Some(entry) = self.flows.entry_mut(id) {
+            entry.resync();
+        }
     }
 
     /// A packet of no known flow: only the owner of its key may open one.
@@ -119,6 +142,7 @@ impl Pipeline {
             side: scene.side,
             mac_true: scene.table.is_true(sender(facts, ip), scene.side),
             unseen: false,
+            track: first_track(ip, from_a),
         };
         self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
     }
@@ -133,7 +157,12 @@ impl Pipeline {
         (opening, verdict): (&Opening, &Verdict),
     ) -> Outcome {
         match self.flows.insert(&key, opening, scene.tick) {
-            Ok(id) => self.flows.advance(id, ip, from_a, facts.length, scene.flow_now()),
+            Ok(id) => {
+                self.flows.advance(id, &Progress::Packet, from_a, facts.length, scene.flow_now());
+                if ip.fragment != Fragment::Whole {
+                    self.resync(id);
+                }
+            }
             Err(refusal) => {
                 let (mode, rule) = (verdict.mode, verdict.rule);
                 return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule });
@@ -176,6 +205,11 @@ impl Pipeline {
             let reason = missing.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
+        let track = first_track(ip, from_a);
+        if matches!(ip.l4, L4::Tcp(_)) && track.is_none() {
+            // A RST, or a segment without ACK: nothing to remember of a connection.
+            return self.object(scene, facts, Objection { reason: missing.into(), mode, rule: there.rule });
+        }
         let by_receiver = there.denial.is_some() && back.denial.is_none();
         let verdict = Verdict { mode, ..if by_receiver { back } else { there } };
         let opening = Opening {
@@ -185,6 +219,7 @@ impl Pipeline {
             // The receiver was judged with a MAC taken as true.
             mac_true: by_receiver || scene.table.is_true(sender(facts, ip), scene.side),
             unseen: true,
+            track,
         };
         self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
     }
@@ -201,8 +236,14 @@ impl Pipeline {
             let id = self.flows.find(&key, scene.tick)?;
             let entry = self.flows.entry(id)?;
             let reaches_sender = entry.side_of(from_a) == scene.side.other();
+            // A quoted segment lies in the window of what its sender has sent (RFC 5927 §4).
+            let sent = match (quote.seq, entry.track()) {
+                (Some(seq), Some(track)) => track.may_have_sent(seq, from_a),
+                (Some(_) | None, None) => true,
+                (None, Some(_)) => false,
+            };
             let stale = entry.is_stale(scene.flow_now());
-            (reaches_sender && !stale).then(|| entry.denial())
+            (reaches_sender && sent && !stale).then(|| entry.denial())
         });
         let Some(denial) = related else {
             let reason = Refusal::IcmpNoFlow.into();
@@ -249,24 +290,12 @@ impl Pipeline {
     }
 }
 
-/// A verdict as an entry keeps it.
-fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
-    let left = verdict.judge_at.0.saturating_sub(scene.now.0);
-    Judgement::new(verdict, scene.flow_now(), left)
-}
-
-/// Asks again for a flow judged under an older table or past its `judge_at`, as its opener opened it.
-fn judge_again(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, from_a: bool) -> Verdict {
-    let by_opener = from_a == entry.opened_by_a();
-    let (address, target) = if by_opener { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
-    let mac = match (by_opener, entry.is_mac_true()) {
-        (true, _) => SenderMac::Seen(facts.src_mac),
-        (false, true) => SenderMac::Assumed,
-        (false, false) => SenderMac::Stranger,
-    };
-    let (service, side) =
-        if by_opener { (ip.service(), scene.side) } else { (reversed(ip), scene.side.other()) };
-    scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
+/// Where TCP stands after the first segment that is seen of it.
+fn first_track(ip: &Ip, from_a: bool) -> Option<Track> {
+    match &ip.l4 {
+        L4::Tcp(tcp) => Track::first(tcp, from_a),
+        L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent => None,
+    }
 }
 
 /// Only TCP without a SYN and an echo reply show that a first packet was missed.
@@ -275,26 +304,6 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
         L4::Tcp(tcp) => (!tcp.flags.opens()).then_some(Refusal::TcpNoSession),
         L4::Icmp(icmp) => icmp.is_echo_reply(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow),
         L4::Udp { .. } | L4::Other | L4::Absent => None,
-    }
-}
-
-/// The service of a flow as its other end would have opened it; of an echo, the message that answers this
-/// one or that it answers.
-fn reversed(ip: &Ip) -> Service {
-    let service = ip.service();
-    match &ip.l4 {
-        L4::Icmp(icmp) => {
-            let kind: u8 = match (ip.src.is_ipv6(), icmp.is_echo_request(ip.src.is_ipv6())) {
-                (false, true) => 0,
-                (false, false) => 8,
-                (true, true) => 129,
-                (true, false) => 128,
-            };
-            Service { dport: u16::from_be_bytes([kind, 0]), ..service }
-        }
-        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => {
-            Service { sport: service.dport, dport: service.sport, ..service }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! What it is not: it takes bytes and gives outcomes; rings, clocks and descriptors are the worker's.
 //! Nothing here allocates, locks, logs or formats once a [`Pipeline`] is made.
 
+mod again;
 mod connection;
 mod counters;
 mod event;

@@ -1,5 +1,6 @@
 //! Every way a packet can fail to cross, and what governs it.
 
+use crate::flow::tcp::Refused;
 use crate::policy::Denial;
 use crate::wire::{Odd, Unreadable};
 
@@ -86,6 +87,8 @@ reasons! {
     AccountNotHeld "account_not_held" Judged "the service account a rule asks for is not held"
     NoRule "no_rule" Judged "no rule allows it"
     TcpNoSession "tcp_no_session" Judged "TCP without a SYN belongs to no flow"
+    TcpState "tcp_state" Judged "TCP flags that do not fit how the connection stands"
+    TcpWindow "tcp_window" Judged "TCP outside the window of its connection"
     IcmpNoFlow "icmp_no_flow" Judged "ICMP error or reply belongs to no flow"
     FragmentNoFirst "fragment_no_first" Judged "fragment whose ports cannot be known"
 }
@@ -134,6 +137,15 @@ impl From<Odd> for Reason {
             Odd::PortZero => Self::PortZero,
             Odd::Redirect => Self::IcmpRedirect,
             Odd::LinkLocal => Self::LinkLocal,
+        }
+    }
+}
+
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::State => Self::TcpState,
+            Refused::Window => Self::TcpWindow,
         }
     }
 }

@@ -125,18 +125,13 @@ impl Pipeline {
         self.ahead = ahead;
     }
 
-    /// Whether a packet is an ordinary one of a known flow; if so, it is taken into account.
+    /// Whether a packet is an ordinary one of a known flow; if so, it was taken into account.
     #[inline]
     fn passes(&mut self, scene: &Scene<'_>, frame: &[u8], found: &Plain, guess: FlowId) -> bool {
         let timeouts = *self.flows.timeouts();
         let Some(slot) = self.flows.guessed(guess, &found.key) else { return false };
         let Ok(length) = u32::try_from(frame.len()) else { return false };
-        let now = scene.flow_now();
-        let ordinary = slot.is_ordinary(now, found.from_a, scene.side, found.tcp.as_ref(), &timeouts);
-        if ordinary {
-            slot.pass(found.from_a, length, scene.tick);
-        }
-        ordinary
+        slot.pass(scene.flow_now(), (found.from_a, scene.side), found.tcp.as_ref(), length, &timeouts)
     }
 
     #[inline(never)]

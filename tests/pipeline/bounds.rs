@@ -13,10 +13,11 @@ fn a_full_flow_table_drops_under_enforce_and_forwards_unlearned_elsewhere() {
     rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, SYN, 1, 0, &[]));
     rig.event();
     rig.forwarded(Side::Inside, &to_vault(0).reply().tcp(443, 1, SYN | ACK, 1, 2, &[]));
+    rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 2, &[]));
     rig.dropped(Side::Outside, &to_vault(0).tcp(2, 443, SYN, 1, 0, &[]), Reason::FlowTableFull);
     let jump = to_jump(0);
     rig.would(Side::Outside, &jump.tcp(1, 22, SYN, 1, 0, &[]), Reason::FlowTableFull);
-    rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 0, &[]));
+    rig.forwarded(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 2, &[]));
 }
 
 #[test]
@@ -26,8 +27,9 @@ fn a_full_flow_table_gives_up_what_only_one_end_has_spoken_for() {
     rig.event();
     rig.forwarded(Side::Outside, &to_vault(0).tcp(2, 443, SYN, 1, 0, &[]));
     rig.event();
-    rig.dropped(Side::Outside, &to_vault(0).tcp(1, 443, ACK, 2, 0, &[]), Reason::TcpNoSession);
-    rig.forwarded(Side::Outside, &to_vault(0).tcp(2, 443, ACK, 2, 0, &[]));
+    let answer = |port| to_vault(0).reply().tcp(443, port, SYN | ACK, 1, 2, &[]);
+    rig.dropped(Side::Inside, &answer(1), Reason::TcpNoSession);
+    rig.forwarded(Side::Inside, &answer(2));
 }
 
 #[test]
@@ -41,8 +43,9 @@ fn a_full_ring_drops_before_anything_is_remembered() {
     while rig.take(Side::Inside).is_some() {}
     while rig.event().is_some() {}
     // The three that were not sent left no flow: their next packets know of none.
-    rig.forwarded(Side::Outside, &to_vault(0).tcp(2, 443, ACK, 2, 0, &[]));
-    rig.dropped(Side::Outside, &to_vault(0).tcp(3, 443, ACK, 2, 0, &[]), Reason::TcpNoSession);
+    let answer = |port| to_vault(0).reply().tcp(443, port, SYN | ACK, 1, 2, &[]);
+    rig.forwarded(Side::Inside, &answer(2));
+    rig.dropped(Side::Inside, &answer(3), Reason::TcpNoSession);
 }
 
 #[test]

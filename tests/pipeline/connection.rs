@@ -77,9 +77,12 @@ fn a_denied_opener_does_not_end_a_closing_flow() {
     rig.forwarded(Side::Inside, &link.reply().tcp(443, 1, SYN | ACK, 1, 2, &[]));
     rig.forwarded(Side::Outside, &link.tcp(1, 443, fin, 2, 2, &[]));
     rig.forwarded(Side::Inside, &link.reply().tcp(443, 1, fin, 2, 3, &[]));
-    // A SYN the other way, and one from the wrong side: neither is let in, and the last ACK still crosses.
+    rig.forwarded(Side::Outside, &link.tcp(1, 443, ACK, 3, 3, &[]));
+    // A SYN the other way, and one from the wrong side: neither is let in, and a FIN whose ACK was lost
+    // still finds its answer.
     rig.dropped(Side::Inside, &link.reply().tcp(443, 1, SYN, 9, 0, &[]), Reason::NoRule);
     rig.dropped(Side::Inside, &link.tcp(1, 443, SYN, 9, 0, &[]), Reason::Spoofed);
+    rig.forwarded(Side::Inside, &link.reply().tcp(443, 1, fin, 2, 3, &[]));
     rig.forwarded(Side::Outside, &link.tcp(1, 443, ACK, 3, 3, &[]));
 }
 

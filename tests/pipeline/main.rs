@@ -14,6 +14,7 @@ mod frame;
 mod icmp;
 mod says;
 mod verdict;
+mod window;
 
 #[path = "../rig/memory.rs"]
 mod memory;

@@ -65,7 +65,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub(super) fn of(states: u8) -> Self {
+    pub(in crate::flow) fn of(states: u8) -> Self {
         let (a, b) = (State::of(states), State::of(states >> 4));
         let finished = |state| matches!(state, State::FinSent | State::FinAcked);
         if Self::is_over(a, b) {

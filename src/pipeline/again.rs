@@ -1,0 +1,114 @@
+//! Asking the policy again about a flow that it has answered for.
+//!
+//! An answer is due again under another generation and from its `judge_at` on. The flow is judged as its
+//! opener opened it; one whose first packet was not seen in both directions (POLICY.md §6).
+
+use super::Reason;
+use super::stages::{Objection, Scene, sender};
+use crate::flow::{Judgement, Refusal, Slot};
+use crate::policy::{Denial, Mode, Sender, SenderMac, Verdict};
+use crate::wire::{Facts, Ip, L4, Service};
+
+/// What becomes of a flow that was judged again.
+pub(super) enum Again {
+    /// It lives under this answer.
+    Keep(Judgement),
+    /// It ends here.
+    Cut(Objection),
+}
+
+/// A verdict as an entry keeps it.
+pub(super) fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
+    let left = verdict.judge_at.0.saturating_sub(scene.now.0);
+    Judgement::new(verdict, scene.flow_now(), left)
+}
+
+/// Judges a flow again at a packet of it; notes in the entry who opened it and whether with a true MAC.
+pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts, from_a: bool) -> Again {
+    let by_opener = from_a == entry.opened_by_a();
+    let there = as_opened(scene, entry, ip, facts, by_opener);
+    let verdict = if entry.is_unseen() {
+        let back = as_answered(scene, ip, facts, by_opener);
+        let mode = there.mode.max(back.mode);
+        let by_target = there.denial.is_some() && back.denial.is_none();
+        if mode == Mode::Enforce && there.denial.is_none() == back.denial.is_none() {
+            // Both directions allowed, or none: nobody can say who opened it.
+            return Again::Cut(cut(&there, mode, ip));
+        }
+        if mode == Mode::Enforce && !entry.is_confirmed() {
+            return Again::Cut(cut(&Verdict { denial: None, ..there }, mode, ip));
+        }
+        if by_target {
+            entry.turn();
+            entry.set_mac_true(true);
+        }
+        Verdict { mode, ..if by_target { back } else { there } }
+    } else {
+        there
+    };
+    if !verdict.crosses() {
+        return Again::Cut(cut(&verdict, verdict.mode, ip));
+    }
+    let mut judgement = judgement(scene, &verdict);
+    if from_a == entry.opened_by_a() {
+        entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
+    } else {
+        // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
+        judgement.generation = entry.generation();
+    }
+    Again::Keep(judgement)
+}
+
+/// Why a flow ends.
+fn cut(verdict: &Verdict, mode: Mode, ip: &Ip) -> Objection {
+    let reason = verdict.denial.map_or_else(
+        || match &ip.l4 {
+            L4::Icmp(_) => Reason::from(Refusal::IcmpNoFlow),
+            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => Reason::from(Refusal::TcpNoSession),
+        },
+        Denial::into,
+    );
+    Objection { reason, mode, rule: verdict.rule }
+}
+
+/// As its opener opened it.
+fn as_opened(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, by_opener: bool) -> Verdict {
+    let (address, target) = if by_opener { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
+    let mac = match (by_opener, entry.is_mac_true()) {
+        (true, _) => SenderMac::Seen(facts.src_mac),
+        (false, true) => SenderMac::Assumed,
+        (false, false) => SenderMac::Stranger,
+    };
+    let (service, side) =
+        if by_opener { (ip.service(), scene.side) } else { (reversed(ip), scene.side.other()) };
+    scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
+}
+
+/// As its other end would have opened it, with a MAC taken as true.
+fn as_answered(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_opener: bool) -> Verdict {
+    let (address, target) = if by_opener { (ip.dst, ip.src) } else { (ip.src, ip.dst) };
+    let (service, side) =
+        if by_opener { (reversed(ip), scene.side.other()) } else { (ip.service(), scene.side) };
+    let sender = Sender { address, mac: SenderMac::Assumed, vlans: facts.vlans };
+    scene.table.judge(sender, target, service, side, scene.now)
+}
+
+/// The service of a flow as its other end would have opened it; of an echo, the message that answers this
+/// one or that it answers.
+pub(super) fn reversed(ip: &Ip) -> Service {
+    let service = ip.service();
+    match &ip.l4 {
+        L4::Icmp(icmp) => {
+            let kind: u8 = match (ip.src.is_ipv6(), icmp.is_echo_request(ip.src.is_ipv6())) {
+                (false, true) => 0,
+                (false, false) => 8,
+                (true, true) => 129,
+                (true, false) => 128,
+            };
+            Service { dport: u16::from_be_bytes([kind, 0]), ..service }
+        }
+        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => {
+            Service { sport: service.dport, dport: service.sport, ..service }
+        }
+    }
+}
