@@ -1,5 +1,6 @@
 //! The connection stage: an IP packet meets its flow, or the rules.
 
+use super::account::Standing;
 use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
 use super::{EventKind, Outcome, Pipeline, Reason, Scene};
@@ -63,6 +64,7 @@ impl Pipeline {
             let reason = Refusal::WrongSide.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
+        self.account.standing = Standing::Established;
         let progress = match (&ip.l4, entry.track()) {
             (L4::Tcp(tcp), Some(track)) => {
                 let (step, track) = track.step(tcp, from_a, entry.seen(), scene.tick);
@@ -125,6 +127,7 @@ impl Pipeline {
 
     /// A packet of no known flow: only the owner of its key may open one.
     fn miss(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, key: Key, from_a: bool) -> Outcome {
+        self.account.standing = Standing::None;
         let owner = self.owner.of(&key);
         if owner != self.me {
             return Outcome::HandOver(owner);
@@ -156,6 +159,7 @@ impl Pipeline {
         (key, from_a): (Key, bool),
         (opening, verdict): (&Opening, &Verdict),
     ) -> Outcome {
+        self.account.judged(verdict);
         match self.flows.insert(&key, opening, scene.tick) {
             Ok(id) => {
                 self.flows.advance(id, &Progress::Packet, from_a, facts.length, scene.flow_now());
@@ -168,6 +172,7 @@ impl Pipeline {
                 return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule });
             }
         }
+        self.account.standing = if opening.unseen { Standing::Unseen } else { Standing::New };
         if opening.unseen {
             self.counters.loose(scene.side);
         } else if verdict.denial.is_some() {
@@ -253,6 +258,7 @@ impl Pipeline {
                 Objection { reason, mode: verdict.mode, rule: RuleNumber::NONE },
             );
         };
+        self.account.standing = Standing::Related;
         if let Some(denial) = denial {
             self.counters.would_drop(scene.side, denial.into());
         }
@@ -268,6 +274,7 @@ impl Pipeline {
         otherwise: Option<Reason>,
     ) -> Outcome {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        self.account.judged(&verdict);
         if verdict.denial.is_some() {
             return self.deny(scene, facts, &verdict);
         }

@@ -4,6 +4,7 @@
 //! What it is not: it takes bytes and gives outcomes; rings, clocks and descriptors are the worker's.
 //! Nothing here allocates, locks, logs or formats once a [`Pipeline`] is made.
 
+mod account;
 mod again;
 mod connection;
 mod counters;
@@ -14,6 +15,7 @@ mod stages;
 #[cfg(test)]
 mod twin;
 
+pub use account::{Account, Answer, Standing};
 pub use counters::{Counters, SideSnapshot, Snapshot};
 pub use event::{Event, EventKind};
 pub use outcome::Outcome;

@@ -97,6 +97,12 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// Whether it is the policy's own answer.
+    #[must_use]
+    pub fn is_denial(self) -> bool {
+        Denial::ALL.into_iter().any(|denial| Self::from(denial) == self)
+    }
+
     /// Index into a counter array.
     #[must_use]
     pub const fn index(self) -> usize {

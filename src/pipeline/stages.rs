@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::account::Account;
 use super::{Counters, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::{Batch, FlowId, FlowTable, Now, Owner};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
@@ -57,6 +58,8 @@ pub struct Pipeline {
     events_left: u32,
     /// Room for the glance ahead; `None` takes every packet the long way.
     ahead: Option<Box<Ahead>>,
+    /// Of the latest packet that took all the stages.
+    pub(super) account: Account,
 }
 
 /// What is known of a burst's plain packets before their turn comes.
@@ -82,7 +85,16 @@ impl Pipeline {
         counters: Arc<Counters>,
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
-        Self { flows, owner, me, counters, events, events_left: 0, ahead: Some(Box::default()) }
+        Self {
+            flows,
+            owner,
+            me,
+            counters,
+            events,
+            events_left: 0,
+            ahead: Some(Box::default()),
+            account: Account::BLANK,
+        }
     }
 
     /// The slow twin, for tests: every packet takes all the stages.
@@ -136,6 +148,7 @@ impl Pipeline {
 
     #[inline(never)]
     fn packet(&mut self, scene: &Scene<'_>, frame: &[u8], room: usize) -> Outcome {
+        self.account = Account::BLANK;
         // 2. Bytes into facts. What can't be read is dropped in every mode.
         let facts = match parse(frame) {
             Ok(facts) => facts,
@@ -175,6 +188,8 @@ impl Pipeline {
             Kind::Unreadable | Kind::NoWayOut => true,
             Kind::NoRoom | Kind::Judged | Kind::SameSide => why.mode == Mode::Enforce,
         };
+        let governed = !matches!(why.reason.kind(), Kind::Unreadable | Kind::NoWayOut);
+        self.account.against(why.reason, governed.then_some(why.mode), why.rule);
         if drops {
             self.counters.dropped(scene.side, why.reason);
             self.record(scene, EventKind::Drop, facts, Some(why.reason), why.rule, why.mode);
@@ -190,6 +205,7 @@ impl Pipeline {
 
     fn unreadable(&mut self, scene: &Scene<'_>, reason: Reason, frame: &[u8]) -> Outcome {
         self.counters.dropped(scene.side, reason);
+        self.account.against(reason, None, RuleNumber::NONE);
         let mac = |at: usize| {
             frame.get(at..at + 6).and_then(|b| b.first_chunk()).map_or(Mac::default(), |m| Mac(*m))
         };

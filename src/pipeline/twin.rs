@@ -11,10 +11,10 @@ use crate::policy::{Moment, compile, read};
 use crate::wire::samples::{Ends, every_kind};
 use crate::wire::{Mac, Side, TcpFlags, Vlans};
 
-const POLICY: &str = include_str!("../../tests/rig/memory.toml");
+pub(super) const POLICY: &str = include_str!("../../tests/rig/memory.toml");
 
 /// Frames of connections that the policy allows, denies, simulates and observes, with what disturbs them.
-fn frames() -> Vec<Vec<u8>> {
+pub(super) fn frames() -> Vec<Vec<u8>> {
     let jump = Mac([2, 0, 0, 0x20, 0, 0x30]);
     let old = Mac([2, 0, 0, 0x20, 0, 0x40]);
     let ends = [

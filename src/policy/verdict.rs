@@ -88,6 +88,19 @@ pub enum Denial {
     NoRule,
 }
 
+impl Denial {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Spoofed,
+        Self::WrongVlan,
+        Self::SameSide,
+        Self::Guardrail,
+        Self::Rule,
+        Self::AccountNotHeld,
+        Self::NoRule,
+    ];
+}
+
 /// The MAC address of the frame that opens the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SenderMac {
