@@ -53,6 +53,14 @@ fn open(table: &HalfOpen, n: u8, limit: u32) -> Option<HalfOpenSlot> {
     done.ok()
 }
 
+/// Both slots have a key and no count: whoever comes anew takes one from a destination that may return.
+fn know_two_and_free_them(table: &HalfOpen) {
+    let slots = [1, 2].map(|n| open(table, n, 9).expect("nobody else is there"));
+    assert!(
+        slots.iter().map(|slot| slot.number()).eq([0, 1]) && slots.iter().all(|slot| table.close(*slot))
+    );
+}
+
 #[test]
 fn in_every_order_a_new_destination_gets_one_slot_and_its_limit() {
     every_order(3, || {
@@ -75,11 +83,7 @@ fn in_every_order_a_new_destination_gets_one_slot_and_its_limit() {
 fn in_every_order_nobody_counts_for_somebody_else() {
     every_order(3, || {
         let table = Arc::new(HalfOpen::new(2, (1, 2)));
-        // Both slots are known and free: whoever comes anew takes one from a destination that may return.
-        for n in [1, 2] {
-            let slot = open(&table, n, 9);
-            assert!(slot.is_some_and(|slot| table.close(slot)));
-        }
+        know_two_and_free_them(&table);
         let first = Arc::new(AtomicU32::new(0));
         let other = {
             let (table, first) = (Arc::clone(&table), Arc::clone(&first));
@@ -123,5 +127,28 @@ fn in_every_order_a_slot_that_is_closed_may_be_claimed_and_counts_stay_right() {
         assert_eq!(table.total(), opened.len() as u64);
         assert!(opened.iter().all(|slot| table.close(*slot)));
         assert_eq!(table.total(), 0);
+    });
+}
+
+#[test]
+fn in_every_order_a_count_goes_to_the_key_that_was_read() {
+    every_order(3, || {
+        let table = Arc::new(HalfOpen::new(2, (1, 2)));
+        know_two_and_free_them(&table);
+        // The third takes the place of the first and leaves it as free as it was, but for the key.
+        let other = {
+            let table = Arc::clone(&table);
+            loom::thread::spawn(move || {
+                let slot = open(&table, 3, 9);
+                assert!(slot.is_none_or(|slot| table.close(slot)));
+            })
+        };
+        let mine = open(&table, 1, 9);
+        other.join().unwrap();
+        assert_eq!(table.total(), u64::from(mine.is_some()));
+        assert!(open(&table, 3, 1).is_some(), "nothing of the third is open");
+        if mine.is_some() {
+            assert_eq!(table.open(&destination(1), 1), Err(LimitRefusal::HalfOpen));
+        }
     });
 }
