@@ -1,41 +1,37 @@
-//! The null-I/O rig: the real worker and pipeline over memory ports, frames written before timing.
+//! The gate without a kernel: nanoseconds and instructions of the worker over memory ports (null I/O), and
+//! of the flow table alone beside a named one.
 //!
-//! What it is: nanoseconds a packet beside the machine's calibration of the same run, and a fixed amount of
-//! work for an instruction counter (`scripts/bench instructions` takes the difference of two runs, so start
-//! and set-up cancel). What it is not: no kernel, no device, so it bounds what the gate adds, not what a
-//! wire carries. Frames are received again in turn; their bytes are read from a UMEM as large as it takes.
+//! What it is: the command line; [`stage`] holds the loads, [`parts`] the table, [`calibration`] what the
+//! machine does in the same run. `run` is a fixed amount of work for an instruction counter: `scripts/bench
+//! instructions` takes the difference of two runs, so start and set-up cancel.
 
-use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
 
+use calibration::{Lines, each, integer_step};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
-use etherparse::PacketBuilder;
-use memory::{Rig, START, Shape};
-use portcullis::io::clock::{Reading, boot_nanos};
-use portcullis::io::memory::Drain;
-use portcullis::io::{BURST, QueuePair};
-use portcullis::pipeline::{Reason, SideSnapshot};
-use portcullis::policy::{Moment, diagnostic};
-use portcullis::wire::Side;
+use processors::Ticks;
+use stage::{Family, Lengths, Meets, PRODUCT, Stage, StageError};
+use statistics::{Ratio, ratio, spread};
 
+mod calibration;
 #[expect(dead_code, reason = "this rig measures: the books that tests keep of every turn are not its own")]
 #[path = "../tests/rig/memory.rs"]
 mod memory;
-#[expect(dead_code, reason = "this rig needs the spread only; bench-ratios uses the rest")]
+mod parts;
+mod processors;
+mod stage;
+#[expect(dead_code, reason = "bench-ratios promises a least; this rig only a most")]
 mod statistics;
 
-const POLICY: &str = include_str!("policy/gate.toml");
-
-/// Frames of one direction with the default ring depth: what the product has in flight.
-const PRODUCT: u32 = 256;
-
-/// Longer than any flow lives without a packet.
-const LATER: u64 = 24 * 3600 * 1_000_000_000;
+/// Blocks below this many are no result.
+const ENOUGH: usize = 15;
+/// A block with more steal than this is discarded, counted and measured again.
+const STEAL_LIMIT: f64 = 0.01;
 
 #[derive(Parser)]
-#[command(about = "Cost of a packet in the pipeline, without a kernel")]
+#[command(about = "Cost of a packet in the pipeline, and of a flow in its table, without a kernel")]
 struct Line {
     #[command(subcommand)]
     verb: Verb,
@@ -43,142 +39,64 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Nanoseconds a packet, in rounds, beside the calibration.
-    Time(TimeLine),
-    /// Does a fixed number of passes over the frames, for an instruction counter.
+    /// Nanoseconds a packet, in blocks, beside the calibration.
+    Time(Blocks),
+    /// Nanoseconds an operation of the flow table, in blocks, beside hashbrown and the calibration.
+    Table(Blocks),
+    /// Does a fixed number of passes over 256 frames, for an instruction counter.
     Run(RunLine),
 }
 
+/// How much is measured.
 #[derive(Args)]
-struct TimeLine {
-    /// Rounds.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
+struct Blocks {
+    /// Blocks; fewer than 15 are no result.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=60))]
+    blocks: u32,
+    /// Three blocks and small tables, to try the rig: not for figures.
+    #[arg(long)]
+    quick: bool,
+}
+
+impl Blocks {
+    const fn count(&self) -> u32 {
+        if self.quick { 3 } else { self.blocks }
+    }
 }
 
 #[derive(Args)]
 struct RunLine {
     /// What the packets meet.
     path: Path,
-    /// Passes over the frames.
+    /// Passes over 256 frames, at most 160 of new flows.
     passes: u32,
 }
 
-/// What the packets meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The paths whose instructions are counted.
+#[derive(Clone, Copy, ValueEnum)]
 enum Path {
-    /// A flow that is known.
-    Established,
-    /// No flow: judged by the policy and learnt.
+    /// UDP over IPv4 of a known flow.
+    EstablishedV4,
+    /// UDP over IPv6 of a known flow.
+    EstablishedV6,
+    /// TCP over IPv4 of a known connection.
+    TcpEstablishedV4,
+    /// UDP over IPv4 of no flow: judged by the policy and learnt.
     New,
-    /// No flow and no rule: judged and dropped.
+    /// UDP over IPv4 of no flow and no rule: judged and dropped.
     Denied,
 }
 
-/// Why nothing was measured.
-#[derive(Debug, thiserror::Error)]
-enum PipelineError {
-    #[error("bench/policy/gate.toml does not load: {0}")]
-    Policy(String),
-    #[error("the packets did not take the path {path:?}: {counts}")]
-    Astray { path: Path, counts: String },
-}
-
-/// A worker over frames that come again and again.
-struct Stage {
-    rig: Rig,
-    path: Path,
-    turns: usize,
-    frames: u64,
-    passes: u64,
-}
-
-impl Stage {
-    fn raise(path: Path, frames: u32) -> Result<Self, PipelineError> {
-        let text = POLICY.replace("\"@DEPTH@\"", "256");
-        let policy = memory::policy(&text, 1).map_err(|rejected| {
-            PipelineError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
-        })?;
-        let places = usize::try_from(frames).unwrap_or(usize::MAX);
-        let flows = frames.saturating_mul(2).max(4096);
-        let shape = Shape { pool: frames, tx_ring: places, drain: Drain::Cycle, flows, ..Shape::default() };
-        let mut rig = Rig::new(policy, shape);
-        for flow in 0..frames {
-            rig.offer(Side::Outside, &frame(path, flow));
-        }
-        let mut stage = Self { rig, path, turns: places / BURST, frames: u64::from(frames), passes: 0 };
-        // The first pass learns the flows, or fills the ring of events.
-        stage.pass();
-        Ok(stage)
-    }
-
-    /// Takes every frame once, the clock standing still; before it, new flows have their flows of the
-    /// last pass expire.
-    fn pass(&mut self) {
-        let now = match self.path {
-            Path::Established | Path::Denied => START,
-            Path::New => START + self.passes * LATER,
-        };
-        let reading = Reading { boot: now, now: Moment(now) };
-        for _ in 0..self.turns {
-            black_box(self.rig.worker.turn(black_box(&reading)));
-        }
-        self.passes += 1;
-    }
-
-    /// Every packet so far went where its path says.
-    fn check(&mut self) -> Result<(), PipelineError> {
-        let snapshot = self.rig.face.counters.snapshot();
-        let [outside, _] = &snapshot.sides;
-        let expected = self.frames * self.passes;
-        let dropped = |reason: Reason| outside.dropped.get(reason.index()).copied().unwrap_or(0);
-        let right = match self.path {
-            Path::Established | Path::New => outside.forwarded_packets == expected,
-            Path::Denied => dropped(Reason::NoRule) == expected,
-        };
-        let whole = outside.rx_packets == expected && outside.balances();
-        if right && whole && self.rig.worker.queues().census().held == 0 {
-            Ok(())
-        } else {
-            Err(PipelineError::Astray { path: self.path, counts: counts(outside, expected) })
-        }
-    }
-}
-
-fn counts(side: &SideSnapshot, expected: u64) -> String {
-    let dropped: Vec<String> = Reason::ALL
-        .iter()
-        .filter_map(|r| {
-            side.dropped.get(r.index()).filter(|n| **n > 0).map(|n| format!("{} {n}", r.name()))
-        })
-        .collect();
-    format!(
-        "{expected} expected, {} received, {} forwarded, dropped {}",
-        side.rx_packets,
-        side.forwarded_packets,
-        dropped.join(", ")
-    )
-}
-
-/// A frame of 64 bytes on a wire, from the payments fleet to the collector, of one flow.
-fn frame(path: Path, flow: u32) -> Vec<u8> {
-    let [.., high, low] = flow.to_be_bytes();
-    let port = match path {
-        Path::Established | Path::New => 4739,
-        Path::Denied => 4740,
-    };
-    let builder = PacketBuilder::ethernet2([2, 0, 0, 0x77, 0, 1], [2, 0, 0, 0x78, 0, 1])
-        .ipv4([10, 77, high, low], [10, 78, 0, 1], 64)
-        .udp(1024 + u16::from_be_bytes([high, low]) % 32_768, port);
-    let mut frame = Vec::with_capacity(60);
-    // A Vec takes everything that is written to it, and 18 bytes fit every length.
-    let _ = builder.write(&mut frame, &[0; 18]);
-    frame
-}
+/// Passes of new flows there is room for.
+const MOST_NEW: u32 = 160;
 
 fn main() -> ExitCode {
     let done = match Line::parse().verb {
-        Verb::Time(line) => time(line.rounds),
+        Verb::Time(line) => time(&line),
+        Verb::Table(line) => {
+            parts::measure(line.count(), line.quick);
+            Ok(())
+        }
         Verb::Run(line) => run(&line),
     };
     match done {
@@ -190,115 +108,171 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(line: &RunLine) -> Result<(), PipelineError> {
-    let mut stage = Stage::raise(line.path, PRODUCT)?;
+fn run(line: &RunLine) -> Result<(), StageError> {
+    let (family, meets) = match line.path {
+        Path::EstablishedV4 => (Family::V4, Meets::Flow(PRODUCT)),
+        Path::EstablishedV6 => (Family::V6, Meets::Flow(PRODUCT)),
+        Path::TcpEstablishedV4 => (Family::V4, Meets::Connection),
+        Path::New => (Family::V4, Meets::Nothing(PRODUCT * MOST_NEW)),
+        Path::Denied => (Family::V4, Meets::Denial),
+    };
+    let mut stage = Stage::raise(family, meets)?;
+    stage.cycle();
     for _ in 0..line.passes {
         stage.pass();
     }
-    stage.check()?;
-    let _ = writeln!(std::io::stdout(), "{} packets a pass", stage.frames);
-    Ok(())
+    stage.check()
 }
 
-/// What is timed, a name and the frames that go round.
-const CASES: [(&str, Path, u32); 6] = [
-    ("established, 256 flows", Path::Established, PRODUCT),
-    ("established, 16 384 flows, 64 MiB of frames", Path::Established, 16_384),
-    ("established, 65 536 flows, 256 MiB of frames", Path::Established, 65_536),
-    ("new flow, 256 at a time", Path::New, PRODUCT),
-    ("new flow, 65 536 at a time, 256 MiB of frames", Path::New, 65_536),
-    ("denied, 256 flows", Path::Denied, PRODUCT),
-];
+/// One case of the null-I/O rig: what a packet costs in turns, beside a line fetch.
+struct Case {
+    name: &'static str,
+    /// Nanoseconds of PERFORMANCE's reference machine.
+    budget: &'static str,
+    meets: Meets,
+}
 
-fn time(rounds: u32) -> Result<(), PipelineError> {
-    let mut stages = Vec::new();
-    for (name, path, frames) in CASES {
-        stages.push((name, Stage::raise(path, frames)?, Vec::new()));
-    }
-    let lines = Lines::new();
-    let (mut step, mut fetch) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        step.push(integer_step());
-        fetch.push(lines.fetch());
-        for (_, stage, nanos) in &mut stages {
-            // At least 131 072 packets a round, whole passes.
-            let passes = (131_072 / stage.frames).max(2);
-            let start = boot_nanos();
-            for _ in 0..passes {
-                stage.pass();
-            }
-            nanos.push(each(boot_nanos() - start, passes * stage.frames));
-            stage.check()?;
-        }
-    }
+const fn cases(flows: u32) -> [Case; 5] {
+    [
+        Case { name: "hit, 256 flows", budget: "≤ 36", meets: Meets::Flow(PRODUCT) },
+        Case { name: "hit, 1 M flows at random", budget: "≤ 58", meets: Meets::Flow(flows) },
+        Case { name: "denied", budget: "", meets: Meets::Denial },
+        Case {
+            name: "ended and learnt again, 1 M flows at random",
+            budget: "",
+            meets: Meets::Ended(flows),
+        },
+        Case { name: "90 % hits of 1 M flows, 10 % new", budget: "", meets: Meets::Mixed(flows) },
+    ]
+}
+
+/// Packets of a turn.
+const PACKETS: u32 = 32_768;
+
+fn time(line: &Blocks) -> Result<(), StageError> {
+    let flows = if line.quick { 65_536 } else { 1 << 20 };
+    let mut lines = Lines::of_bytes(256 << 20);
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["path", "ns a packet", "integer steps", "line fetches"]);
-    let median = |v: &[f64]| statistics::spread(v).map_or(0.0, |s| s.0);
-    let (one_step, one_fetch) = (median(&step), median(&fetch));
-    let row = |name: &str, nanos: &[f64]| {
-        let (m, low, high) = statistics::spread(nanos).unwrap_or_default();
-        [
-            name.to_owned(),
-            format!("{m:.1} ({low:.1}–{high:.1})"),
-            format!("{:.0}", m / one_step),
-            format!("{:.1}", m / one_fetch),
-        ]
-    };
-    for (name, _, nanos) in &stages {
-        table.add_row(row(name, nanos));
+    table.set_header(["null I/O", "frames", "ns a packet", "÷ line fetch [95 %]", "budget, ns"]);
+    let (mut steps, mut quiet) = (Vec::new(), Quiet::default());
+    for case in cases(flows) {
+        for family in Family::BOTH {
+            let mut stage = Stage::raise(family, case.meets)?;
+            for lengths in Lengths::BOTH {
+                stage.lengths(lengths);
+                stage.time(PACKETS);
+                let measured = quiet.blocks(line.count(), |turns| {
+                    for who in [0, 1, 1, 0] {
+                        let nanos = if who == 0 {
+                            each(stage.time(PACKETS), u64::from(PACKETS))
+                        } else {
+                            lines.fetch()
+                        };
+                        turns.push((who, nanos));
+                    }
+                });
+                stage.check()?;
+                steps.push(integer_step());
+                table.add_row([
+                    format!("{}, {}", case.name, family.name()),
+                    lengths.name().to_owned(),
+                    nanos(&measured, 0),
+                    interval(ratios(&measured, 0, 1)),
+                    if lengths == Lengths::Shortest && family == Family::V4 { case.budget } else { "" }
+                        .to_owned(),
+                ]);
+                quiet.fetches.extend(measured.iter().flatten().filter(|t| t.0 == 1).map(|t| t.1));
+            }
+        }
     }
-    table.add_row(row("calibration: integer step", &step));
-    table.add_row(row("calibration: random independent line fetch", &fetch));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let _ = writeln!(std::io::stdout(), "medians of {rounds} rounds (smallest–largest)\n{table}");
+    right(&mut table, 2);
+    let (step, ..) = spread(&steps).unwrap_or_default();
+    let (fetch, least, most) = spread(&quiet.fetches).unwrap_or_default();
+    let _ = writeln!(
+        std::io::stdout(),
+        "{}\n{table}\ncalibration: integer step {step:.2} ns, random independent line fetch of 256 MiB {fetch:.1} ns ({least:.1}–{most:.1})",
+        quiet.sentence(line.count())
+    );
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts and times of a round stay below 2^52")]
-fn each(nanos: u64, count: u64) -> f64 {
-    nanos as f64 / count.max(1) as f64
+/// The turns of a block: who, and the nanoseconds of one.
+type Turns = Vec<(usize, f64)>;
+
+/// How the machine was.
+#[derive(Default)]
+struct Quiet {
+    discarded: u32,
+    /// Largest share of the processors that others used in a block.
+    others: f64,
+    fetches: Vec<f64>,
 }
 
-/// One dependent multiply and add, in nanoseconds.
-fn integer_step() -> f64 {
-    const STEPS: u64 = 4_000_000;
-    let start = boot_nanos();
-    let mut x = black_box(1_u64);
-    for _ in 0..STEPS {
-        x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-    }
-    black_box(x);
-    each(boot_nanos() - start, STEPS)
-}
-
-/// Memory far larger than any cache.
-struct Lines(Vec<[u64; 8]>);
-
-impl Lines {
-    /// 256 MiB.
-    const LINES: usize = 1 << 22;
-
-    fn new() -> Self {
-        Self((0..Self::LINES).map(|i| [u64::try_from(i).unwrap_or(0); 8]).collect())
-    }
-
-    /// One fetch of a line at a random place that no earlier fetch decides, in nanoseconds.
-    fn fetch(&self) -> f64 {
-        const FETCHES: u64 = 1_000_000;
-        let start = boot_nanos();
-        let (mut x, mut sum) = (black_box(88_172_645_463_325_252_u64), 0_u64);
-        for _ in 0..FETCHES {
-            // xorshift64 (Marsaglia 2003)
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            let at = usize::try_from(x).unwrap_or(0) % Self::LINES;
-            sum = sum.wrapping_add(self.0.get(at).map_or(0, |line| line[0]));
+impl Quiet {
+    /// Measures blocks until so many are good, at most three times as many.
+    fn blocks(&mut self, count: u32, mut block: impl FnMut(&mut Turns)) -> Vec<Turns> {
+        let processors = std::thread::available_parallelism()
+            .map_or(1.0, |n| f64::from(u32::try_from(n.get()).unwrap_or(1)));
+        let mut good = Vec::new();
+        let (mut before, mut pending) = (Ticks::read(), Vec::new());
+        let mut left = count * 3;
+        while u32::try_from(good.len()).unwrap_or(u32::MAX) < count && left > 0 {
+            left -= 1;
+            let mut turns = Turns::new();
+            block(&mut turns);
+            pending.push(turns);
+            // A tick is 10 ms: shares are taken over five blocks, or the last ones.
+            let full =
+                pending.len() == 5 || good.len() + pending.len() >= usize::try_from(count).unwrap_or(0);
+            if full {
+                let now = Ticks::read();
+                let shares = now.since(before);
+                before = now;
+                self.others = self.others.max(shares.busy - 1.0 / processors);
+                if shares.stolen > STEAL_LIMIT {
+                    self.discarded += u32::try_from(pending.len()).unwrap_or(0);
+                    pending.clear();
+                } else {
+                    good.append(&mut pending);
+                }
+            }
         }
-        black_box(sum);
-        each(boot_nanos() - start, FETCHES)
+        good
+    }
+
+    fn sentence(&self, blocks: u32) -> String {
+        let few = if usize::try_from(blocks).unwrap_or(0) < ENOUGH { ": TOO FEW FOR A RESULT" } else { "" };
+        format!(
+            "{blocks} blocks a row{few}, {} discarded for steal above 1 %; others used at most {:.0} % of the processors{}; medians (smallest–largest)",
+            self.discarded,
+            self.others.max(0.0) * 100.0,
+            if self.others > 0.1 { " (NOT QUIET)" } else { "" },
+        )
+    }
+}
+
+/// Median and spread of one contender's turns.
+fn nanos(blocks: &[Turns], who: usize) -> String {
+    let all: Vec<f64> = blocks.iter().flatten().filter(|t| t.0 == who).map(|t| t.1).collect();
+    spread(&all).map_or_else(
+        || "–".to_owned(),
+        |(median, least, most)| format!("{median:.1} ({least:.1}–{most:.1})"),
+    )
+}
+
+/// The ratio of two contenders over the blocks.
+fn ratios(blocks: &[Turns], a: usize, b: usize) -> Option<Ratio> {
+    let of = |turns: &Turns, who: usize| turns.iter().filter(|t| t.0 == who).map(|t| t.1).collect();
+    ratio(&blocks.iter().map(|turns| (of(turns, a), of(turns, b))).collect::<Vec<_>>())
+}
+
+fn interval(ratio: Option<Ratio>) -> String {
+    ratio.map_or_else(|| "–".to_owned(), |r| format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper))
+}
+
+fn right(table: &mut Table, from: usize) {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
 }

@@ -11,10 +11,12 @@ pub(crate) const RESAMPLES: usize = 10_000;
 const SEED: u64 = 0x0070_6f72_7463_756c;
 
 /// `SplitMix64` (Steele, Lea, Flood 2014).
-struct SplitMix(u64);
+#[derive(Clone, Debug)]
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    /// The next of the sequence.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +25,7 @@ impl SplitMix {
     }
 
     /// A number below `n` (Lemire's multiplication; the bias at these sizes is below 2⁻⁵⁰).
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         let n = u128::try_from(n).unwrap_or(0);
         usize::try_from((u128::from(self.next()) * n) >> 64).unwrap_or(0)
     }

@@ -101,6 +101,11 @@ impl MemoryQueuePair {
         Some(bytes)
     }
 
+    /// Changes what becomes of frames from now on: a load is prepared with [`Drain::Keep`] and then cycles.
+    pub fn set_drain(&mut self, drain: Drain) {
+        self.drain = drain;
+    }
+
     fn end(&mut self, frame: Frame) {
         let drain = self.drain;
         let port = self.port(frame.home);
