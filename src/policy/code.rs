@@ -2,7 +2,7 @@
 //!
 //! What it is: the list that docs/DIAGNOSTICS.md prints. What it is not: the messages; those name the
 //! thing and its place. Invariant: a code keeps its number and its meaning for ever; a retired one is
-//! not given out again. P00 files and text, P01 names and keys, P02 inventory and wire, P03 services,
+//! not given out again (P0901 to P0916 that are missing: what the language got since). P00 files and text, P01 names and keys, P02 inventory and wire, P03 services,
 //! P04 selectors, P06 rules, P09 what this version does not have yet.
 
 use std::fmt;
@@ -115,6 +115,7 @@ codes! {
     AnyIntoZone "P0306" Error Whole "an allow of `any` service that touches a zone" => "name the services";
     BothWays "P0307" Error Place "an allow of a protocol without ports that does not say `both_ways`" => "write both_ways = true: it has no client";
     BothWaysUnused "P0308" Error Place "`both_ways` where it has no meaning" => "remove it; write a second rule for the other direction";
+    ResetOfOther "P0309" Error Place "`reply = \"reset\"` for services that are not TCP alone" => "name TCP services only, or write reply = \"unreachable\"";
 
     EmptySelector "P0401" Error Place "a selector without keys" => "write any = true for every claimed workload";
     MixedSelector "P0402" Error Place "`any` or `except` beside other keys" => "write it alone";
@@ -134,7 +135,6 @@ codes! {
     LaterGroup "P0901" Error Place "`[group]`: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
     LaterValidUntil "P0903" Error Place "`valid_until`: not available yet" => "leave it out; remove the workload when it ends";
-    LaterReply "P0904" Error Place "`reply`: not available yet" => "leave it out: denied packets are dropped";
     LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";
     LaterDiffers "P0906" Error Place "`differs` in selectors: not available yet" => "write one rule for each value";
     LaterApprovals "P0907" Error Place "`approvals` other than \"off\": not available yet" => "write approvals = \"off\"";
@@ -142,8 +142,6 @@ codes! {
     LaterWires "P0909" Error Place "several wires: not available yet" => "run one gate for each wire";
     LaterFailOpen "P0910" Error Place "`fail = \"open\"`: not available yet" => "write fail = \"closed\"";
     LaterManagement "P0911" Error Place "`management` of `[gate]`: not available yet" => "leave it out";
-    LaterTimeouts "P0912" Error Place "`timeouts` of `[gate]`: not available yet" => "leave it out";
-    LaterLimits "P0913" Error Place "`limits` of `[gate]`: not available yet" => "leave it out: `flows` bounds the table";
     LaterColdStart "P0914" Error Place "`cold_start_reset` of `[gate]`: not available yet" => "leave it out";
     LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings do not lapse";
     LaterGroupSelector "P0916" Error Place "`group` in a selector: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";

@@ -67,6 +67,7 @@ pub fn compile(model: &Model) -> Table {
                 origin: r.origin,
                 owner: r.owner.clone(),
                 log: r.log,
+                reply: r.reply,
             })
             .collect(),
         digest: digest::of(model),

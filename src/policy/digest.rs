@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Atom, Gate, LabelKey, Match, Model, NamedService, Network, Owner, Rule, Selector, ServiceSet, Wire,
-    Workload, Zone,
+    Atom, Gate, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector, ServiceSet,
+    Timeouts, Wire, Workload, Zone,
 };
 
 /// Version of the canonical form.
-const FORM: &str = "portcullis policy 1";
+const FORM: &str = "portcullis policy 2";
 
 /// The digest of a policy.
 pub(super) fn of(model: &Model) -> [u8; 32] {
@@ -49,6 +49,10 @@ impl Canon {
     fn number(&mut self, number: u64) -> &mut Self {
         self.hasher.update(&number.to_le_bytes());
         self
+    }
+
+    fn number_of(&mut self, number: impl Into<u64>) -> &mut Self {
+        self.number(number.into())
     }
 
     fn flag(&mut self, flag: bool) -> &mut Self {
@@ -93,11 +97,49 @@ impl Canon {
     }
 
     fn gate(&mut self, gate: &Gate) -> &mut Self {
-        let Gate { socket, rings, flows, heartbeat } = gate;
+        let Gate { socket, rings, flows, heartbeat, timeouts, limits } = gate;
         self.text(&socket.to_string_lossy())
             .number(u64::from(*rings))
             .number(u64::from(*flows))
             .number(*heartbeat)
+            .timeouts(*timeouts)
+            .limits(*limits)
+    }
+
+    fn timeouts(&mut self, timeouts: Timeouts) -> &mut Self {
+        let Timeouts {
+            tcp_opening,
+            tcp_established,
+            tcp_half_closed,
+            tcp_closing,
+            tcp_closed,
+            udp_one_way,
+            udp,
+            icmp,
+            other,
+            fragment,
+        } = timeouts;
+        let tcp = [tcp_opening, tcp_established, tcp_half_closed, tcp_closing, tcp_closed];
+        let rest = [udp_one_way, udp, icmp, other, fragment];
+        self.list(tcp, Self::number_of).list(rest, Self::number_of)
+    }
+
+    fn limits(&mut self, limits: Limits) -> &mut Self {
+        let Limits {
+            half_open,
+            new_flows_per_source,
+            new_flows_burst,
+            flows_per_source,
+            flows_from_outside,
+            datagrams,
+            datagrams_per_source,
+            held_fragments,
+            held_fragments_per_source,
+        } = limits;
+        let flows =
+            [half_open, new_flows_per_source, new_flows_burst, flows_per_source, flows_from_outside];
+        let fragments = [datagrams, datagrams_per_source, held_fragments, held_fragments_per_source];
+        self.list(flows, Self::number_of).list(fragments, Self::number_of)
     }
 
     fn wire(&mut self, wire: &Wire) -> &mut Self {
@@ -175,6 +217,7 @@ impl Canon {
             to,
             services,
             mode,
+            reply,
             both_ways,
             log,
             justification,
@@ -190,6 +233,7 @@ impl Canon {
             .selector(to)
             .services(services)
             .list(mode, |c, mode| c.text(mode.name()))
+            .list(reply, |c, reply| c.text(reply.name()))
             .flag(*both_ways)
             .flag(*log)
             .maybe(justification.as_ref())

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::model::{Labels, Rule, Tier};
+use super::model::{Labels, Reply, Rule, Tier};
 use super::read::Loaded;
 use super::stage::{Stage, oddity};
 use super::table::{RuleFace, Table};
@@ -115,6 +115,8 @@ pub struct Explanation {
     pub reason: Option<&'static str>,
     /// The rule that decided.
     pub rule: Option<RuleRef>,
+    /// What goes back where it drops: `reset`, `unreachable`.
+    pub reply: Option<&'static str>,
     /// Other rules that match, in order of precedence.
     pub also: Vec<RuleRef>,
     /// Who opens.
@@ -248,6 +250,7 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
         mode: decision.mode.name(),
         reason: decision.reason,
         rule: named(&decision.rule),
+        reply: table.rule(decision.rule).and_then(|face| face.reply).map(Reply::name),
         also: decision.also.iter().filter_map(named).collect(),
         unzoned: (zones.is_empty() && !on_the_wire).then(|| policy.model.wire.unzoned.name()),
         guardrails: guardrails().count(),

@@ -1,12 +1,15 @@
 //! The validated policy: every name resolved, every value in range. The reader makes it, the compiler
 //! and the oracle read it; nothing else sees raw text.
 
+mod gate;
+
 use std::collections::BTreeMap;
 
 use super::prefix::Prefix;
 use super::source::Origin;
 use super::verdict::{Action, Mode};
 use crate::wire::{Housekeeping, Mac, Side, Vlans};
+pub use gate::{Gate, Limits, Timeouts, share};
 
 /// Labels of an address: key → value. `service_account` is not among them.
 pub type Labels = BTreeMap<String, String>;
@@ -34,31 +37,6 @@ pub struct Model {
     pub services: BTreeMap<String, NamedService>,
     /// Rules: guardrails, denies, allows, each tier sorted by id.
     pub rules: Vec<Rule>,
-}
-
-/// `[gate]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gate {
-    /// Unix socket of the API.
-    pub socket: std::path::PathBuf,
-    /// Frames in flight a queue and direction: fill ring, RX, TX and completion together. A power of
-    /// two, 64 to 4096.
-    pub rings: u32,
-    /// Flows the table holds.
-    pub flows: u32,
-    /// Nanoseconds after which a worker's heartbeat is stale.
-    pub heartbeat: u64,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            socket: "/run/portcullis/gate.sock".into(),
-            rings: 256,
-            flows: 65_536,
-            heartbeat: 500_000_000,
-        }
-    }
 }
 
 /// `[wire.W]`.
@@ -203,6 +181,26 @@ impl Tier {
     }
 }
 
+/// What goes back for a packet that a rule drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reply {
+    /// A TCP reset.
+    Reset,
+    /// ICMP: communication administratively prohibited (RFC 1812 §5.2.7.1, RFC 4443 §3.1).
+    Unreachable,
+}
+
+impl Reply {
+    /// The word in policy text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// A rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -218,6 +216,8 @@ pub struct Rule {
     pub services: ServiceSet,
     /// A guardrail's own mode.
     pub mode: Option<Mode>,
+    /// What a deny or guardrail answers where it drops; `None`: nothing.
+    pub reply: Option<Reply>,
     /// An allow for a portless protocol holds in both directions.
     pub both_ways: bool,
     /// Record allowed connections too.

@@ -43,6 +43,7 @@ pub(super) fn rule(tier: Tier, id: &str, from: Selector, to: Selector, services:
         to,
         services,
         mode: None,
+        reply: None,
         both_ways: false,
         log: false,
         justification: None,

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::identity::{Identities, Meaning};
-use super::model::{Rule, Selector, Tier, Zone};
+use super::model::{Reply, Rule, Selector, Tier, Zone};
 use super::read::Loaded;
 use super::table::Table;
-use super::words::{self, done, excepted, last_column, wrap};
+use super::words::{self, answered, done, excepted, last_column, wrap};
 
 /// One sentence of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +42,8 @@ pub struct Sentence {
     pub to: Option<End>,
     /// On what, as written.
     pub services: Vec<String>,
+    /// What a deny or guardrail answers where it drops: `reset`, `unreachable`.
+    pub reply: Option<&'static str>,
     /// Holds in both directions.
     pub both_ways: bool,
     /// Allowed connections are recorded too.
@@ -140,6 +142,7 @@ impl Sentence {
             from: None,
             to: None,
             services: Vec::new(),
+            reply: None,
             both_ways: false,
             log: false,
             justification: None,
@@ -187,6 +190,7 @@ impl Sentence {
             to.count()
         );
         let notes = [
+            rule.reply.map(|reply| answered(reply).to_owned()),
             rule.justification.as_ref().map(|why| format!("because {why:?}")),
             rule.mitigation.as_ref().map(|how| format!("mitigated by {how:?}")),
             rule.ticket.as_ref().map(|ticket| format!("ticket {}", words::name(ticket))),
@@ -202,6 +206,7 @@ impl Sentence {
             from: Some(from),
             to: Some(to),
             services: rule.services.written.clone(),
+            reply: rule.reply.map(Reply::name),
             both_ways: rule.both_ways,
             log: rule.log,
             justification: rule.justification.clone(),

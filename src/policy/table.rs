@@ -14,8 +14,7 @@
 
 use std::net::IpAddr;
 
-use super::model::Labels;
-use super::model::Tier;
+use super::model::{Labels, Reply, Tier};
 use super::services::Programs;
 use super::source::Origin;
 use super::space::{Space, StretchId};
@@ -62,6 +61,9 @@ pub struct RuleFace {
     pub owner: Option<String>,
     /// Record allowed connections too.
     pub log: bool,
+    /// What goes back for a packet that it drops. Never for an ICMP error, nor to or from a group
+    /// (RFC 1122 §3.2.2): that is for those who send it.
+    pub reply: Option<Reply>,
 }
 
 /// What the policy knows of one address.

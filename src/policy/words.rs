@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Match, Selector, ServiceSet};
+use super::model::{Match, Reply, Selector, ServiceSet};
 use super::verdict::Mode;
 
 /// Words that mean something in a sentence: as names they are quoted.
@@ -56,6 +56,14 @@ pub(super) const fn done(mode: Mode) -> &'static str {
         Mode::Observe => "observed",
         Mode::Simulate => "simulated",
         Mode::Enforce => "dropped",
+    }
+}
+
+/// What goes back for what is dropped.
+pub(super) const fn answered(reply: Reply) -> &'static str {
+    match reply {
+        Reply::Reset => "answered with a TCP reset",
+        Reply::Unreachable => "answered as unreachable by ICMP",
     }
 }
 

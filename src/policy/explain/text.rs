@@ -60,6 +60,10 @@ impl Explanation {
             Some(words) => row("rules", words, None),
             None => row("exception", "none", None),
         }
+        if let Some(reply) = self.reply {
+            let when = if self.outcome == "dropped" { "" } else { ", once its mode drops" };
+            row("reply", &format!("{reply}{when}"), None);
+        }
         for rule in &self.also {
             row("also", &rule.id, Some(&rule.place));
         }

@@ -10,7 +10,7 @@ use proptest::sample::{select, subsequence};
 
 use super::Oracle;
 use crate::policy::model::{
-    Atom, Labels, Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone,
+    Atom, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload, Zone,
 };
 use crate::policy::prefix::Prefix;
 use crate::policy::sample;
@@ -193,11 +193,15 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+fn reply() -> impl Strategy<Value = Option<Reply>> {
+    option::of(select(vec![Reply::Reset, Reply::Unreachable]))
+}
+
 fn spoken() -> impl Strategy<Value = Rule> {
     let words = || option::of(select(vec!["a", "a, b", "or", "\"a\", logged", "CHG-1", "2027-05-31"]));
-    let said = (words(), words(), words(), words(), words(), any::<bool>());
+    let said = (words(), words(), words(), words(), words(), any::<bool>(), reply());
     let written = subsequence(vec!["any", "https", "tcp/443", "udp/67 from 68", "or"], 1..4);
-    (rule(), said, written).prop_map(|(rule, (why, owner, ticket, day, how, log), written)| Rule {
+    (rule(), said, written).prop_map(|(rule, (why, owner, ticket, day, how, log, reply), written)| Rule {
         id: "r".into(),
         services: ServiceSet {
             written: written.into_iter().map(str::to_owned).collect(),
@@ -209,6 +213,7 @@ fn spoken() -> impl Strategy<Value = Rule> {
         ticket: ticket.map(str::to_owned),
         review_by: day.map(str::to_owned),
         mitigation: how.map(str::to_owned),
+        reply,
         log,
         ..rule
     })
@@ -216,7 +221,7 @@ fn spoken() -> impl Strategy<Value = Rule> {
 
 /// Two rules that differ in few keys, or in none.
 pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
-    (spoken(), spoken(), 0..13_u8).prop_map(|(one, other, key)| {
+    (spoken(), spoken(), 0..14_u8).prop_map(|(one, other, key)| {
         let mut two = one.clone();
         match key {
             0 => two.from = other.from,
@@ -231,6 +236,7 @@ pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
             9 => two.review_by = other.review_by,
             10 => two.mitigation = other.mitigation,
             11 => two.id = "s".into(),
+            12 => two.reply = other.reply,
             _ => two = other,
         }
         (one, two)

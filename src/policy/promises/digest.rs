@@ -1,7 +1,7 @@
 //! §7: the policy digest.
 
 use super::*;
-use crate::policy::model::Tier;
+use crate::policy::model::{Reply, Tier};
 
 fn digest(model: &Model) -> [u8; 32] {
     compile(model).digest()
@@ -65,6 +65,10 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.zones[0].data_class = Some("x".into())),
         changed(|m| m.rules[0].tier = Tier::Deny),
         changed(|m| m.rules[0].mode = None),
+        changed(|m| m.rules[0].reply = Some(Reply::Reset)),
+        changed(|m| m.rules[0].reply = Some(Reply::Unreachable)),
+        changed(|m| m.gate.timeouts.icmp += 1),
+        changed(|m| m.gate.limits.half_open += 1),
         changed(|m| m.rules[0].log = true),
         changed(|m| m.rules[0].both_ways = true),
         changed(|m| m.rules[0].justification = Some("x".into())),

@@ -1,7 +1,7 @@
 //! §4, §5: which rule decides.
 
 use super::*;
-use crate::policy::model::{Atom, ServiceSet};
+use crate::policy::model::{Atom, Reply, ServiceSet};
 
 const PAY: &str = "{ app = \"pay\" }";
 const PRINTER: &str = "{ app = \"printer\" }";
@@ -25,6 +25,28 @@ fn guardrail_over_deny_over_allow_over_default() {
         of(&[allow, deny, guardrail]),
         (Some(Denial::Guardrail), Mode::Observe, ids(&["guardrail", "deny", "allow"]))
     );
+}
+
+#[test]
+fn the_most_specific_rule_gives_its_reply() {
+    let said = |tier: &str, id: &str, services: &str, reply: &str| {
+        format!("{}reply = \"{reply}\"\n", rule(tier, id, PAY, PRINTER, services))
+    };
+    let silent = rule("deny", "silent", PAY, PRINTER, r#"["tcp/443", "tcp/444"]"#);
+    let wide = said("deny", "wide", ANY, "unreachable");
+    let reply = |rules: &[&str]| {
+        let table = table(&rules.concat());
+        let verdict =
+            table.judge(question().sender, question().to, question().service, Side::Outside, Moment(1));
+        table.rule(verdict.rule).unwrap().reply
+    };
+    assert_eq!(reply(&[&wide]), Some(Reply::Unreachable));
+    assert_eq!(reply(&[&wide, &said("deny", "one", r#"["https"]"#, "reset")]), Some(Reply::Reset));
+    // The most specific says nothing: nothing goes back.
+    assert_eq!(reply(&[&wide, &silent]), None);
+    // A stronger tier has its own.
+    let strong = said("guardrail", "strong", r#"["tcp/1-65535"]"#, "reset");
+    assert_eq!(reply(&[&wide, &silent, &strong]), Some(Reply::Reset));
 }
 
 #[test]

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use super::super::code::Code;
 use super::super::model::Gate;
 use super::super::verdict::Action;
-use super::document::{Keys, Value, not_yet};
+use super::bounds::{limits, timeouts};
+use super::document::{Keys, not_yet};
+use super::duration::duration;
 use super::findings::Findings;
 use super::sections::Sections;
 use crate::wire::Housekeeping;
 
 const GATE: Keys = Keys {
-    known: &["socket", "rings", "flows", "heartbeat", "approvals"],
+    known: &["socket", "rings", "flows", "heartbeat", "timeouts", "limits", "approvals"],
     later: &[
         ("state", Code::LaterState),
         ("management", Code::LaterManagement),
-        ("timeouts", Code::LaterTimeouts),
-        ("limits", Code::LaterLimits),
         ("cold_start_reset", Code::LaterColdStart),
         ("inventory_limit", Code::LaterInventoryLimit),
     ],
@@ -27,9 +27,13 @@ const PROFILE: Keys = Keys { known: &["arp", "ndp", "lldp", "stp", "lacp", "dhcp
 /// Flows that fit into the memory of any machine this runs on, and fewer than one worker needs.
 const FLOWS: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;
 
+/// 10 ms to 60 s.
+const HEARTBEAT: std::ops::RangeInclusive<u64> = 10_000_000..=60_000_000_000;
+
 /// Reads `[gate]`; what is not written has the default of [`Gate`].
 pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
     let mut gate = Gate::default();
+    let mut limited = None;
     for entry in sections.of("gate") {
         let value = entry.value;
         GATE.check("[gate]", entry.name, findings);
@@ -55,7 +59,9 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
                 gate.rings = rings;
             }
             "flows" => gate.flows = value.integer(FLOWS, findings).unwrap_or(gate.flows),
-            "heartbeat" => gate.heartbeat = heartbeat(value, findings).unwrap_or(gate.heartbeat),
+            "heartbeat" => gate.heartbeat = duration(value, HEARTBEAT, findings).unwrap_or(gate.heartbeat),
+            "timeouts" => gate.timeouts = timeouts(value, findings),
+            "limits" => limited = Some(value),
             "approvals" => {
                 let Some(word) = value.text(findings) else { continue };
                 if word.text != "off" {
@@ -66,24 +72,9 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
             _ => {}
         }
     }
+    // Shares are of the table, whose size may stand below them.
+    gate.limits = limits(limited, gate.flows, findings);
     gate
-}
-
-/// A time like `500ms` or `2s`, 10 ms to 60 s.
-fn heartbeat(value: Value<'_>, findings: &mut Findings) -> Option<u64> {
-    let text = value.text(findings)?;
-    let (digits, unit) = match text.text.strip_suffix("ms") {
-        Some(digits) => (digits, 1_000_000),
-        None => (text.text.strip_suffix('s').unwrap_or_default(), 1_000_000_000),
-    };
-    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
-    let nanos = number.and_then(|number| number.checked_mul(unit));
-    let nanos = nanos.filter(|nanos| (10_000_000..=60_000_000_000).contains(nanos));
-    if nanos.is_none() {
-        let words = "`heartbeat` must be a time from 10ms to 60s";
-        findings.say_with(Code::Value, text.origin, words, "write \"500ms\" or \"2s\"");
-    }
-    nanos
 }
 
 /// Reads `[profile]`: all seven keys, each written.

@@ -7,7 +7,9 @@
 //! that could not be read, nothing is called undeclared. Cost: linear in the text, plus rules ×
 //! kinds of claims for the warnings.
 
+mod bounds;
 mod document;
+mod duration;
 mod findings;
 mod gate;
 mod label;

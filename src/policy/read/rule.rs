@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::super::code::Code;
-use super::super::model::{Match, Rule, Selector, ServiceSet, Tier};
+use super::super::model::{Match, Reply, Rule, Selector, ServiceSet, Tier};
 use super::super::source::Origin;
 use super::super::stage::unasked;
 use super::document::{Fields, Keys, Value};
@@ -17,6 +17,7 @@ use super::service::Services;
 const GUARDRAIL: Keys = Keys {
     known: &[
         "mode",
+        "reply",
         "from",
         "to",
         "services",
@@ -28,10 +29,15 @@ const GUARDRAIL: Keys = Keys {
         "log",
         "mitigation",
     ],
-    later: &[("reply", Code::LaterReply)],
+    later: &[],
 };
-/// All but the mode: allows and denies have their zone's.
-const KEYS: Keys = Keys { known: GUARDRAIL.known.split_at(1).1, later: GUARDRAIL.later };
+/// All but the mode: denies and allows have their zone's.
+const DENY: Keys = Keys { known: GUARDRAIL.known.split_at(1).1, later: GUARDRAIL.later };
+/// Nor has an allow anything to answer.
+const ALLOW: Keys = Keys { known: GUARDRAIL.known.split_at(2).1, later: GUARDRAIL.later };
+
+/// The words for replies.
+const REPLIES: [(&str, Reply); 2] = [("reset", Reply::Reset), ("unreachable", Reply::Unreachable)];
 
 /// A rule and the places in it that checks over the whole policy point at.
 #[derive(Clone, Debug)]
@@ -66,7 +72,11 @@ fn rule(
     findings: &mut Findings,
 ) -> Option<Placed> {
     let id = format!("{}.{}", tier.name(), entry.name.text);
-    let keys = if tier == Tier::Guardrail { GUARDRAIL } else { KEYS };
+    let keys = match tier {
+        Tier::Guardrail => GUARDRAIL,
+        Tier::Deny => DENY,
+        Tier::Allow => ALLOW,
+    };
     let fields = Fields::open(id.as_str(), entry.value, keys, findings)?;
     let place = if tier == Tier::Allow { Place::Allow } else { Place::Deny };
     let from_value = fields.need("from", "from = { LABEL = \"VALUE\" }", findings);
@@ -79,6 +89,7 @@ fn rule(
     }
     let services = services_value.map(|value| services.set(value, findings));
     let mode = guardrail_mode(tier, &fields, findings);
+    let reply = reply(tier, &id, &fields, services.as_ref(), findings);
     let both_ways = both_ways(tier, &id, &fields, services.as_ref(), findings);
     let log = fields.get("log").and_then(|value| value.boolean(findings)).unwrap_or_default();
     let mut words = |key: &str| {
@@ -113,6 +124,7 @@ fn rule(
             to: to?,
             services: services?,
             mode,
+            reply,
             both_ways,
             log,
             justification,
@@ -151,6 +163,25 @@ fn guardrail_mode(
     }
     let remedy = "mode = \"observe\", \"simulate\" or \"enforce\": it can bite before its zone does";
     fields.need("mode", remedy, findings)?.word(&MODES, findings)
+}
+
+/// Only TCP can be reset: where other packets match too, they would be dropped in silence unsaid.
+fn reply(
+    tier: Tier,
+    id: &str,
+    fields: &Fields<'_>,
+    services: Option<&ServiceSet>,
+    findings: &mut Findings,
+) -> Option<Reply> {
+    const TCP: u8 = 6;
+    let value = fields.get("reply").filter(|_| tier != Tier::Allow)?;
+    let reply = value.word(&REPLIES, findings)?;
+    let other = |set: &ServiceSet| set.any || set.atoms.iter().any(|atom| atom.protocol != TCP);
+    if reply == Reply::Reset && services.is_some_and(other) {
+        let message = format!("{id} answers with a TCP reset, and its services are not TCP alone");
+        findings.say_with(Code::ResetOfOther, value.origin, message, Code::ResetOfOther.remedy());
+    }
+    Some(reply)
 }
 
 /// A protocol without ports has no client, so an allow of it says that both may begin.

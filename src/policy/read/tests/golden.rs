@@ -155,6 +155,20 @@ const CASES: &[(&str, Code, Case)] = &[
         Code::Value,
         More("[gate]\nrings = 300\nflows = 1\nheartbeat = \"5 minutes\"\nsocket = \"gate.sock\"\n"),
     ),
+    (
+        "times",
+        Code::Value,
+        More(
+            "[gate.timeouts]\ntcp_opening = \"1h\"\ntcp_established = \"8d\"\ntcp_closed = \"30\"\nudp = \"4s2m\"\nfragment = \"100ms\"\n",
+        ),
+    ),
+    (
+        "limits",
+        Code::Value,
+        More(
+            "[gate.limits]\nhalf_open = 0\nnew_flows_per_source = \"200\"\nflows_per_source = 70000\nflows_from_outside = \"175%\"\nheld_fragments = 32\nheld_fragments_per_source = 33\n",
+        ),
+    ),
     ("empty", Code::Value, Line("justification = \"Every PAN is tokenised.\"", "justification = \" \"")),
     ("interface", Code::Value, Line("inside  = \"ens1f1\"", "inside  = \"enp0s31f6np0v0.100\"")),
     ("people", Code::Value, Line("approvers = [\"user:lead\"]", "approvers = [\"lead\"]")),
@@ -298,6 +312,34 @@ const CASES: &[(&str, Code, Case)] = &[
         "deny",
         Code::BothWaysUnused,
         Line("services      = [\"any\"]", "services      = [\"any\"]\nboth_ways     = true"),
+    ),
+    (
+        "",
+        Code::ResetOfOther,
+        Line("services      = [\"any\"]", "services      = [\"any\"]\nreply         = \"reset\""),
+    ),
+    (
+        "with others",
+        Code::ResetOfOther,
+        Line(
+            "services      = [\"any\"]",
+            "services      = [\"https\", \"udp/53\"]\nreply         = \"reset\"",
+        ),
+    ),
+    (
+        "reply",
+        Code::Word,
+        Line("services      = [\"any\"]", "services      = [\"any\"]\nreply         = \"rst\""),
+    ),
+    (
+        "reply of an allow",
+        Code::UnknownKey,
+        Line("services      = [\"https\"]", "services      = [\"https\"]\nreply         = \"reset\""),
+    ),
+    (
+        "timeout",
+        Code::UnknownKey,
+        More("[gate]\ntimeouts = { tcp_open = \"30s\" }\nlimits = { half_opens = 3 }\n"),
     ),
     ("", Code::EmptySelector, Line("to            = { zone = \"cde\" }", "to            = {}")),
     (
@@ -444,11 +486,6 @@ const CASES: &[(&str, Code, Case)] = &[
     ),
     (
         "",
-        Code::LaterReply,
-        Line("services      = [\"any\"]", "services      = [\"any\"]\nreply         = \"reset\""),
-    ),
-    (
-        "",
         Code::LaterSame,
         Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", same = \"env\" }"),
     ),
@@ -460,8 +497,6 @@ const CASES: &[(&str, Code, Case)] = &[
     ("", Code::LaterApprovals, More("[gate]\napprovals = \"on\"\n")),
     ("", Code::LaterState, More("[gate]\nstate = \"/var/lib/x\"\n")),
     ("", Code::LaterManagement, More("[gate]\nmanagement = \"eth0\"\n")),
-    ("", Code::LaterTimeouts, More("[gate]\ntimeouts = {}\n")),
-    ("", Code::LaterLimits, More("[gate]\nlimits = {}\n")),
     ("", Code::LaterColdStart, More("[gate]\ncold_start_reset = true\n")),
     ("", Code::LaterInventoryLimit, More("[gate]\ninventory_limit = \"1d\"\n")),
     (

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::super::model::{Atom, Gate, Match, Model, Selector};
+use super::super::super::model::{Atom, Gate, Limits, Match, Model, Reply, Selector, Timeouts};
 use super::super::super::verdict::Mode;
 use super::super::read_text;
 use crate::wire::{Mac, Vlans};
@@ -66,9 +66,65 @@ fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
     assert_eq!(model(&[], "[gate]\napprovals = \"off\"\n").gate, Gate::default());
     let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nflows = 0x4000\nheartbeat = \"2s\"\n";
     let socket = "/tmp/x.sock".into();
-    let gate = Gate { socket, rings: 1024, flows: 16_384, heartbeat: 2_000_000_000 };
+    let limits = Limits { flows_per_source: 4_096, flows_from_outside: 12_288, ..Gate::default().limits };
+    let timeouts = Timeouts::default();
+    let gate = Gate { socket, rings: 1024, flows: 16_384, heartbeat: 2_000_000_000, timeouts, limits };
     assert_eq!(model(&[], text).gate, gate);
     assert_eq!(model(&[], "[gate]\nheartbeat = \"500ms\"\n").gate.heartbeat, Gate::default().heartbeat);
+}
+
+#[test]
+fn timeouts_are_what_is_written_and_the_rest_as_it_was() {
+    let text = "[gate.timeouts]\ntcp_opening = \"10s\"\ntcp_established = \"1h30m\"\ntcp_half_closed = \"2m\"\n\
+                tcp_closing = \"11s\"\ntcp_closed = \"12s\"\nudp_one_way = \"13s\"\nudp = \"14s\"\n\
+                icmp = \"15s\"\nother = \"16s\"\nfragment = \"17s\"\n";
+    let seconds = |seconds: u64| seconds * 1_000_000_000;
+    let all = Timeouts {
+        tcp_opening: seconds(10),
+        tcp_established: seconds(5_400),
+        tcp_half_closed: seconds(120),
+        tcp_closing: seconds(11),
+        tcp_closed: seconds(12),
+        udp_one_way: seconds(13),
+        udp: seconds(14),
+        icmp: seconds(15),
+        other: seconds(16),
+        fragment: seconds(17),
+    };
+    assert_eq!(model(&[], text).gate, Gate { timeouts: all, ..Gate::default() });
+    let one = Timeouts { icmp: seconds(30), ..Timeouts::default() };
+    let text = "[gate]\ntimeouts = { icmp = \"30s\" }\n";
+    assert_eq!(model(&[], text).gate, Gate { timeouts: one, ..Gate::default() });
+}
+
+#[test]
+fn limits_are_what_is_written_and_shares_are_of_the_table() {
+    let text = "[gate]\nflows = 10000\n[gate.limits]\nhalf_open = 100\nnew_flows_per_source = \"200/s\"\n\
+                new_flows_burst = 400\nflows_per_source = 123\nflows_from_outside = \"50%\"\n\
+                datagrams = 64\ndatagrams_per_source = 8\nheld_fragments = 32\n\
+                held_fragments_per_source = 4\n";
+    let all = Limits {
+        half_open: 100,
+        new_flows_per_source: 200,
+        new_flows_burst: 400,
+        flows_per_source: 123,
+        flows_from_outside: 5_000,
+        datagrams: 64,
+        datagrams_per_source: 8,
+        held_fragments: 32,
+        held_fragments_per_source: 4,
+    };
+    assert_eq!(model(&[], text).gate, Gate { flows: 10_000, limits: all, ..Gate::default() });
+    // One source never has more than all have.
+    let few = "[gate]\nlimits = { datagrams = 16, held_fragments = 2 }\n";
+    let limits = Limits {
+        datagrams: 16,
+        datagrams_per_source: 16,
+        held_fragments: 2,
+        held_fragments_per_source: 2,
+        ..Gate::default().limits
+    };
+    assert_eq!(model(&[], few).gate, Gate { limits, ..Gate::default() });
 }
 
 #[test]
@@ -110,7 +166,7 @@ fn every_key_of_a_selector() {
 fn rules_carry_all_their_keys() {
     let more = "[deny.all]\nfrom = { any = true }\nto = { except = [{ app = \"vault\" }, { unknown = true }] }\n\
                 services = [\"any\"]\nlog = true\njustification = \"why\"\nticket = \"T-1\"\nowner = \"pay\"\n\
-                mitigation = \"none\"\nreview_by = 2027-05-31\n[allow.esp]\nfrom = { app = \"payments\", env = \
+                mitigation = \"none\"\nreview_by = 2027-05-31\nreply = \"unreachable\"\n[allow.esp]\nfrom = { app = \"payments\", env = \
                 \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"esp\"]\n\
                 both_ways = true\n";
     let model = model(&[], more);
@@ -118,6 +174,8 @@ fn rules_carry_all_their_keys() {
     assert_eq!(ids, ["guardrail.prod-only", "deny.all", "allow.api-to-vault", "allow.esp"]);
     let modes: Vec<Option<Mode>> = model.rules.iter().map(|rule| rule.mode).collect();
     assert_eq!(modes, [Some(Mode::Enforce), None, None, None]);
+    let replies: Vec<Option<Reply>> = model.rules.iter().map(|rule| rule.reply).collect();
+    assert_eq!(replies, [None, Some(Reply::Unreachable), None, None]);
     let deny = &model.rules[1];
     assert_eq!(deny.from, Selector::Any);
     assert!(deny.log && deny.services.any && !deny.both_ways);
@@ -152,8 +210,42 @@ fn the_page_tells_the_defaults() {
         ("flows", gate.flows.to_string()),
         ("heartbeat", format!("\"{}ms\"", gate.heartbeat / 1_000_000)),
     ];
+    let row = |key: &str| page.lines().find(|line| line.contains(&format!("| `{key}` |"))).expect(key);
     for (key, default) in written {
-        let row = page.lines().find(|line| line.contains(&format!("| `{key}` |"))).expect(key);
+        let row = row(key);
         assert!(row.ends_with(&format!("| `{default}` |")), "{row}");
     }
+    // As defaults are written there, they change nothing.
+    let table = |keys: &[&str]| {
+        let written = keys.iter().map(|key| {
+            let default = row(key).trim_end_matches(" |").rsplit("| ").next().expect("a cell");
+            format!("{key} = {}\n", default.trim_matches('`'))
+        });
+        written.collect::<String>()
+    };
+    let times = [
+        "tcp_opening",
+        "tcp_established",
+        "tcp_half_closed",
+        "tcp_closing",
+        "tcp_closed",
+        "udp_one_way",
+        "udp",
+        "icmp",
+        "other",
+        "fragment",
+    ];
+    let limits = [
+        "half_open",
+        "new_flows_per_source",
+        "new_flows_burst",
+        "flows_per_source",
+        "flows_from_outside",
+        "datagrams",
+        "datagrams_per_source",
+        "held_fragments",
+        "held_fragments_per_source",
+    ];
+    let text = format!("[gate.timeouts]\n{}[gate.limits]\n{}", table(&times), table(&limits));
+    assert_eq!(model(&[], &text).gate, gate, "{text}");
 }
