@@ -10,7 +10,9 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use portcullis::flow::{FlowTable, Owner};
+use portcullis::flow::fragments::FragmentLimits;
+use portcullis::flow::limits::HalfOpen;
+use portcullis::flow::{Bounds, FlowTable, Owner};
 use portcullis::pipeline::{Counters, Outcome, Pipeline, Reason, Scene};
 use portcullis::policy::explain::{Explanation, NotExplained, Query, explain};
 use portcullis::policy::read::{Loaded, read_text};
@@ -37,6 +39,12 @@ fn policy(mode: &str, profile: &str) -> (Loaded, Table) {
     (loaded, table)
 }
 
+/// Room for a packet: a pipeline is made for each.
+fn small() -> Bounds {
+    let fragments = FragmentLimits { datagrams: 1, held: 1, ..FragmentLimits::DEFAULT };
+    Bounds { fragments, ..Bounds::of(16) }
+}
+
 /// What the packet path does with a frame of no live flow: whether it crosses, what speaks against it, and
 /// the mode that its record names.
 /// A reply that starts a flow nobody saw begin is counted as loose; its reason is that it has none.
@@ -44,7 +52,7 @@ fn crossed(table: &Table, side: Side, frame: &[u8]) -> (bool, Option<&'static st
     let counters = Arc::new(Counters::default());
     let events = Arc::new(ArrayQueue::new(8));
     let mut pipeline = Pipeline::new(
-        FlowTable::new(16),
+        FlowTable::new(small(), Arc::new(HalfOpen::new(8, (3, 4)))),
         Owner::new(1, (1, 2)),
         0,
         Arc::clone(&counters),
@@ -62,7 +70,7 @@ fn crossed(table: &Table, side: Side, frame: &[u8]) -> (bool, Option<&'static st
             let loose = sides.iter().any(|s| s.loose > 0).then_some(Reason::IcmpNoFlow);
             (true, would.copied().or(loose).map(Reason::name), mode)
         }
-        Outcome::HandOver(_) => panic!("one worker"),
+        Outcome::HandOver(_) | Outcome::Hold(_) => panic!("one worker, whole packets"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What an entry means: who opened a flow, what was judged of it, how far it has got.
 
+use std::net::IpAddr;
+
 use super::bucket::Class;
+use super::limits::HalfOpenSlot;
 use super::slot::{Head, mode_bits, read_rule_word, rule_word};
 use super::tcp::{Phase, Step, Track};
 use super::{Flags, Slot, Timeouts};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Side, Tcp};
+use crate::wire::{Key, Side, Tcp};
 
 /// Time and policy, as entries are held against them: the same for all packets of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ pub enum Progress {
 
 impl Slot {
     /// Writes a new flow over whatever was there. It is live last: who is stopped half-way leaves no flow.
-    pub(super) fn open(&mut self, key: &crate::wire::Key, opening: &Opening, tick: u32) {
+    pub(super) fn open(&mut self, key: &Key, opening: &Opening, place: Option<HalfOpenSlot>, tick: u32) {
         self.begin(key);
         let opened_outside = opening.side == Side::Outside;
         self.set(Flags::A_OPENED, opening.by_a);
@@ -101,6 +104,10 @@ impl Slot {
         self.set(Flags::UNSEEN, opening.unseen);
         if let Some(track) = &opening.track {
             self.set_track(track);
+        }
+        if let Some(place) = place {
+            self.set(Flags::HALF_OPEN, true);
+            self.set_half_open(place.number());
         }
         self.head.seen = tick;
         self.set_started(tick);
@@ -240,8 +247,28 @@ impl Slot {
         self.has(Flags::CONFIRMED)
     }
 
+    /// Its place among the half-open, while it is one of them.
+    pub(super) fn half_open_place(&self) -> Option<HalfOpenSlot> {
+        if self.has(Flags::HALF_OPEN) { HalfOpenSlot::from_number(self.half_open()) } else { None }
+    }
+
+    /// Gives up its place among the half-open; whoever is given it takes it off once.
+    pub(super) fn leave_half_open(&mut self) -> Option<HalfOpenSlot> {
+        let place = self.half_open_place()?;
+        self.set(Flags::HALF_OPEN, false);
+        self.set_half_open(0);
+        Some(place)
+    }
+
+    /// The address that opened it and the side it lives on.
+    pub(super) fn opener(&self) -> (IpAddr, Side) {
+        let [(a, _), (b, _)] = self.key().ends();
+        let by_a = self.opened_by_a();
+        (if by_a { a } else { b }, self.side_of(by_a))
+    }
+
     /// Makes the other end its opener.
-    pub fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.set(Flags::A_OPENED, !self.has(Flags::A_OPENED));
     }
 

@@ -19,6 +19,14 @@ use crate::wire::Key;
 /// Keys hashed in one go.
 pub const BATCH: usize = 64;
 
+/// A secret that nobody knows: the standard library's random state is where the process's randomness comes
+/// from.
+#[must_use]
+pub fn random_secret() -> (u64, u64) {
+    let random = RandomState::new();
+    (random.hash_one(0_u8), random.hash_one(1_u8))
+}
+
 /// The hash under one secret.
 #[derive(Clone)]
 pub(super) enum KeyHash {
@@ -43,9 +51,7 @@ impl KeyHash {
 
     /// Under a secret that nobody knows.
     pub(super) fn random() -> Self {
-        // The standard library's random state is where the process's randomness comes from.
-        let random = RandomState::new();
-        Self::new((random.hash_one(0_u8), random.hash_one(1_u8)))
+        Self::new(random_secret())
     }
 
     fn aes((high, low): (u64, u64)) -> Self {

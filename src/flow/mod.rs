@@ -4,6 +4,7 @@
 //! policy and reads no clock; verdicts and time are handed in. Bounded: the table never grows past its
 //! capacity and never allocates after it was made. All state is reached through [`Owner::of`].
 
+mod bounds;
 mod bucket;
 mod entry;
 mod flags;
@@ -22,8 +23,9 @@ mod timeouts;
 
 use flags::Flags;
 
+pub use bounds::Bounds;
 pub use entry::{Judgement, Now, Opening, Progress, tick, ticks_in};
-pub use hash::BATCH;
+pub use hash::{BATCH, random_secret};
 pub use owner::Owner;
 pub use slot::{MOST_RULES, Slot};
 pub use source::Source;
@@ -36,6 +38,8 @@ pub use timeouts::Timeouts;
 pub enum Refusal {
     /// No place left.
     TableFull,
+    /// A party has taken what it may.
+    Limit(limits::LimitRefusal),
     /// TCP without a SYN, and no flow it belongs to.
     TcpNoSession,
     /// An ICMP echo reply or error, and no flow it belongs to.

@@ -6,10 +6,15 @@
 //! after [`FlowTable::new`]. Cost: docs/BENCHMARKS.md; a hit reads one line of the index and one (IPv6: two)
 //! of the slot, both asked for ahead of time.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::bounds::Tallies;
 use super::bucket::{Class, Index};
 use super::hash::{BATCH, KeyHash};
+use super::limits::HalfOpen;
 use super::processor::prefetch;
-use super::{Flags, Now, Opening, Progress, Refusal, Slot, Timeouts};
+use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Slot, Timeouts};
 use crate::wire::Key;
 
 /// Place of a flow in its table, valid until that flow is removed.
@@ -45,7 +50,18 @@ pub struct FlowTable {
     slots: Box<[Slot]>,
     free: Vec<u32>,
     hand: usize,
-    timeouts: Timeouts,
+    bounds: Bounds,
+    tallies: Tallies,
+    evicted: u64,
+}
+
+/// TCP connections that wait for their handshake at a destination under pressure have three seconds.
+const PRESSED: u32 = 178;
+
+/// The address that opens a flow.
+fn opener(key: &Key, by_a: bool) -> IpAddr {
+    let [(a, _), (b, _)] = key.ends();
+    if by_a { a } else { b }
 }
 
 fn at(slots: &[Slot], slot: u32) -> Option<&Slot> {
@@ -53,23 +69,20 @@ fn at(slots: &[Slot], slot: u32) -> Option<&Slot> {
 }
 
 impl FlowTable {
-    /// A table for at most `capacity` flows; all its memory is taken now.
+    /// A table within these bounds; all its memory is taken now. `half_open` is the wire's, shared by all its
+    /// workers.
     #[must_use]
-    pub fn new(capacity: u32) -> Self {
-        Self::with_timeouts(capacity, Timeouts::default())
-    }
-
-    /// The same, with timeouts of one's own.
-    #[must_use]
-    pub fn with_timeouts(capacity: u32, timeouts: Timeouts) -> Self {
-        let places = usize::try_from(capacity).unwrap_or(usize::MAX);
+    pub fn new(bounds: Bounds, half_open: Arc<HalfOpen>) -> Self {
+        let places = usize::try_from(bounds.flows).unwrap_or(usize::MAX);
         Self {
             hash: KeyHash::random(),
-            index: Index::new(capacity),
+            index: Index::new(bounds.flows),
             slots: vec![Slot::EMPTY; places].into_boxed_slice(),
-            free: (0..capacity).rev().collect(),
+            free: (0..bounds.flows).rev().collect(),
             hand: 0,
-            timeouts,
+            bounds,
+            tallies: Tallies::new(&bounds, half_open),
+            evicted: 0,
         }
     }
 
@@ -100,7 +113,19 @@ impl FlowTable {
     /// How long flows are remembered.
     #[must_use]
     pub const fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
+        &self.bounds.timeouts
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub const fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Flows given up because the table was full.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Asks for the memory that a burst's keys will need: hash all, then each bucket, then each slot.
@@ -131,11 +156,19 @@ impl FlowTable {
     pub fn find(&mut self, key: &Key, tick: u32) -> Option<FlowId> {
         let (_, _, slot) = self.locate(key)?;
         let id = FlowId(slot);
-        if self.entry(id)?.has_ended(tick, &self.timeouts) {
+        if self.is_over(self.entry(id)?, tick) {
             self.remove(id);
             return None;
         }
         Some(id)
+    }
+
+    /// Whether a flow has ended by silence.
+    fn is_over(&self, slot: &Slot, tick: u32) -> bool {
+        let pressed = slot.half_open_place().is_some_and(|place| {
+            tick.wrapping_sub(slot.seen()) >= PRESSED && self.tallies.is_pressed(place, &self.bounds)
+        });
+        pressed || slot.has_ended(tick, &self.bounds.timeouts)
     }
 
     fn locate(&self, key: &Key) -> Option<(u32, u32, u32)> {
@@ -159,51 +192,77 @@ impl FlowTable {
     /// oldest unconfirmed one, of the sixteen whose places the new one could take.
     ///
     /// # Errors
-    /// [`Refusal::TableFull`].
+    /// [`Refusal::TableFull`], [`Refusal::Limit`]; nothing is counted then.
     pub fn insert(&mut self, key: &Key, opening: &Opening, tick: u32) -> Result<FlowId, Refusal> {
+        let place = self.tallies.begin(&self.bounds, key, opening, tick).map_err(Refusal::Limit)?;
         if let Some((_, _, slot)) = self.locate(key) {
             self.remove(FlowId(slot));
         }
+        let Some(slot) = self.settle(key, tick) else {
+            self.tallies.end((opener(key, opening.by_a), opening.side), key, place);
+            return Err(Refusal::TableFull);
+        };
+        if let Some(entry) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
+            entry.open(key, opening, place, tick);
+        }
+        Ok(FlowId(slot))
+    }
+
+    /// A slot for a new flow, standing in the index. `None`: nobody in reach may be given up for it.
+    fn settle(&mut self, key: &Key, tick: u32) -> Option<u32> {
         let address = self.index.address(self.hash.of(key));
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None => self.evict(address, tick).ok_or(Refusal::TableFull)?,
+            None => self.evict(address, tick)?,
         };
         loop {
             let (hash, slots) = (&self.hash, &self.slots);
             let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
             if self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash) {
-                break;
+                return Some(slot);
             }
             // Slots are left, but not in reach of this key's buckets.
             let Some(evicted) = self.evict(address, tick) else {
                 self.free.push(slot);
-                return Err(Refusal::TableFull);
+                return None;
             };
             self.free.push(evicted);
         }
-        if let Some(place) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
-            place.open(key, opening, tick);
-        }
-        Ok(FlowId(slot))
     }
 
     /// Takes a packet of a flow that will be sent into account.
     pub fn advance(&mut self, id: FlowId, progress: &Progress, from_a: bool, length: u32, now: Now) {
         let Some(slot) = self.entry_mut(id) else { return };
-        if !slot.advance(progress, from_a, length, now.tick) {
+        let changed = slot.advance(progress, from_a, length, now.tick);
+        if slot.phase() != Phase::Opening
+            && let Some(place) = slot.leave_half_open()
+        {
+            self.tallies.complete(place);
+        }
+        if !changed {
             return;
         }
+        let Some(slot) = self.entry(id) else { return };
         let (key, class) = (slot.key(), slot.class());
         if let Some((bucket, place, _)) = self.locate(&key) {
             self.index.reclass(bucket, place, class, now.tick);
         }
     }
 
+    /// Makes the other end a flow's opener.
+    pub fn turn(&mut self, id: FlowId) {
+        let Some(slot) = self.entry_mut(id) else { return };
+        let (key, before) = (slot.key(), slot.opener());
+        slot.turn();
+        let after = slot.opener();
+        self.tallies.turn(&key, before, after);
+    }
+
     /// Frees the slot of the most evictable flow in reach of a new one.
     fn evict(&mut self, address: super::bucket::Address, tick: u32) -> Option<u32> {
         let victim = self.index.victim(address, tick)?;
         self.remove(FlowId(victim));
+        self.evicted += 1;
         // It has just been pushed.
         self.free.pop()
     }
@@ -218,6 +277,8 @@ impl FlowTable {
         }
         if let Some(slot) = self.entry_mut(id) {
             slot.set(Flags::LIVE, false);
+            let (opener, place) = (slot.opener(), slot.leave_half_open());
+            self.tallies.end(opener, &key, place);
         }
         self.free.push(id.0);
     }
@@ -227,10 +288,8 @@ impl FlowTable {
         for _ in 0..slots.min(self.slots.len()) {
             let here = self.hand;
             self.hand = if here + 1 == self.slots.len() { 0 } else { here + 1 };
-            let ended = self
-                .slots
-                .get(here)
-                .is_some_and(|slot| slot.has(Flags::LIVE) && slot.has_ended(tick, &self.timeouts));
+            let ended =
+                self.slots.get(here).is_some_and(|slot| slot.has(Flags::LIVE) && self.is_over(slot, tick));
             if ended && let Ok(slot) = u32::try_from(here) {
                 self.remove(FlowId(slot));
             }

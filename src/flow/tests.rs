@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::limits::{HalfOpen, Rate, ShareLimits};
 use super::tcp::{ESTABLISHED, Step, Track, Window};
 use super::*;
 use crate::policy::{Denial, Mode, RuleNumber};
@@ -45,6 +47,18 @@ fn segment(states: u8) -> Progress {
 const SYN_SENT: u8 = 0x01;
 const HALF_CLOSED: u8 = 0x34;
 const CLOSED: u8 = 0x55;
+
+/// No limits but its size.
+fn table_of(flows: u32) -> FlowTable {
+    let all = u32::MAX;
+    let bounds = Bounds {
+        half_open: all,
+        new_flows: Rate { per_second: all, burst: all },
+        shares: ShareLimits { source: all, outside: all },
+        ..Bounds::of(flows)
+    };
+    FlowTable::new(bounds, Arc::new(HalfOpen::new(64, (1, 2))))
+}
 
 const fn at(tick: u32) -> Now {
     Now { tick, generation: 1 }
@@ -112,7 +126,7 @@ proptest! {
     /// full: a plain map says the same after any steps, and the index holds each flow once, in reach.
     #[test]
     fn agrees_with_a_plain_map(start in any::<u32>(), capacity in 1..40u32, steps in prop::collection::vec(step(), 0..300)) {
-        let mut table = FlowTable::new(capacity);
+        let mut table = table_of(capacity);
         let mut model: HashMap<u16, Twin> = HashMap::new();
         let mut passed = 0;
         for step in steps {
@@ -189,7 +203,7 @@ proptest! {
 
 #[test]
 fn a_full_table_gives_up_a_closed_flow_then_the_oldest_that_nobody_confirmed_and_else_refuses() {
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     let ids: Vec<FlowId> =
         (0..4).map(|n| table.insert(&key(n, 6), &opening(), u32::from(n) * 64).unwrap()).collect();
     // 0 and 1 are confirmed, 1 is closed too; 2 is older than 3.
@@ -209,7 +223,7 @@ fn a_full_table_gives_up_a_closed_flow_then_the_oldest_that_nobody_confirmed_and
 
 #[test]
 fn a_table_fills_to_its_capacity_without_losing_a_flow() {
-    let mut table = FlowTable::new(30_000);
+    let mut table = table_of(30_000);
     for n in 0..30_000 {
         assert!(table.insert(&key(n, 17), &opening(), 0).is_ok(), "{n}");
     }
@@ -223,7 +237,7 @@ fn a_table_fills_to_its_capacity_without_losing_a_flow() {
 
 #[test]
 fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
-    let mut table = FlowTable::new(6_000);
+    let mut table = table_of(6_000);
     let keys: Vec<Key> = (0..6_000).map(|n| key(n, 17)).collect();
     for key in &keys {
         table.insert(key, &opening(), 0).unwrap();
@@ -253,7 +267,7 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
 
 #[test]
 fn a_tombstone_stands_for_a_minute() {
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     let id = table.insert(&key(1, 6), &opening(), 0).unwrap();
     table.advance(id, &segment(CLOSED), true, 60, at(3));
     assert_eq!(table.entry(id).unwrap().phase(), Phase::Closed);
@@ -265,7 +279,7 @@ fn a_tombstone_stands_for_a_minute() {
 fn what_tcp_needs_lies_in_the_entry_and_comes_back() {
     let window = Window { end: [1, 2], acked: [3, 4], win: [5, 6] };
     for n in [1, 2] {
-        let mut table = FlowTable::new(4);
+        let mut table = table_of(4);
         for (states, resync, confirmed, unseen) in
             [(ESTABLISHED, [true, false], true, false), (0x21, [false, true], false, true)]
         {
@@ -303,7 +317,7 @@ fn timeouts_follow_protocol_and_phase() {
 #[test]
 fn counts_survive_their_folding() {
     for n in [1, 2] {
-        let mut table = FlowTable::new(4);
+        let mut table = table_of(4);
         let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
         let slot = table.entry_mut(id).unwrap();
         for _ in 0..100_000 {
@@ -326,7 +340,7 @@ fn an_entry_gives_back_what_was_judged() {
         Some(Denial::AccountNotHeld),
         Some(Denial::NoRule),
     ];
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     for n in [1, 2] {
         let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
         for denial in denials {
@@ -346,7 +360,7 @@ fn an_entry_gives_back_what_was_judged() {
 
 #[test]
 fn an_answer_is_stale_under_another_generation_and_from_its_tick_on() {
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     let id = table.insert(&key(1, 17), &opening(), 0).unwrap();
     let slot = table.entry_mut(id).unwrap();
     // Across the wrap of the ticks too.
@@ -377,7 +391,7 @@ fn verdict() -> crate::policy::Verdict {
 
 #[test]
 fn a_flow_knows_where_both_ends_live() {
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     for (by_a, side) in
         [(true, Side::Outside), (true, Side::Inside), (false, Side::Outside), (false, Side::Inside)]
     {
@@ -392,7 +406,7 @@ fn a_flow_knows_where_both_ends_live() {
 #[test]
 fn only_an_ordinary_packet_takes_the_short_way() {
     let limits = Timeouts::default();
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     let id = table.insert(&key(1, 17), &opening(), 100).unwrap();
     let slot = *table.entry(id).unwrap();
     let ask = |slot: &Slot, now, from_a, side| {
@@ -419,7 +433,7 @@ fn only_an_ordinary_packet_takes_the_short_way() {
 #[test]
 fn a_segment_takes_the_short_way_only_in_window() {
     let limits = Timeouts::default();
-    let mut table = FlowTable::new(4);
+    let mut table = table_of(4);
     let window = Window { end: [1_000, 5_000], acked: [5_000, 1_000], win: [100, 100] };
     let track = Track { states: ESTABLISHED, window, confirmed: true, ..Track::default() };
     let id = table.insert(&key(1, 6), &Opening { track: Some(track), ..opening() }, 100).unwrap();

@@ -145,7 +145,8 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
 /// Puts a worker on every queue of an open wire.
 #[cfg(feature = "xdp")]
 fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Running, StartError> {
-    use crate::flow::Owner;
+    use crate::flow::limits::HalfOpen;
+    use crate::flow::{Bounds, Owner, random_secret};
     use crate::io::clock::Clock;
     use crate::worker::{Orders, Policy, Worker, WorkerFace};
 
@@ -154,7 +155,8 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
     let stop = Arc::new(AtomicBool::new(false));
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
-    let owner = Owner::new(workers, secret());
+    let owner = Owner::new(workers, random_secret());
+    let half_open = Arc::new(HalfOpen::new(HALF_OPEN_DESTINATIONS, random_secret()));
     let cores = Cores::share(wire.queues.len());
     let mut clock = Clock::start();
     let started = clock.read().now;
@@ -168,9 +170,16 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
         let flows = gate.flows / workers;
         let failed = |reason: String| StartError::Worker { queue, reason };
-        let worker =
-            Worker::new(pair, heart, clock, (owner.clone(), queue, flows), Arc::clone(&face), orders)
-                .map_err(|error| failed(error.to_string()))?;
+        let worker = Worker::new(
+            pair,
+            heart,
+            clock,
+            (owner.clone(), queue),
+            (Bounds::of(flows), Arc::clone(&half_open)),
+            Arc::clone(&face),
+            orders,
+        )
+        .map_err(|error| failed(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{queue}"))
             .spawn(move || {
@@ -261,10 +270,6 @@ impl Cores {
     }
 }
 
-/// The owner function's secret, from the kernel.
+/// Destinations whose half-open connections are counted at a time.
 #[cfg(feature = "xdp")]
-fn secret() -> (u64, u64) {
-    use std::hash::{BuildHasher, RandomState};
-    let state = RandomState::new();
-    (state.hash_one(0_u8), state.hash_one(1_u8))
-}
+const HALF_OPEN_DESTINATIONS: usize = 16_384;

@@ -11,8 +11,8 @@ use crate::wire::{Facts, Ip, L4, Service};
 
 /// What becomes of a flow that was judged again.
 pub(super) enum Again {
-    /// It lives under this answer.
-    Keep(Judgement),
+    /// It lives under this answer; `turned`: the other end is taken for its opener.
+    Keep { judgement: Judgement, turned: bool },
     /// It ends here.
     Cut(Objection),
 }
@@ -27,6 +27,7 @@ pub(super) fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
 pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts, from_a: bool) -> Again {
     let by_opener = from_a == entry.opened_by_a();
     let there = as_opened(scene, entry, ip, facts, by_opener);
+    let mut turned = false;
     let verdict = if entry.is_unseen() {
         let back = as_answered(scene, ip, facts, by_opener);
         let mode = there.mode.max(back.mode);
@@ -38,8 +39,8 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
         if mode == Mode::Enforce && !entry.is_confirmed() {
             return Again::Cut(cut(&Verdict { denial: None, ..there }, mode, ip));
         }
-        if by_target {
-            entry.turn();
+        turned = by_target;
+        if turned {
             entry.set_mac_true(true);
         }
         Verdict { mode, ..if by_target { back } else { there } }
@@ -50,13 +51,13 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
         return Again::Cut(cut(&verdict, verdict.mode, ip));
     }
     let mut judgement = judgement(scene, &verdict);
-    if from_a == entry.opened_by_a() {
+    if by_opener != turned {
         entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
     } else {
         // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
         judgement.generation = entry.generation();
     }
-    Again::Keep(judgement)
+    Again::Keep { judgement, turned }
 }
 
 /// Why a flow ends.
@@ -64,7 +65,9 @@ fn cut(verdict: &Verdict, mode: Mode, ip: &Ip) -> Objection {
     let reason = verdict.denial.map_or_else(
         || match &ip.l4 {
             L4::Icmp(_) => Reason::from(Refusal::IcmpNoFlow),
-            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => Reason::from(Refusal::TcpNoSession),
+            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
+                Reason::from(Refusal::TcpNoSession)
+            }
         },
         Denial::into,
     );
@@ -97,18 +100,16 @@ fn as_answered(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_opener: bool) -> Ve
 /// one or that it answers.
 pub(super) fn reversed(ip: &Ip) -> Service {
     let service = ip.service();
-    match &ip.l4 {
-        L4::Icmp(icmp) => {
-            let kind: u8 = match (ip.src.is_ipv6(), icmp.is_echo_request(ip.src.is_ipv6())) {
-                (false, true) => 0,
-                (false, false) => 8,
-                (true, true) => 129,
-                (true, false) => 128,
-            };
-            Service { dport: u16::from_be_bytes([kind, 0]), ..service }
-        }
-        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => {
-            Service { sport: service.dport, dport: service.sport, ..service }
-        }
+    let v6 = ip.src.is_ipv6();
+    if service.protocol == if v6 { 58 } else { 1 } {
+        let [kind, _] = service.dport.to_be_bytes();
+        let other = match (v6, kind) {
+            (false, 8) => 0,
+            (false, _) => 8,
+            (true, 128) => 129,
+            (true, _) => 128,
+        };
+        return Service { dport: u16::from_be_bytes([other, 0]), ..service };
     }
+    Service { sport: service.dport, dport: service.sport, ..service }
 }

@@ -4,7 +4,8 @@ use super::account::Standing;
 use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
 use super::{EventKind, Outcome, Pipeline, Reason, Scene};
-use crate::flow::tcp::{Step, Track};
+use crate::flow::fragments::Piece;
+use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{FlowId, Opening, Progress, Refusal};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Side};
@@ -13,6 +14,7 @@ impl From<Refusal> for Reason {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::TableFull => Self::FlowTableFull,
+            Refusal::Limit(why) => why.into(),
             Refusal::TcpNoSession => Self::TcpNoSession,
             Refusal::IcmpNoFlow => Self::IcmpNoFlow,
             Refusal::WrongSide => Self::Spoofed,
@@ -22,11 +24,16 @@ impl From<Refusal> for Reason {
 
 impl Pipeline {
     pub(super) fn connection(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
-        if matches!(ip.fragment, Fragment::Later { .. }) {
-            return self.stateless(scene, facts, ip, Some(Reason::FragmentNoFirst));
+        match Piece::of(facts, scene.side) {
+            Some(piece) => self.fragment(scene, facts, ip, &piece),
+            None => self.whole(scene, facts, ip),
         }
+    }
+
+    /// A packet whose ports are known, if its protocol has any.
+    pub(super) fn whole(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
         if is_group(ip) {
-            return self.stateless(scene, facts, ip, None);
+            return self.stateless(scene, facts, ip);
         }
         if let L4::Icmp(icmp) = &ip.l4 {
             if icmp.is_error(ip.src.is_ipv6()) {
@@ -35,12 +42,20 @@ impl Pipeline {
             // Only an echo has an identifier that ties a reply to its request: what else ICMP carries is
             // judged packet by packet, each by its own type and code.
             if icmp.id.is_none() || icmp.code != 0 {
-                return self.stateless(scene, facts, ip, None);
+                return self.stateless(scene, facts, ip);
             }
         }
-        let Some((key, from_a)) = facts.key() else {
-            return self.stateless(scene, facts, ip, None);
-        };
+        if let L4::Remembered { service: [_, kind_and_code], .. } = ip.l4 {
+            let [kind, code] = kind_and_code.to_be_bytes();
+            let icmp = Icmp { kind, code, id: None, quote: None };
+            let v6 = ip.src.is_ipv6();
+            let echo = icmp.is_echo_request(v6) || icmp.is_echo_reply(v6);
+            if is_icmp(ip) && !(echo && code == 0) {
+                return self.stateless(scene, facts, ip);
+            }
+        }
+        let (sport, dport) = ip.key_ports();
+        let (key, from_a) = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
         match self.flows.find(&key, scene.tick) {
             Some(id) => self.hit(scene, facts, ip, id, (key, from_a)),
             None => self.miss(scene, facts, ip, key, from_a),
@@ -70,7 +85,13 @@ impl Pipeline {
                 let (step, track) = track.step(tcp, from_a, entry.seen(), scene.tick);
                 Progress::Tcp(step, track)
             }
-            (L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent, _) => Progress::Packet,
+            (_, Some(track)) if track.phase() == Phase::Closed => {
+                return self.miss(scene, facts, ip, key, from_a);
+            }
+            (
+                L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                _,
+            ) => Progress::Packet,
         };
         if let Progress::Tcp(Step::Over | Step::Anew, _) = progress {
             // The flow that is over stays unless a new one is let in and takes its place.
@@ -82,9 +103,15 @@ impl Pipeline {
                     self.flows.remove(id);
                     return self.object(scene, facts, why);
                 }
-                Again::Keep(verdict) => entry.judge(&verdict),
+                Again::Keep { judgement, turned } => {
+                    entry.judge(&judgement);
+                    if turned {
+                        self.flows.turn(id);
+                    }
+                }
             }
         }
+        let Some(entry) = self.flows.entry_mut(id) else { return Outcome::Forward };
         if let Progress::Tcp(Step::Refused(why), _) = progress {
             let (reason, mode) = (why.into(), entry.mode());
             let outcome = self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
@@ -211,7 +238,7 @@ impl Pipeline {
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
         let track = first_track(ip, from_a);
-        if matches!(ip.l4, L4::Tcp(_)) && track.is_none() {
+        if ip.protocol == TCP && track.is_none() {
             // A RST, or a segment without ACK: nothing to remember of a connection.
             return self.object(scene, facts, Objection { reason: missing.into(), mode, rule: there.rule });
         }
@@ -265,25 +292,11 @@ impl Pipeline {
         Outcome::Forward
     }
 
-    /// Judged by itself, nothing remembered: groups and later fragments.
-    fn stateless(
-        &mut self,
-        scene: &Scene<'_>,
-        facts: &Facts,
-        ip: &Ip,
-        otherwise: Option<Reason>,
-    ) -> Outcome {
+    /// Judged by itself, nothing remembered: groups, and what ICMP carries beside echoes and errors.
+    fn stateless(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         self.account.judged(&verdict);
-        if verdict.denial.is_some() {
-            return self.deny(scene, facts, &verdict);
-        }
-        match otherwise {
-            Some(reason) => {
-                self.object(scene, facts, Objection { reason, mode: verdict.mode, rule: verdict.rule })
-            }
-            None => Outcome::Forward,
-        }
+        self.deny(scene, facts, &verdict)
     }
 
     fn deny(&mut self, scene: &Scene<'_>, facts: &Facts, verdict: &Verdict) -> Outcome {
@@ -301,7 +314,7 @@ impl Pipeline {
 fn first_track(ip: &Ip, from_a: bool) -> Option<Track> {
     match &ip.l4 {
         L4::Tcp(tcp) => Track::first(tcp, from_a),
-        L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent => None,
+        L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => None,
     }
 }
 
@@ -310,8 +323,21 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
     match &ip.l4 {
         L4::Tcp(tcp) => (!tcp.flags.opens()).then_some(Refusal::TcpNoSession),
         L4::Icmp(icmp) => icmp.is_echo_reply(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow),
-        L4::Udp { .. } | L4::Other | L4::Absent => None,
+        // A later fragment opens no connection.
+        L4::Remembered { .. } if ip.protocol == TCP => Some(Refusal::TcpNoSession),
+        L4::Remembered { service: [_, kind_and_code], .. } if is_icmp(ip) => {
+            let reply: u8 = if ip.src.is_ipv6() { 129 } else { 0 };
+            (kind_and_code.to_be_bytes() == [reply, 0]).then_some(Refusal::IcmpNoFlow)
+        }
+        L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
     }
+}
+
+const TCP: u8 = 6;
+
+/// ICMP over IPv4 or ICMPv6 over IPv6.
+fn is_icmp(ip: &Ip) -> bool {
+    ip.protocol == if ip.src.is_ipv6() { 58 } else { 1 }
 }
 
 /// A multicast or broadcast destination: no side, no state, no replies.

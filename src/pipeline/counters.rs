@@ -14,6 +14,7 @@ struct SideCounters {
     rx_bytes: AtomicU64,
     forwarded_packets: AtomicU64,
     forwarded_bytes: AtomicU64,
+    held: AtomicU64,
     loose: AtomicU64,
     dropped: [AtomicU64; Reason::COUNT],
     would_drop: [AtomicU64; Reason::COUNT],
@@ -39,6 +40,8 @@ pub struct SideSnapshot {
     pub forwarded_packets: u64,
     /// Their bytes.
     pub forwarded_bytes: u64,
+    /// Fragments that wait for their first now.
+    pub held: u64,
     /// Forwarded as the start of a flow whose first packet was not seen.
     pub loose: u64,
     /// Dropped, by [`Reason::index`].
@@ -59,11 +62,11 @@ pub struct Snapshot {
 }
 
 impl SideSnapshot {
-    /// `rx = forwarded + Σ dropped`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
-    /// over and holds nothing between bursts yet).
+    /// `rx = forwarded + Σ dropped + held`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
+    /// over yet).
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.rx_packets == self.forwarded_packets + self.dropped.iter().sum::<u64>()
+        self.rx_packets == self.forwarded_packets + self.dropped.iter().sum::<u64>() + self.held
     }
 }
 
@@ -83,6 +86,7 @@ impl Default for Counters {
                 rx_bytes: AtomicU64::new(0),
                 forwarded_packets: AtomicU64::new(0),
                 forwarded_bytes: AtomicU64::new(0),
+                held: AtomicU64::new(0),
                 loose: AtomicU64::new(0),
                 dropped: zeros(),
                 would_drop: zeros(),
@@ -102,7 +106,6 @@ impl Counters {
     pub fn begin(&self) {
         add(&self.epoch, 1);
         fence(Ordering::Release);
-        add(&self.bursts, 1);
     }
 
     /// Closes a burst.
@@ -119,8 +122,9 @@ impl Counters {
         }
     }
 
-    /// A packet came from the RX ring.
+    /// A burst came from the RX ring.
     pub fn received(&self, side: Side, packets: u64, bytes: u64) {
+        add(&self.bursts, 1);
         let c = self.side(side);
         add(&c.rx_packets, packets);
         add(&c.rx_bytes, bytes);
@@ -138,6 +142,17 @@ impl Counters {
         if let Some(c) = self.side(side).dropped.get(reason.index()) {
             add(c, 1);
         }
+    }
+
+    /// A fragment began to wait for its first.
+    pub fn held(&self, side: Side) {
+        add(&self.side(side).held, 1);
+    }
+
+    /// A fragment waits no longer.
+    pub fn released(&self, side: Side) {
+        let held = &self.side(side).held;
+        held.store(held.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
     /// A packet was forwarded that enforcement would have dropped.
@@ -177,6 +192,7 @@ impl Counters {
             rx_bytes: s.rx_bytes.load(Ordering::Relaxed),
             forwarded_packets: s.forwarded_packets.load(Ordering::Relaxed),
             forwarded_bytes: s.forwarded_bytes.load(Ordering::Relaxed),
+            held: s.held.load(Ordering::Relaxed),
             loose: s.loose.load(Ordering::Relaxed),
             dropped: std::array::from_fn(|i| s.dropped.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
             would_drop: std::array::from_fn(|i| {

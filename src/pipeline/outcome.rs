@@ -1,6 +1,7 @@
 //! How a packet ends, as the worker is told.
 
 use super::Reason;
+use crate::wire::Side;
 
 /// What the worker does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,19 @@ pub enum Outcome {
     Forward,
     /// Recycle it.
     Drop(Reason),
+    /// Keep it in this place until [`Released`] tells its end: a fragment that came before its first.
+    Hold(u32),
     /// Pass it to the worker that owns its flow.
     HandOver(u32),
+}
+
+/// How the waiting of a held frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The place it is kept in.
+    pub place: u32,
+    /// The side it came from.
+    pub side: Side,
+    /// What becomes of it.
+    pub outcome: Outcome,
 }

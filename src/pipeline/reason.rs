@@ -1,5 +1,7 @@
 //! Every way a packet can fail to cross, and what governs it.
 
+use crate::flow::fragments::FragmentRefusal;
+use crate::flow::limits::LimitRefusal;
 use crate::flow::tcp::Refused;
 use crate::policy::Denial;
 use crate::wire::{Odd, Unreadable};
@@ -69,6 +71,16 @@ reasons! {
     TxRingFull "tx_ring_full" NoWayOut "the other port takes no more"
     HandoverFull "handover_full" NoWayOut "the worker that owns the flow takes no more"
     FlowTableFull "flow_table_full" NoRoom "flow table full"
+    HalfOpenTableFull "half_open_table_full" NoRoom "no place to count another destination's half-open connections"
+    HalfOpenContended "half_open_contended" NoRoom "other workers were counting half-open connections all the time"
+    SourceRate "source_rate" NoRoom "the source opens flows too fast"
+    SourceShare "source_share" NoRoom "the source has its share of the flow table"
+    OutsideShare "outside_share" NoRoom "flows opened from outside have their share of the flow table"
+    FragmentTableFull "fragment_table_full" NoRoom "no place for another incomplete datagram"
+    FragmentSourceQuota "fragment_source_quota" NoRoom "the source has too many incomplete datagrams"
+    FragmentHeldFull "fragment_held_full" NoRoom "no place to hold another fragment that came before its first"
+    FragmentHeldQuota "fragment_held_quota" NoRoom "too many fragments of the source wait for their first"
+    HalfOpenLimit "half_open_limit" Judged "the destination has as many half-open connections as it may"
     SourceNotUnicast "source_not_unicast" Judged "source is broadcast or multicast"
     Loopback "loopback" Judged "loopback address"
     ReservedAddress "reserved_address" Judged "unspecified or reserved address"
@@ -90,6 +102,12 @@ reasons! {
     TcpState "tcp_state" Judged "TCP flags that do not fit how the connection stands"
     TcpWindow "tcp_window" Judged "TCP outside the window of its connection"
     IcmpNoFlow "icmp_no_flow" Judged "ICMP error or reply belongs to no flow"
+    FragmentOverlap "fragment_overlap" Judged "fragment overlaps one of its datagram that was seen"
+    FragmentRepeat "fragment_repeat" Judged "exact repeat of a fragment that was seen"
+    FragmentBeyondEnd "fragment_beyond_end" Judged "fragment reaches beyond its datagram's last one"
+    FragmentTwoEnds "fragment_two_ends" Judged "a second last fragment that ends elsewhere"
+    FragmentScattered "fragment_scattered" Judged "fragments of the datagram lie in too many separate pieces"
+    FragmentPoisoned "fragment_poisoned" Judged "an earlier fragment of the datagram contradicted it"
     FragmentNoFirst "fragment_no_first" Judged "fragment whose ports cannot be known"
 }
 
@@ -143,6 +161,38 @@ impl From<Odd> for Reason {
             Odd::PortZero => Self::PortZero,
             Odd::Redirect => Self::IcmpRedirect,
             Odd::LinkLocal => Self::LinkLocal,
+        }
+    }
+}
+
+impl From<FragmentRefusal> for Reason {
+    fn from(refusal: FragmentRefusal) -> Self {
+        match refusal {
+            FragmentRefusal::Impossible => Self::FragmentInvalid,
+            FragmentRefusal::Overlap => Self::FragmentOverlap,
+            FragmentRefusal::Repeat => Self::FragmentRepeat,
+            FragmentRefusal::BeyondEnd => Self::FragmentBeyondEnd,
+            FragmentRefusal::TwoEnds => Self::FragmentTwoEnds,
+            FragmentRefusal::Scattered => Self::FragmentScattered,
+            FragmentRefusal::Poisoned => Self::FragmentPoisoned,
+            FragmentRefusal::TableFull => Self::FragmentTableFull,
+            FragmentRefusal::SourceQuota => Self::FragmentSourceQuota,
+            FragmentRefusal::HeldFull => Self::FragmentHeldFull,
+            FragmentRefusal::HeldQuota => Self::FragmentHeldQuota,
+            FragmentRefusal::NoFirst => Self::FragmentNoFirst,
+        }
+    }
+}
+
+impl From<LimitRefusal> for Reason {
+    fn from(refusal: LimitRefusal) -> Self {
+        match refusal {
+            LimitRefusal::HalfOpen => Self::HalfOpenLimit,
+            LimitRefusal::HalfOpenTableFull => Self::HalfOpenTableFull,
+            LimitRefusal::HalfOpenContended => Self::HalfOpenContended,
+            LimitRefusal::SourceRate => Self::SourceRate,
+            LimitRefusal::SourceShare => Self::SourceShare,
+            LimitRefusal::OutsideShare => Self::OutsideShare,
         }
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::account::Account;
+use super::fragment::Waiting;
 use super::{Counters, Event, EventKind, Kind, Outcome, Reason};
-use crate::flow::{Batch, FlowId, FlowTable, Now, Owner};
+use crate::flow::fragments::FragmentMemory;
+use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Mac, Net, Plain, Service, Side, Vlans, parse};
 
@@ -55,7 +57,10 @@ pub struct Pipeline {
     pub(super) me: u32,
     pub(super) counters: Arc<Counters>,
     events: Arc<ArrayQueue<Event>>,
-    events_left: u32,
+    pub(super) events_left: u32,
+    pub(super) fragments: FragmentMemory<Waiting>,
+    /// Places of held frames that are free.
+    pub(super) shelf: Vec<u32>,
     /// Room for the glance ahead; `None` takes every packet the long way.
     ahead: Option<Box<Ahead>>,
     /// Of the latest packet that took all the stages.
@@ -85,6 +90,7 @@ impl Pipeline {
         counters: Arc<Counters>,
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
+        let limits = flows.bounds().fragments;
         Self {
             flows,
             owner,
@@ -92,6 +98,8 @@ impl Pipeline {
             counters,
             events,
             events_left: 0,
+            fragments: FragmentMemory::new(limits, random_secret()),
+            shelf: (0..limits.held).rev().collect(),
             ahead: Some(Box::default()),
             account: Account::BLANK,
         }
@@ -267,9 +275,12 @@ impl Pipeline {
         }
     }
 
-    /// Moves the clock hand of the flow table by at most `slots` slots.
+    /// Moves the clock hands of flows and fragments by at most `slots` slots.
     pub fn sweep(&mut self, tick: u32, slots: usize) {
         self.flows.sweep(tick, slots);
+        if !self.fragments.is_empty() {
+            self.fragments.sweep(tick, u32::try_from(slots).unwrap_or(u32::MAX));
+        }
     }
 
     /// Live flows and room for flows.
@@ -320,7 +331,7 @@ fn on_the_wire(scene: &Scene<'_>, reason: Reason) -> Objection {
     Objection { reason, mode: scene.table.strictest(), rule: RuleNumber::NONE }
 }
 
-fn mode_of(scene: &Scene<'_>, facts: &Facts) -> Mode {
+pub(super) fn mode_of(scene: &Scene<'_>, facts: &Facts) -> Mode {
     match &facts.net {
         Net::Ip(ip) => {
             scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode

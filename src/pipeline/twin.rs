@@ -6,7 +6,8 @@ use crossbeam::queue::ArrayQueue;
 use proptest::prelude::*;
 
 use super::{Counters, Event, Outcome, Pipeline, Scene};
-use crate::flow::{FlowTable, Owner, tick};
+use crate::flow::limits::HalfOpen;
+use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::policy::{Moment, compile, read};
 use crate::wire::samples::{Ends, every_kind};
 use crate::wire::{Mac, Side, TcpFlags, Vlans};
@@ -79,7 +80,8 @@ struct Rig {
 impl Rig {
     fn new(shortcut: bool, flows: u32) -> Self {
         let (counters, events) = (Arc::new(Counters::default()), Arc::new(ArrayQueue::new(64)));
-        let (table, owner) = (FlowTable::new(flows), Owner::new(1, (1, 2)));
+        let (table, owner) =
+            (FlowTable::new(Bounds::of(flows), Arc::new(HalfOpen::new(64, (3, 4)))), Owner::new(1, (1, 2)));
         let pipeline = Pipeline::new(table, owner, 0, Arc::clone(&counters), Arc::clone(&events));
         let pipeline = if shortcut { pipeline } else { pipeline.without_shortcut() };
         Self { pipeline, counters, events }

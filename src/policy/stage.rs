@@ -52,7 +52,9 @@ impl Stage {
             L4::Icmp(_) if is_group(dst) => Self::Rules,
             L4::Icmp(icmp) if icmp.is_error(v6) => Self::Quoted,
             L4::Icmp(icmp) if icmp.is_echo_reply(v6) && icmp.code == 0 => Self::Requested,
-            L4::Icmp(_) | L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => Self::Rules,
+            L4::Icmp(_) | L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
+                Self::Rules
+            }
         }
     }
 

@@ -180,6 +180,13 @@ pub enum L4 {
     Other,
     /// A later fragment.
     Absent,
+    /// A later fragment of a datagram whose first one is remembered. The parser never says this.
+    Remembered {
+        /// Ports as in the flow key.
+        key: [u16; 2],
+        /// Ports as rules see them; ICMP: 0 and type × 256 + code.
+        service: [u16; 2],
+    },
 }
 
 /// The facts of a TCP segment.

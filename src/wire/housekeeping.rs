@@ -48,7 +48,10 @@ impl Ip {
                     _ => None,
                 }
             }
-            (L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent, _) => None,
+            (
+                L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                _,
+            ) => None,
         }
     }
 }

@@ -170,6 +170,7 @@ impl Ip {
                 Some(id) => echo_ports(id, icmp.is_echo_request(self.src.is_ipv6())),
                 None => (0, 0),
             },
+            L4::Remembered { key: [source, target], .. } => (source, target),
             L4::Other | L4::Absent => (0, 0),
         }
     }
@@ -181,6 +182,7 @@ impl Ip {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
             L4::Udp { sport, dport } => (sport, dport),
             L4::Icmp(icmp) => (0, u16::from_be_bytes([icmp.kind, icmp.code])),
+            L4::Remembered { service: [source, target], .. } => (source, target),
             L4::Other | L4::Absent => (0, 0),
         };
         Service { protocol: self.protocol, sport, dport, readable: !matches!(self.l4, L4::Absent) }

@@ -53,7 +53,7 @@ impl Ip {
     pub fn odd(&self) -> Option<Odd> {
         let redirect = match self.l4 {
             L4::Icmp(icmp) => icmp.is_redirect(self.src.is_ipv6()).then_some(Odd::Redirect),
-            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => None,
+            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
         };
         address::odd(self).or(redirect).or_else(|| address::link_local(self))
     }

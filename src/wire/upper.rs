@@ -138,6 +138,6 @@ fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unread
 pub(super) const fn is_discovery(l4: &L4) -> bool {
     match l4 {
         L4::Icmp(icmp) => matches!(icmp.kind, 133..=137 | 148),
-        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => false,
+        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => false,
     }
 }

@@ -8,10 +8,11 @@ use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
 use super::{Gauges, Policy, WorkerFace};
-use crate::flow::{FlowTable, Owner, tick};
+use crate::flow::limits::HalfOpen;
+use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Outcome, Pipeline, Reason, Scene};
+use crate::pipeline::{Outcome, Pipeline, Reason, Released, Scene};
 use crate::wire::Side;
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
@@ -50,6 +51,8 @@ pub struct Worker<Q, H> {
     turns: Histogram<u64>,
     frames: Vec<Frame>,
     outcomes: Vec<Outcome>,
+    /// Frames of fragments that wait, by place.
+    shelf: Vec<Option<Frame>>,
     published: u64,
 }
 
@@ -59,20 +62,27 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
     /// # Errors
     /// The histogram's bounds, which are constants.
     pub fn new(
-        queues: Q,
+        mut queues: Q,
         heartbeat: H,
         clock: Clock,
-        (owner, me, flows): (Owner, u32, u32),
+        (owner, me): (Owner, u32),
+        (bounds, half_open): (Bounds, Arc<HalfOpen>),
         face: Arc<WorkerFace>,
         orders: Orders,
     ) -> Result<Self, hdrhistogram::CreationError> {
+        // What waits takes frames from the pool of its side: at most a quarter.
+        let quarter = queues.census().total() / 8;
+        let mut bounds = bounds;
+        bounds.fragments.held = bounds.fragments.held.min(quarter);
+        bounds.fragments.held_a_source = bounds.fragments.held_a_source.min(quarter);
         let pipeline = Pipeline::new(
-            FlowTable::new(flows),
+            FlowTable::new(bounds, half_open),
             owner,
             me,
             Arc::clone(&face.counters),
             Arc::clone(&face.events),
         );
+        let shelf = std::iter::repeat_with(|| None).take(pipeline.shelf()).collect();
         Ok(Self {
             queues,
             heartbeat,
@@ -84,6 +94,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             turns: Histogram::new_with_bounds(1, LONGEST_TURN, 2)?,
             frames: Vec::with_capacity(BURST),
             outcomes: Vec::with_capacity(BURST),
+            shelf,
             published: 0,
         })
     }
@@ -112,10 +123,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             if self.turn(&now) {
                 idle = 0;
                 busy_since = Some(now.boot);
-                self.pipeline.sweep(tick(now.boot), SWEEP_BUSY);
             } else {
                 idle += 1;
-                self.pipeline.sweep(tick(now.boot), SWEEP_IDLE);
                 if idle > SPIN_TURNS {
                     self.queues.wait(self.patience());
                 } else {
@@ -126,7 +135,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.finish()
     }
 
-    /// One turn: a burst from each side, one clock read, one policy. True if a packet came.
+    /// One turn: a burst from each side and a slice of the sweep, one clock read, one policy. True if a packet
+    /// came.
     pub fn turn(&mut self, now: &Reading) -> bool {
         self.heartbeat.beat(now.boot);
         let policy = Arc::clone(self.policy.load());
@@ -135,6 +145,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         for side in Side::BOTH {
             let scene = scene(&policy, now, side);
             busy |= self.burst(&scene);
+        }
+        self.pipeline.sweep(tick(now.boot), if busy { SWEEP_BUSY } else { SWEEP_IDLE });
+        if self.pipeline.waits() {
+            self.release(&policy, now);
         }
         self.queues.flush();
         if now.boot.saturating_sub(self.published) >= GAUGES_NANOS {
@@ -179,6 +193,14 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                     }
                 },
                 Outcome::Drop(_) => self.queues.recycle(frame),
+                Outcome::Hold(place) => match shelve(&mut self.shelf, place, frame) {
+                    None => counters.held(side),
+                    Some(frame) => {
+                        // There is a place for each that waits.
+                        counters.dropped(side, Reason::FragmentHeldFull);
+                        self.queues.recycle(frame);
+                    }
+                },
                 Outcome::HandOver(_) => {
                     // No ring to another worker is built yet: its frames have no way out.
                     counters.dropped(side, Reason::HandoverFull);
@@ -189,6 +211,42 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         counters.forwarded(side, sent, octets);
         counters.end();
         true
+    }
+
+    /// Sends or recycles the frames of fragments that wait no longer.
+    fn release(&mut self, policy: &Policy, now: &Reading) {
+        let counters = Arc::clone(&self.face.counters);
+        counters.begin();
+        loop {
+            let queues = &mut self.queues;
+            let released = self
+                .pipeline
+                .next_released(|side| scene(policy, now, side), |side| queues.room(side.other()));
+            let Some(Released { place, side, outcome }) = released else { break };
+            let kept = usize::try_from(place).ok().and_then(|place| self.shelf.get_mut(place));
+            let Some(frame) = kept.and_then(Option::take) else { continue };
+            counters.released(side);
+            let octets = u64::from(frame.length());
+            let unsent = match outcome {
+                Outcome::Forward => match self.queues.send(side.other(), frame) {
+                    Ok(()) => {
+                        counters.forwarded(side, 1, octets);
+                        continue;
+                    }
+                    Err(frame) => {
+                        counters.dropped(side, Reason::TxRingFull);
+                        frame
+                    }
+                },
+                Outcome::HandOver(_) => {
+                    counters.dropped(side, Reason::HandoverFull);
+                    frame
+                }
+                Outcome::Drop(_) | Outcome::Hold(_) => frame,
+            };
+            self.queues.recycle(unsent);
+        }
+        counters.end();
     }
 
     /// How long to sleep: a quiet wire must not look dead, and a frame in a TX ring must not wait.
@@ -226,6 +284,12 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 let scene = scene(&policy, &now, side);
                 busy |= self.burst(&scene);
             }
+            if !busy {
+                self.pipeline.give_up(tick(now.boot));
+            }
+            if self.pipeline.waits() {
+                self.release(&policy, &now);
+            }
             self.queues.flush();
             quiet = if busy || self.queues.sending() { 0 } else { quiet + 1 };
             if quiet == 3 || now.boot > end {
@@ -237,6 +301,18 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         }
         self.publish();
         self.queues
+    }
+}
+
+/// Keeps the frame of a fragment that waits for its first; gives it back when the place is taken.
+fn shelve(shelf: &mut [Option<Frame>], place: u32, frame: Frame) -> Option<Frame> {
+    let found = usize::try_from(place).ok().and_then(|place| shelf.get_mut(place));
+    match found {
+        Some(found @ None) => {
+            *found = Some(frame);
+            None
+        }
+        Some(Some(_)) | None => Some(frame),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Frames before any rule: unreadable, odd, housekeeping, fragments.
+//! Frames before any rule: unreadable, odd, housekeeping.
 
 use portcullis::pipeline::Reason;
 use portcullis::wire::Side;
@@ -35,11 +35,4 @@ fn what_makes_no_sense_obeys_the_mode() {
     rig.dropped(Side::Outside, &to_vault(0).tcp(1, 443, both, 1, 0, &[]), Reason::TcpFlags);
     let relaxed = to_jump(0);
     rig.would(Side::Outside, &relaxed.tcp(1, 443, both, 1, 0, &[]), Reason::TcpFlags);
-}
-
-#[test]
-fn a_later_fragment_has_no_ports_to_judge() {
-    let mut rig = Rig::under(POLICY);
-    let fragment = to_vault(0).fragment(17, 77, 1_480, false, &[0; 64]);
-    rig.dropped(Side::Outside, &fragment, Reason::NoRule);
 }

@@ -10,8 +10,10 @@
 
 mod bounds;
 mod connection;
+mod fragment;
 mod frame;
 mod icmp;
+mod limit;
 mod says;
 mod verdict;
 mod window;

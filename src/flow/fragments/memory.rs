@@ -96,6 +96,12 @@ impl<T> FragmentMemory<T> {
         self.counts
     }
 
+    /// Ticks a datagram has.
+    #[must_use]
+    pub const fn timeout(&self) -> u32 {
+        self.limits.timeout
+    }
+
     /// A fragment comes. `now` is in ticks and never goes back.
     pub fn meet(&mut self, piece: &Piece, token: T, now: u32) -> Answer<T> {
         let Some(span) = piece.span() else {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::pool::Hashed;
 use super::spans::Span;
 use crate::flow::Source;
-use crate::wire::{Facts, Fragment, Ip, Key, Net, Service, Side, Vlans};
+use crate::wire::{Facts, Fragment, Ip, Key, L4, Net, Service, Side, Vlans};
 use siphasher::sip::SipHasher13;
 
 /// The protocol number that stands for all IPv6 datagrams: the fragment header's.
@@ -135,6 +135,18 @@ impl Ports {
     pub const fn service(&self) -> Service {
         let [sport, dport] = self.service;
         Service { protocol: self.protocol, sport, dport, readable: true }
+    }
+
+    /// The upper layer of a later fragment, as far as it is remembered.
+    #[must_use]
+    pub const fn l4(&self) -> L4 {
+        L4::Remembered { key: self.key, service: self.service }
+    }
+
+    /// The protocol behind all extension headers.
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
     }
 
     /// The key of the flow that a fragment from `src` to `dst` belongs to, and whether `src` is the end

@@ -556,7 +556,7 @@ fn only_they_refuse(ours: &Facts) -> bool {
             L4::Icmp(icmp) => ip.src.is_ipv4() && [13, 14].contains(&icmp.kind),
             // It reads on behind a later fragment's header.
             L4::Absent if ip.src.is_ipv4() => ip.protocol == 51,
-            L4::Absent => [0, 43, 44, 51, 60].contains(&ip.protocol),
+            L4::Absent | L4::Remembered { .. } => [0, 43, 44, 51, 60].contains(&ip.protocol),
             L4::Tcp(_) | L4::Udp { .. } => false,
         },
         Net::Arp(_) | Net::Bpdu => false,

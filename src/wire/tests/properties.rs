@@ -56,7 +56,7 @@ fn glance(frame: &[u8]) -> bool {
     match ip.l4 {
         L4::Tcp(tcp) => assert_eq!(plain.tcp, Some(tcp)),
         L4::Udp { .. } => assert_eq!(plain.tcp, None),
-        L4::Icmp(_) | L4::Other | L4::Absent => panic!("{facts:?}"),
+        L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => panic!("{facts:?}"),
     }
     true
 }

@@ -1,0 +1,127 @@
+//! What a worker may remember, and how much of it one party may take.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::fragments::FragmentLimits;
+use super::limits::{
+    Destination, HalfOpen, HalfOpenSlot, LimitRefusal, NewFlows, Rate, ShareLimits, Shares,
+};
+use super::{Opening, Phase, Source, Timeouts, random_secret};
+use crate::wire::{Key, Side};
+
+/// Sources whose new flows are counted, at most, one worker.
+const SOURCES: u32 = 4_096;
+
+/// The bounds of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Flows.
+    pub flows: u32,
+    /// How long they are remembered in silence.
+    pub timeouts: Timeouts,
+    /// Fragmented datagrams.
+    pub fragments: FragmentLimits,
+    /// Half-open TCP connections of a destination, all workers together.
+    pub half_open: u32,
+    /// How fast a source may open flows.
+    pub new_flows: Rate,
+    /// How much of the flow table a source and all that is outside may take.
+    pub shares: ShareLimits,
+}
+
+impl Bounds {
+    /// The usual bounds around a table of so many flows: half of it for one source, three quarters for what
+    /// is opened from outside; a thousand half-open connections a destination, ten thousand new flows a
+    /// second and source. A table below 64 flows has no shares.
+    #[must_use]
+    pub fn of(flows: u32) -> Self {
+        Self {
+            flows,
+            timeouts: Timeouts::default(),
+            fragments: FragmentLimits::DEFAULT,
+            half_open: 1_024,
+            new_flows: Rate { per_second: 10_000, burst: 10_000 },
+            shares: ShareLimits { source: (flows / 2).max(64), outside: (flows - flows / 4).max(64) },
+        }
+    }
+}
+
+/// What is counted of the parties of one worker's flows. What was counted when a flow began is taken off
+/// once when it ends.
+#[derive(Debug)]
+pub(super) struct Tallies {
+    half_open: Arc<HalfOpen>,
+    new_flows: NewFlows,
+    shares: Shares,
+}
+
+impl Tallies {
+    pub(super) fn new(bounds: &Bounds, half_open: Arc<HalfOpen>) -> Self {
+        Self {
+            half_open,
+            new_flows: NewFlows::new(
+                usize::try_from(SOURCES.min(bounds.flows)).unwrap_or(1),
+                random_secret(),
+            ),
+            // A source is counted too high by what others have in both its places: some sixteen flows.
+            shares: Shares::new((bounds.flows / 16).max(16), random_secret()),
+        }
+    }
+
+    /// Counts a flow that begins. The place of its SYN among the half-open, if it has one.
+    pub(super) fn begin(
+        &mut self,
+        bounds: &Bounds,
+        key: &Key,
+        opening: &Opening,
+        tick: u32,
+    ) -> Result<Option<HalfOpenSlot>, LimitRefusal> {
+        let [a, b] = key.ends();
+        let ((opener, _), (target, _)) = if opening.by_a { (a, b) } else { (b, a) };
+        let source = Source::of(opener, key.vlans());
+        // What was under way before the gate looked opens nothing.
+        if !opening.unseen {
+            self.new_flows.admit(&source, bounds.new_flows, tick)?;
+        }
+        let syn = !opening.unseen && opening.track.is_some_and(|track| track.phase() == Phase::Opening);
+        let place = if syn {
+            Some(self.half_open.open(&Destination::of(target, key.vlans()), bounds.half_open)?)
+        } else {
+            None
+        };
+        if let Err(why) = self.shares.open(&source, opening.side, bounds.shares) {
+            if let Some(place) = place {
+                self.half_open.close(place);
+            }
+            return Err(why);
+        }
+        Ok(place)
+    }
+
+    /// Takes a flow off that has ended.
+    pub(super) fn end(&mut self, (opener, side): (IpAddr, Side), key: &Key, place: Option<HalfOpenSlot>) {
+        self.shares.close(&Source::of(opener, key.vlans()), side);
+        if let Some(place) = place {
+            self.half_open.close(place);
+        }
+    }
+
+    /// The other end is taken for a flow's opener from now on.
+    pub(super) fn turn(&mut self, key: &Key, before: (IpAddr, Side), after: (IpAddr, Side)) {
+        self.shares.close(&Source::of(before.0, key.vlans()), before.1);
+        // It exists already: no share can refuse it.
+        let all = ShareLimits { source: u32::MAX, outside: u32::MAX };
+        let _ = self.shares.open(&Source::of(after.0, key.vlans()), after.1, all);
+    }
+
+    /// A connection is half-open no more.
+    pub(super) fn complete(&self, place: HalfOpenSlot) {
+        self.half_open.close(place);
+    }
+
+    /// Its destination has more than half of what it may.
+    pub(super) fn is_pressed(&self, place: HalfOpenSlot, bounds: &Bounds) -> bool {
+        self.half_open.is_above_half(place, bounds.half_open)
+    }
+}
