@@ -11,10 +11,12 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use comfy_table::{Table, presets};
 use hashbrown::HashMap;
-use portcullis::flow::{Batch, FlowTable, Judgement, Now, Opening};
+use portcullis::flow::limits::HalfOpen;
+use portcullis::flow::{Batch, Bounds, FlowTable, Judgement, Now, Opening};
 use portcullis::io::clock::boot_nanos;
 use portcullis::policy::{Mode, RuleNumber};
 use portcullis::wire::{Key, Side, Vlans};
@@ -61,6 +63,11 @@ trait Contender {
 struct Ours {
     table: FlowTable,
     batch: Batch,
+}
+
+/// Room for so many flows, no limits but that.
+fn empty(flows: u32) -> FlowTable {
+    FlowTable::new(Bounds::of(flows).without_limits(), Arc::new(HalfOpen::new(64, (1, 2))))
 }
 
 const OPENING: Opening = Opening {
@@ -248,7 +255,7 @@ pub(crate) fn measure(blocks: u32, quick: bool) {
         for family in Family::BOTH {
             let mut probes = Probes::new(family, flows);
             let places = usize::try_from(flows).unwrap_or(0);
-            let mut ours = Ours { table: FlowTable::new(flows), batch: Batch::default() };
+            let mut ours = Ours { table: empty(flows), batch: Batch::default() };
             let mut fold: HashMap<Key, Entry> = HashMap::with_capacity(places);
             let mut sip: StandardMap<Key, Entry> = StandardMap::with_capacity(places);
             let taken = ours.table.bytes();

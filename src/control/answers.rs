@@ -204,7 +204,7 @@ pub struct WorkerStatus {
     pub equation: Equation,
 }
 
-/// `rx = forwarded + dropped`, per worker over both sides.
+/// `rx = forwarded + dropped + held`, per worker over both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equation {
     /// Taken from RX rings.
@@ -236,7 +236,7 @@ pub struct SideStatus {
     pub dropped: BTreeMap<String, u64>,
     /// Forwarded, but enforcement would have dropped them; left out as above.
     pub would_drop: BTreeMap<String, u64>,
-    /// `rx = forwarded + dropped` holds.
+    /// `rx = forwarded + dropped + held` holds.
     pub balances: bool,
     /// `XDP_STATISTICS` of its socket on this side.
     pub kernel: KernelStatus,

@@ -45,6 +45,18 @@ impl Bounds {
             shares: ShareLimits { source: (flows / 2).max(64), outside: (flows - flows / 4).max(64) },
         }
     }
+
+    /// The same table with no limit on what a party may take of it.
+    #[must_use]
+    pub fn without_limits(self) -> Self {
+        let all = u32::MAX;
+        Self {
+            half_open: all,
+            new_flows: Rate { per_second: all, burst: all },
+            shares: ShareLimits { source: all, outside: all },
+            ..self
+        }
+    }
 }
 
 /// What is counted of the parties of one worker's flows. What was counted when a flow began is taken off

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::limits::{HalfOpen, Rate, ShareLimits};
+use super::limits::HalfOpen;
 use super::tcp::{ESTABLISHED, Step, Track, Window};
 use super::*;
 use crate::policy::{Denial, Mode, RuleNumber};
@@ -50,14 +50,7 @@ const CLOSED: u8 = 0x55;
 
 /// No limits but its size.
 fn table_of(flows: u32) -> FlowTable {
-    let all = u32::MAX;
-    let bounds = Bounds {
-        half_open: all,
-        new_flows: Rate { per_second: all, burst: all },
-        shares: ShareLimits { source: all, outside: all },
-        ..Bounds::of(flows)
-    };
-    FlowTable::new(bounds, Arc::new(HalfOpen::new(64, (1, 2))))
+    FlowTable::new(Bounds::of(flows).without_limits(), Arc::new(HalfOpen::new(64, (1, 2))))
 }
 
 const fn at(tick: u32) -> Now {
@@ -284,7 +277,7 @@ fn what_tcp_needs_lies_in_the_entry_and_comes_back() {
             [(ESTABLISHED, [true, false], true, false), (0x21, [false, true], false, true)]
         {
             let track = Track { states, scales: 0x7e, window, challenge: 77, unseen, resync, confirmed };
-            let id = table.insert(&key(n, 6), &Opening { track: Some(track), ..opening() }, 0).unwrap();
+            let id = table.insert(&key(n, 6), &Opening { unseen, track: Some(track), ..opening() }, 0).unwrap();
             assert_eq!(table.entry(id).unwrap().track(), Some(track));
             let next = Track { scales: 0x11, challenge: 78, resync: [false; 2], ..track };
             table.advance(id, &Progress::Tcp(Step::PassAside, next), true, 60, at(9));

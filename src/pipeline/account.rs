@@ -134,7 +134,7 @@ impl Pipeline {
         let quote = match &facts.net {
             Net::Ip(ip) => match ip.l4 {
                 L4::Icmp(icmp) => icmp.quote,
-                L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent => None,
+                L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
             },
             Net::Arp(_) | Net::Bpdu | Net::Other => None,
         };
@@ -155,7 +155,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{FlowTable, Owner, tick};
+    use crate::flow::limits::HalfOpen;
+    use crate::flow::{Bounds, FlowTable, Owner, tick};
     use crate::pipeline::twin::{POLICY, frames};
     use crate::pipeline::{Counters, Snapshot};
     use crate::policy::{Moment, compile, read};
@@ -194,7 +195,8 @@ mod tests {
             let strict = compiled(POLICY.to_owned());
             let relaxed = compiled(POLICY.replace("mode = \"enforce\"", "mode = \"observe\""));
             let (counters, events) = (Arc::new(Counters::default()), Arc::new(ArrayQueue::new(1)));
-            let (table, owner) = (FlowTable::new(flows), Owner::new(1, (1, 2)));
+            let half_open = Arc::new(HalfOpen::new(64, (3, 4)));
+            let (table, owner) = (FlowTable::new(Bounds::of(flows), half_open), Owner::new(1, (1, 2)));
             let mut pipeline = Pipeline::new(table, owner, 0, Arc::clone(&counters), events);
             let (mut now, mut generation) = (1_800_000_000_000_000_000_u64, 1);
             let mut ended = Vec::new();
@@ -223,6 +225,7 @@ mod tests {
                         prop_assert!(account.reason.is_none() || account.mode < Some(Mode::Enforce));
                         prop_assert!(loose == 0 || account.standing == Standing::Unseen);
                     }
+                    Outcome::Hold(_) => prop_assert_eq!((dropped, would, loose), (vec![], vec![], 0)),
                     Outcome::HandOver(_) => prop_assert!(false, "one worker owns every flow"),
                 }
                 if let Some(reason) = account.reason.filter(|reason| reason.is_denial()) {

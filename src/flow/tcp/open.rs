@@ -132,7 +132,9 @@ impl Talk {
     /// connection, decide (RFC 5961 §4). With ACK it must be a repeat of the answer that opened it.
     pub(super) fn late_syn(&mut self, tcp: &Tcp, now: u32) -> Step {
         if tcp.flags.has(TcpFlags::ACK) {
-            return if self.is_own_syn(tcp) && tcp.ack == self.own.acked {
+            // What was never heard of is repeated by nobody.
+            let heard = self.own.state != State::Silent;
+            return if heard && self.is_own_syn(tcp) && tcp.ack == self.own.acked {
                 self.own.mark = false;
                 Step::Pass
             } else {

@@ -335,7 +335,7 @@ impl Twin {
     fn late_syn(&mut self, s: &Segment, o: usize, now: u32) -> Step {
         let (own, peer) = (self.people[o].clone(), self.people[1 - o].clone());
         if s.is(ACK) {
-            if !Self::is_own_syn(&own, &peer, s) || s.ack != own.edge(&peer) {
+            if !own.spoken || !Self::is_own_syn(&own, &peer, s) || s.ack != own.edge(&peer) {
                 return WINDOW;
             }
             self.people[o].doubted = false;
