@@ -7,7 +7,8 @@ use super::fragments::FragmentLimits;
 use super::limits::{
     Destination, HalfOpen, HalfOpenSlot, LimitRefusal, NewFlows, Rate, ShareLimits, Shares,
 };
-use super::{Opening, Phase, Source, Timeouts, random_secret};
+use super::{Opening, Phase, Source, Timeouts, random_secret, ticks_in};
+use crate::policy::model::{Gate, Limits};
 use crate::wire::{Key, Side};
 
 /// Sources whose new flows are counted, at most, one worker.
@@ -31,19 +32,40 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The usual bounds around a table of so many flows: half of it for one source, three quarters for what
-    /// is opened from outside; a thousand half-open connections a destination, ten thousand new flows a
-    /// second and source. A table below 64 flows has no shares.
+    /// One worker's part of what the policy's `[gate]` says: timeouts and half-open connections are the same
+    /// for all, of everything else each has its share.
+    #[must_use]
+    pub fn under(gate: &Gate, workers: u32) -> Self {
+        let limits = &gate.limits;
+        let part = |all: u32| (all / workers.max(1)).max(1);
+        Self {
+            flows: part(gate.flows),
+            timeouts: Timeouts::from(&gate.timeouts),
+            fragments: FragmentLimits {
+                datagrams: part(limits.datagrams),
+                datagrams_a_source: part(limits.datagrams_per_source),
+                held: part(limits.held_fragments),
+                held_a_source: part(limits.held_fragments_per_source),
+                timeout: ticks_in(gate.timeouts.fragment).saturating_add(1),
+            },
+            half_open: limits.half_open,
+            new_flows: Rate {
+                per_second: part(limits.new_flows_per_source),
+                burst: part(limits.new_flows_burst),
+            },
+            shares: ShareLimits {
+                source: part(limits.flows_per_source),
+                outside: part(limits.flows_from_outside),
+            },
+        }
+    }
+
+    /// The usual bounds around a table of so many flows, one worker; below 64 flows without shares.
     #[must_use]
     pub fn of(flows: u32) -> Self {
-        Self {
-            flows,
-            timeouts: Timeouts::default(),
-            fragments: FragmentLimits::DEFAULT,
-            half_open: 1_024,
-            new_flows: Rate { per_second: 10_000, burst: 10_000 },
-            shares: ShareLimits { source: (flows / 2).max(64), outside: (flows - flows / 4).max(64) },
-        }
+        let usual = Self::under(&Gate { flows, limits: Limits::of(flows), ..Gate::default() }, 1);
+        let ShareLimits { source, outside } = usual.shares;
+        Self { shares: ShareLimits { source: source.max(64), outside: outside.max(64) }, ..usual }
     }
 
     /// The same table with no limit on what a party may take of it.

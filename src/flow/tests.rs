@@ -93,7 +93,7 @@ impl Twin {
         let limit = match self.phase {
             Phase::Opening => 30,
             Phase::Established => 7_440,
-            Phase::HalfClosed => 600,
+            Phase::HalfClosed => 240,
             Phase::Closed => 60,
             Phase::Closing | Phase::Doubted => unreachable!(),
         };
@@ -277,7 +277,8 @@ fn what_tcp_needs_lies_in_the_entry_and_comes_back() {
             [(ESTABLISHED, [true, false], true, false), (0x21, [false, true], false, true)]
         {
             let track = Track { states, scales: 0x7e, window, challenge: 77, unseen, resync, confirmed };
-            let id = table.insert(&key(n, 6), &Opening { unseen, track: Some(track), ..opening() }, 0).unwrap();
+            let id =
+                table.insert(&key(n, 6), &Opening { unseen, track: Some(track), ..opening() }, 0).unwrap();
             assert_eq!(table.entry(id).unwrap().track(), Some(track));
             let next = Track { scales: 0x11, challenge: 78, resync: [false; 2], ..track };
             table.advance(id, &Progress::Tcp(Step::PassAside, next), true, 60, at(9));
@@ -300,7 +301,7 @@ fn timeouts_follow_protocol_and_phase() {
     let seconds = |protocol, phase| u64::from(limits.of(protocol, phase)) * (1 << 24) / 1_000_000_000;
     assert_eq!(limits.of(6, Phase::Opening), OPENING);
     let tcp = [Phase::Established, Phase::HalfClosed, Phase::Closing, Phase::Doubted, Phase::Closed];
-    assert_eq!(tcp.map(|phase| seconds(6, phase)), [7_439, 599, 239, 9, 59]);
+    assert_eq!(tcp.map(|phase| seconds(6, phase)), [7_439, 239, 59, 9, 59]);
     assert_eq!(seconds(17, Phase::Opening), 59);
     assert_eq!(seconds(17, Phase::Established), 179);
     assert_eq!([1, 58].map(|icmp| seconds(icmp, Phase::Established)), [9, 9]);

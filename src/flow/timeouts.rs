@@ -2,8 +2,7 @@
 
 use super::tcp::Phase;
 use super::ticks_in;
-
-const SECOND: u64 = 1_000_000_000;
+use crate::policy::model as policy;
 
 /// Silence after which a flow ends, in ticks, by protocol and phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +29,30 @@ pub struct Timeouts {
     pub other: u32,
 }
 
-impl Default for Timeouts {
-    /// RFC 5382 and RFC 4787 ask for at least 2 h 4 min of an established TCP connection, 4 min of one being
-    /// opened or closed, 2 min of UDP; what opens towards a protected zone is kept shorter on purpose.
-    fn default() -> Self {
+/// A RST that its receiver may have ignored gives the connection this long (RFC 5961).
+const DOUBTED: u64 = 10_000_000_000;
+
+impl From<&policy::Timeouts> for Timeouts {
+    fn from(written: &policy::Timeouts) -> Self {
         Self {
-            tcp_opening: ticks_in(30 * SECOND),
-            tcp_established: ticks_in(7_440 * SECOND),
-            tcp_half_closed: ticks_in(600 * SECOND),
-            tcp_closing: ticks_in(240 * SECOND),
-            tcp_doubted: ticks_in(10 * SECOND),
-            tcp_closed: ticks_in(60 * SECOND),
-            udp_opening: ticks_in(60 * SECOND),
-            udp_open: ticks_in(180 * SECOND),
-            icmp: ticks_in(10 * SECOND),
-            other: ticks_in(60 * SECOND),
+            tcp_opening: ticks_in(written.tcp_opening),
+            tcp_established: ticks_in(written.tcp_established),
+            tcp_half_closed: ticks_in(written.tcp_half_closed),
+            tcp_closing: ticks_in(written.tcp_closing),
+            tcp_doubted: ticks_in(DOUBTED.min(written.tcp_established)),
+            tcp_closed: ticks_in(written.tcp_closed),
+            udp_opening: ticks_in(written.udp_one_way),
+            udp_open: ticks_in(written.udp),
+            icmp: ticks_in(written.icmp),
+            other: ticks_in(written.other),
         }
+    }
+}
+
+impl Default for Timeouts {
+    /// As the policy has them where nothing is written.
+    fn default() -> Self {
+        Self::from(&policy::Timeouts::default())
     }
 }
 

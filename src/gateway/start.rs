@@ -168,14 +168,13 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
         let face = Arc::new(WorkerFace::new(queue, core.map(|core| core.id)));
         let orders =
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
-        let flows = gate.flows / workers;
         let failed = |reason: String| StartError::Worker { queue, reason };
         let worker = Worker::new(
             pair,
             heart,
             clock,
             (owner.clone(), queue),
-            (Bounds::of(flows), Arc::clone(&half_open)),
+            (Bounds::under(&gate, workers), Arc::clone(&half_open)),
             Arc::clone(&face),
             orders,
         )
