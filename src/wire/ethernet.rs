@@ -41,7 +41,8 @@ pub(super) struct Link {
 #[inline]
 pub(super) fn link(frame: &[u8]) -> Result<(Link, &[u8]), Unreadable> {
     let (head, mut rest) = frame.split_first_chunk::<14>().ok_or(Unreadable::Truncated)?;
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *head;
+    // Each address is copied as one: byte by byte they cost fifty instructions.
+    let ([dst, src], &[t0, t1]) = head.as_chunks::<6>() else { return Err(Unreadable::Truncated) };
     let mut ethertype = u16::from_be_bytes([t0, t1]);
     let mut vlans = Vlans::UNTAGGED;
     if TAGS.contains(&ethertype) {
@@ -56,12 +57,12 @@ pub(super) fn link(frame: &[u8]) -> Result<(Link, &[u8]), Unreadable> {
         }
     }
     let link = Link {
-        dst_mac: Mac([d0, d1, d2, d3, d4, d5]),
-        src_mac: Mac([s0, s1, s2, s3, s4, s5]),
+        dst_mac: Mac(*dst),
+        src_mac: Mac(*src),
         vlans,
         ethertype,
         // The group bit; broadcast has it as well.
-        odd: if s0 & 1 == 0 { None } else { Some(Odd::SourceNotUnicast) },
+        odd: if src[0] & 1 == 0 { None } else { Some(Odd::SourceNotUnicast) },
     };
     Ok((link, rest))
 }

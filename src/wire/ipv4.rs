@@ -32,7 +32,7 @@ pub(super) fn packet(rest: &[u8]) -> Result<Packet, Unreadable> {
     }
     let whole = rest.get(..total).ok_or(Unreadable::TotalLength)?;
     let (header, payload) = whole.split_at_checked(header).ok_or(Unreadable::HeaderLength)?;
-    if checksum(header) != 0xffff {
+    if checksum(fixed, header.get(20..).unwrap_or_default()) != 0xffff {
         return Err(Unreadable::HeaderChecksum);
     }
     let routed = header.len() > 20 && names_a_route(header.get(20..).unwrap_or_default())?;
@@ -59,11 +59,13 @@ pub(super) fn packet(rest: &[u8]) -> Result<Packet, Unreadable> {
 }
 
 /// The one's complement sum of a header, its own checksum field included: 0xffff when right (RFC 1071).
-/// Adding 32 bits at a time and folding once gives the same sum.
+/// Adding 32 bits at a time and folding once gives the same sum. Without options no loop is left.
 #[inline]
-fn checksum(header: &[u8]) -> u64 {
-    let (words, _) = header.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+fn checksum(fixed: &[u8; 20], options: &[u8]) -> u64 {
+    let add =
+        |words: &[[u8; 4]]| words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum::<u64>();
+    let sum = add(fixed.as_chunks().0);
+    let sum = if options.is_empty() { sum } else { sum + add(options.as_chunks().0) };
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     (sum & 0xffff) + (sum >> 16)

@@ -19,8 +19,16 @@ pub fn parse(frame: &[u8]) -> Result<Facts, Unreadable> {
     let (link, rest) = ethernet::link(frame)?;
     let mut odd = link.odd;
     let net = match link.ethertype {
-        ethernet::IPV4 => Net::Ip(judge(ipv4::packet(rest)?, &mut odd)),
-        ethernet::IPV6 => Net::Ip(judge(ipv6::packet(rest)?, &mut odd)),
+        ethernet::IPV4 => {
+            let packet = ipv4::packet(rest)?;
+            odd = odd.or_else(|| judge(&packet));
+            Net::Ip(packet.ip)
+        }
+        ethernet::IPV6 => {
+            let packet = ipv6::packet(rest)?;
+            odd = odd.or_else(|| judge(&packet));
+            Net::Ip(packet.ip)
+        }
         _ => ethernet::other(&link, rest)?,
     };
     Ok(Facts {
@@ -34,16 +42,11 @@ pub fn parse(frame: &[u8]) -> Result<Facts, Unreadable> {
     })
 }
 
-/// Puts the oddities of a packet in their order.
+/// The first oddity of a packet, in their order.
 #[inline]
-fn judge(packet: Packet, odd: &mut Option<Odd>) -> Ip {
+fn judge(packet: &Packet) -> Option<Odd> {
     let Packet { ip, routed, upper } = packet;
-    *odd = odd
-        .or_else(|| address::odd(&ip))
-        .or(routed.then_some(Odd::SourceRoute))
-        .or(upper)
-        .or_else(|| address::link_local(&ip));
-    ip
+    address::odd(ip).or(routed.then_some(Odd::SourceRoute)).or(*upper).or_else(|| address::link_local(ip))
 }
 
 impl Ip {
