@@ -57,6 +57,7 @@ impl Key {
     /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`. For an ICMP echo the port
     /// of the asker is the identifier and the answerer's its complement; 0 where there are no ports.
     #[must_use]
+    #[inline]
     pub fn new(
         src: IpAddr,
         dst: IpAddr,
@@ -65,7 +66,15 @@ impl Key {
         protocol: u8,
         vlans: Vlans,
     ) -> (Self, bool) {
-        let from_a = (src, sport) <= (dst, dport);
+        let from_a = match (src, dst) {
+            // One comparison of numbers: the derived order costs 35 instructions more.
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let end =
+                    |address: Ipv4Addr, port: u16| u64::from(address.to_bits()) << 16 | u64::from(port);
+                end(src, sport) <= end(dst, dport)
+            }
+            (src, dst) => (src, sport) <= (dst, dport),
+        };
         let (a, b, port_a, port_b) =
             if from_a { (src, dst, sport, dport) } else { (dst, src, dport, sport) };
         let ([a0, a1], [b0, b1]) = (port_a.to_be_bytes(), port_b.to_be_bytes());
@@ -192,6 +201,7 @@ impl Ip {
 impl Facts {
     /// The flow key and whether the sender is the end `a`; none without IP addresses.
     #[must_use]
+    #[inline]
     pub fn key(&self) -> Option<(Key, bool)> {
         let Net::Ip(ip) = &self.net else { return None };
         let (sport, dport) = ip.key_ports();
