@@ -214,6 +214,9 @@ impl Pipeline {
     fn unreadable(&mut self, scene: &Scene<'_>, reason: Reason, frame: &[u8]) -> Outcome {
         self.counters.dropped(scene.side, reason);
         self.account.against(reason, None, RuleNumber::NONE);
+        if !self.may_record() {
+            return Outcome::Drop(reason);
+        }
         let mac = |at: usize| {
             frame.get(at..at + 6).and_then(|b| b.first_chunk()).map_or(Mac::default(), |m| Mac(*m))
         };
@@ -236,7 +239,24 @@ impl Pipeline {
         Outcome::Drop(reason)
     }
 
+    /// Records what became of a packet, as far as the burst's bound goes.
+    #[inline]
     pub(super) fn record(
+        &mut self,
+        scene: &Scene<'_>,
+        kind: EventKind,
+        facts: &Facts,
+        reason: Option<Reason>,
+        rule: RuleNumber,
+        mode: Mode,
+    ) {
+        if self.may_record() {
+            self.record_one(scene, kind, facts, reason, rule, mode);
+        }
+    }
+
+    #[inline(never)]
+    fn record_one(
         &mut self,
         scene: &Scene<'_>,
         kind: EventKind,
@@ -267,9 +287,21 @@ impl Pipeline {
         });
     }
 
-    fn push(&mut self, event: Event) {
-        if self.events_left == 0 || self.events.push(event).is_err() {
+    /// Whether this burst may record another event; if not, one is lost. Asked before an event is made: a
+    /// flood loses most of them.
+    #[inline]
+    fn may_record(&mut self) -> bool {
+        if self.events_left == 0 {
             self.counters.event_lost();
+        }
+        self.events_left > 0
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.events.push(event).is_err() {
+            self.counters.event_lost();
+            // Who reads the ring is behind: the rest of the burst need not try.
+            self.events_left = 0;
         } else {
             self.events_left -= 1;
         }
