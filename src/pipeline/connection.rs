@@ -159,7 +159,8 @@ impl Pipeline {
         if owner != self.me {
             return Outcome::HandOver(owner);
         }
-        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        let (verdict, mac_true) =
+            scene.table.judge_opener(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         if let Some(missing) = missed_first(ip) {
             return self.unseen(scene, facts, ip, (key, from_a), verdict, missing);
         }
@@ -170,7 +171,7 @@ impl Pipeline {
             judgement: judgement(scene, &verdict),
             by_a: from_a,
             side: scene.side,
-            mac_true: scene.table.is_true(sender(facts, ip), scene.side),
+            mac_true,
             unseen: false,
             track: first_track(ip, from_a),
         };

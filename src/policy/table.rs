@@ -209,6 +209,20 @@ impl Table {
     /// true. Nothing in this policy ends by itself, so `judge_at` is never.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {
+        self.judge_opener(src, dst, service, side, now).0
+    }
+
+    /// The same, and whether the sender's MAC is one of those written for it ([`Self::is_true`]): both come
+    /// of one lookup of the source.
+    #[must_use]
+    pub fn judge_opener(
+        &self,
+        src: Sender,
+        dst: IpAddr,
+        service: Service,
+        side: Side,
+        now: Moment,
+    ) -> (Verdict, bool) {
         let _ = now;
         let from = self.spot(self.space.find(src.address));
         let (column, target) = if is_group(dst) {
@@ -233,22 +247,11 @@ impl Table {
         let mode = zones.unwrap_or(self.unzoned);
         let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
 
-        match check(from_network, target, src.vlans, side) {
-            Some(denial) => Verdict {
-                denial: Some(denial),
-                mode,
-                rule: RuleNumber::NONE,
-                also: [RuleNumber::NONE; 4],
-                judge_at: Moment::NEVER,
-            },
-            None => Verdict {
-                denial: answer.denial,
-                mode,
-                rule: answer.rule,
-                also: answer.also,
-                judge_at: Moment::NEVER,
-            },
-        }
+        let (denial, rule, also) = match check(from_network, target, src.vlans, side) {
+            Some(denial) => (Some(denial), RuleNumber::NONE, &[RuleNumber::NONE; 4]),
+            None => (answer.denial, answer.rule, &answer.also),
+        };
+        (Verdict { denial, mode, rule, also: *also, judge_at: Moment::NEVER }, genuine)
     }
 
     /// The address space it was compiled over.
@@ -283,7 +286,7 @@ impl Table {
         }
     }
 
-    fn answer(&self, row: u32, column: u32, service: Service) -> Answer {
+    fn answer(&self, row: u32, column: u32, service: Service) -> &Answer {
         let cell = usize::try_from(row)
             .ok()
             .and_then(|r| r.checked_mul(self.columns.len()))
@@ -291,8 +294,7 @@ impl Table {
         cell.and_then(|cell| self.cells.get(cell))
             .and_then(|program| self.programs.ask(*program, service))
             .and_then(|answer| at(&self.answers, answer))
-            .copied()
-            .unwrap_or(Answer::DEFAULT)
+            .unwrap_or(&Answer::DEFAULT)
     }
 
     fn mode_to(&self, column: u32, service: Service) -> Option<Mode> {
