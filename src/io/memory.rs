@@ -61,6 +61,7 @@ impl MemoryQueuePair {
         Self { umem: vec![0; bytes], ports, tx_ring, drain }
     }
 
+    #[inline]
     fn port(&mut self, side: Side) -> &mut Port {
         let [outside, inside] = &mut self.ports;
         match side {
@@ -106,6 +107,7 @@ impl MemoryQueuePair {
         self.drain = drain;
     }
 
+    #[inline]
     fn end(&mut self, frame: Frame) {
         let drain = self.drain;
         let port = self.port(frame.home);
@@ -117,28 +119,34 @@ impl MemoryQueuePair {
 }
 
 impl QueuePair for MemoryQueuePair {
+    #[inline]
     fn receive(&mut self, side: Side, into: &mut Vec<Frame>) {
         let port = self.port(side);
         let n = port.rx.len().min(BURST);
         port.held += u32::try_from(n).unwrap_or(0);
         // One by one: a VecDeque's drain has no exact size for `extend`, which costs three times as much.
         for _ in 0..n {
-            into.extend(port.rx.pop_front());
+            if let Some(frame) = port.rx.pop_front() {
+                into.push(frame);
+            }
         }
     }
 
+    #[inline]
     fn bytes(&self, frame: &Frame) -> &[u8] {
         let start = usize::try_from(frame.address).unwrap_or(usize::MAX);
         let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
         self.umem.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
     }
 
+    #[inline]
     fn room(&mut self, side: Side) -> usize {
         let tx_ring = self.tx_ring;
         let port = self.port(side);
         tx_ring.saturating_sub(port.staged.len() + port.sent.len())
     }
 
+    #[inline]
     fn send(&mut self, side: Side, frame: Frame) -> Result<(), Frame> {
         if self.room(side) == 0 {
             return Err(frame);
@@ -148,6 +156,7 @@ impl QueuePair for MemoryQueuePair {
         Ok(())
     }
 
+    #[inline]
     fn recycle(&mut self, frame: Frame) {
         self.port(frame.home).held -= 1;
         self.end(frame);
@@ -156,10 +165,12 @@ impl QueuePair for MemoryQueuePair {
     fn flush(&mut self) {
         for side in Side::BOTH {
             let mut staged = std::mem::take(&mut self.port(side).staged);
-            for frame in staged.drain(..) {
-                match self.drain {
-                    Drain::Keep => self.port(side).sent.push_back(frame),
-                    Drain::Cycle => self.end(frame),
+            match self.drain {
+                Drain::Keep => self.port(side).sent.extend(staged.drain(..)),
+                Drain::Cycle => {
+                    for frame in staged.drain(..) {
+                        self.port(frame.home).rx.push_back(frame);
+                    }
                 }
             }
             self.port(side).staged = staged;
