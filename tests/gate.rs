@@ -188,7 +188,7 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
     let rig = Rig::raise();
     let sink = rig.sink();
     let gate = rig.gate(&POLICY.replace("rings = 1024", "rings = 64"));
-    // More flows than the table holds: some are dropped by the gate itself.
+    // More flows than a source may have: some are dropped by the gate itself.
     let flood = Load { rate: None, flows: 6_000, frames: 3_000_000, time: Duration::from_secs(10), ..SOME };
     let sent: Sent = rig.generator().run(&flood).expect("runs");
     let received = arrived(&sink);
@@ -222,8 +222,8 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
     assert_eq!(worker.frames.total, 2 * 64);
     // It was an overload, and it was not only dropped.
     assert!(lost(counted) + sent.refused > 0, "the flood was too small: {status:#?}");
-    assert!(received > 10_000, "{received}");
-    assert!(counted.dropped["flow_table_full"] > 0, "{:?}", counted.dropped);
+    assert!(received > 1_000, "{received}");
+    assert!(counted.dropped.values().sum::<u64>() > 0, "the gate itself dropped nothing");
     assert_eq!(sink.arrived().expect("map").strangers, 0);
 }
 

@@ -239,8 +239,8 @@ fn ten_thousand_connections_and_none_is_lost() {
     assert!(reasons(&status).is_subset(&late), "{status:#?}");
     assert_eq!(stage.opened("allow.payments-to-vault"), 12_000);
     assert!(status.workers[0].flows <= 12_000);
-    // Closed connections do not stay.
-    let gone = wait_for(Duration::from_secs(30), || stage.status().workers[0].flows == 0);
+    // Closed connections stay a minute for their last repeats, and no longer.
+    let gone = wait_for(Duration::from_secs(100), || stage.status().workers[0].flows == 0);
     assert!(gone, "flows left: {:#?}", stage.status());
 }
 
