@@ -226,8 +226,9 @@ impl Stage {
             StageError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
         })?;
         let (known, pool, flows) = match meets {
-            Meets::Flow(flows) => (flows, PRODUCT, flows.max(4_096)),
-            Meets::Ended(flows) => (flows, PRODUCT, flows),
+            // Flows opened outside have three quarters of a table.
+            Meets::Flow(flows) => (flows, PRODUCT, (flows + flows / 2).max(4_096)),
+            Meets::Ended(flows) => (flows, PRODUCT, flows + flows / 2),
             Meets::Mixed(flows) => (flows, PRODUCT, flows * 2),
             Meets::Connection | Meets::Denial => (0, PRODUCT, 4_096),
             Meets::Nothing(most) => (0, most, most * 2),
