@@ -10,10 +10,10 @@ use super::fault::{Fault, PolicyArg};
 use super::page::{count, nanos};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg};
-use crate::io::clock::boot_nanos;
+use crate::io::clock::{boot_nanos, wall_nanos};
 use crate::policy::diagnostic::{self, Row};
 use crate::policy::model::{Model, Tier};
-use crate::policy::{self, Table};
+use crate::policy::{self, Moment, Table};
 
 /// Read a policy and report everything that is wrong with it; nothing is started.
 #[derive(Debug, Args)]
@@ -59,7 +59,10 @@ struct Summary {
 /// The output is lost.
 pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let loaded = match policy::read(&args.policy.policy) {
-        Ok(loaded) => loaded,
+        Ok(mut loaded) => {
+            loaded.warnings.extend(loaded.lapsed(Moment(wall_nanos())));
+            loaded
+        }
         Err(rejected) => {
             let (errors, warnings) = diagnostic::count(&rejected.diagnostics);
             let findings = diagnostic::rows(&rejected.sources, &rejected.diagnostics);

@@ -106,6 +106,8 @@ codes! {
     NoMac "P0211" Warning Whole "a workload inside with no MAC written" => "write `macs`, or `via` of its network";
     SamePort "P0212" Error Place "both ports of the wire are one interface" => "name two interfaces";
     OddAddress "P0213" Warning Place "a claim of addresses whose packets are odd, whatever rules say" => "claim addresses that may cross: not link-local, loopback, 0.0.0.0/8, 240.0.0.0/4";
+    Instant "P0214" Error Place "not an instant with an offset, nor a date" => "write 2027-05-31T18:00:00Z, or 2027-05-31, which ends at 24:00 UTC";
+    Lapsed "P0215" Warning Place "a binding that has lapsed: no allow matches it" => "renew `valid_until`, or remove the workload";
 
     Service "P0301" Error Place "not a service" => "write a service's name, tcp/443, udp/67 from 68, icmp/8, icmp/3.4 or ip/50";
     Ports "P0302" Error Place "a bad port, type or protocol number, or a range that runs backwards" => "ports are 1 to 65535, the lower first";
@@ -134,7 +136,6 @@ codes! {
 
     LaterGroup "P0901" Error Place "`[group]`: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
-    LaterValidUntil "P0903" Error Place "`valid_until`: not available yet" => "leave it out; remove the workload when it ends";
     LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";
     LaterDiffers "P0906" Error Place "`differs` in selectors: not available yet" => "write one rule for each value";
     LaterApprovals "P0907" Error Place "`approvals` other than \"off\": not available yet" => "write approvals = \"off\"";
@@ -143,7 +144,7 @@ codes! {
     LaterFailOpen "P0910" Error Place "`fail = \"open\"`: not available yet" => "write fail = \"closed\"";
     LaterManagement "P0911" Error Place "`management` of `[gate]`: not available yet" => "leave it out";
     LaterColdStart "P0914" Error Place "`cold_start_reset` of `[gate]`: not available yet" => "leave it out";
-    LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings do not lapse";
+    LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings lapse by `valid_until` alone";
     LaterGroupSelector "P0916" Error Place "`group` in a selector: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
 }
 

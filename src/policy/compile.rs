@@ -5,12 +5,14 @@
 //! both ends, strongest first; equal lists share one program over services. Cost: selectors × identities,
 //! then matches of rows × columns.
 
+use std::collections::HashMap;
+
 use super::digest;
 use super::identity::{Consulted, Identities};
 use super::matrix::Matrix;
 use super::model::Model;
 use super::space::Space;
-use super::table::{NetworkFace, RuleFace, Spot, Table, WorkloadFace};
+use super::table::{Lease, NetworkFace, RuleFace, Spot, Table, WorkloadFace};
 use super::verdict::{Action, Mode};
 use crate::wire::Housekeeping;
 
@@ -21,13 +23,14 @@ pub fn compile(model: &Model) -> Table {
     let identities = Identities::new(model, &space);
     let consulted = Consulted::new(model, &identities);
     let matrix = Matrix::new(model, &identities, &consulted);
-    let spots = spots(&space, &identities, &matrix);
+    let (spots, leases) = spots(model, &space, &identities, &matrix);
     let groups = identities.groups.map(|group| matrix.column_of.get(group).copied().unwrap_or(0));
     let [_, inside] = &space.zones_at;
     let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
     let Matrix { rows, columns, cells, programs, answers, .. } = matrix;
     Table {
         spots,
+        leases,
         groups,
         networks: model
             .networks
@@ -75,19 +78,39 @@ pub fn compile(model: &Model) -> Table {
     }
 }
 
-fn spots(space: &Space, identities: &Identities<'_>, matrix: &Matrix) -> Vec<Spot> {
+fn spots(
+    model: &Model,
+    space: &Space,
+    identities: &Identities<'_>,
+    matrix: &Matrix,
+) -> (Vec<Spot>, Vec<Lease>) {
     let narrow = |index: Option<usize>| index.and_then(|i| u32::try_from(i).ok()).unwrap_or(Spot::NONE);
-    space
+    let rows = |identity: usize| matrix.rows_of.get(identity).copied().unwrap_or([0, 0]);
+    let column = |identity: usize| matrix.column_of.get(identity).copied().unwrap_or(0);
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut known: HashMap<Lease, usize> = HashMap::new();
+    let mut lease = |workload: Option<usize>, lapsed: Option<usize>| {
+        let end = model.workloads.get(workload?)?.valid_until?;
+        let [_, row] = rows(lapsed?);
+        let lease = Lease { end, row, column: column(lapsed?) };
+        Some(*known.entry(lease).or_insert_with(|| {
+            leases.push(lease);
+            leases.len() - 1
+        }))
+    };
+    let spots = space
         .all
         .iter()
-        .zip(&identities.of_stretch)
-        .map(|(stretch, identity)| Spot {
+        .zip(identities.of_stretch.iter().zip(&identities.lapsed_of_stretch))
+        .map(|(stretch, (identity, lapsed))| Spot {
             network: narrow(stretch.networks.first().copied()),
             workload: narrow(stretch.workload),
-            rows: matrix.rows_of.get(*identity).copied().unwrap_or([0, 0]),
-            column: matrix.column_of.get(*identity).copied().unwrap_or(0),
+            rows: rows(*identity),
+            column: column(*identity),
+            lease: narrow(lease(stretch.workload, *lapsed)),
         })
-        .collect()
+        .collect();
+    (spots, leases)
 }
 
 fn strictest(model: &Model) -> Mode {

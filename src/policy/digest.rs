@@ -157,13 +157,15 @@ impl Canon {
     }
 
     fn workload(&mut self, workload: &Workload) -> &mut Self {
-        let Workload { name, addresses, labels, service_account, macs, owner, origin: _ } = workload;
+        let Workload { name, addresses, labels, service_account, macs, owner, valid_until, origin: _ } =
+            workload;
         self.text(name)
             .set(addresses)
             .labels(labels)
             .maybe(service_account.as_ref())
             .set(macs)
             .maybe(owner.as_ref())
+            .list(valid_until, |c, until| c.number(until.0))
     }
 
     fn zone(&mut self, zone: &Zone) -> &mut Self {

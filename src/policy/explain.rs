@@ -188,8 +188,19 @@ pub struct End {
     pub labels: Labels,
     /// The account it declares.
     pub account: Option<Account>,
+    /// How long its binding is valid; none: for ever.
+    pub binding: Option<Lease>,
     /// Its zones.
     pub zones: Vec<String>,
+}
+
+/// A binding that lapses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lease {
+    /// `2027-05-31T12:00:00Z`
+    pub valid_until: String,
+    /// It has lapsed: no allow counts for it any more.
+    pub lapsed: bool,
 }
 
 /// An account that an end declares.

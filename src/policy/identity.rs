@@ -33,13 +33,15 @@ pub(super) struct Identities<'a> {
     pub(super) all: Vec<Identity<'a>>,
     /// By stretch.
     pub(super) of_stretch: Vec<usize>,
+    /// By stretch: what it is once the binding of its claim has lapsed, where that can be.
+    pub(super) lapsed_of_stretch: Vec<Option<usize>>,
     /// Multicast and broadcast destinations, by the side they go to.
     pub(super) groups: [usize; 2],
     /// Number of zones.
     zones: usize,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Key<'a> {
     name: Option<usize>,
     claimed: bool,
@@ -48,6 +50,8 @@ struct Key<'a> {
     labels: usize,
     networks: &'a [usize],
     zones: &'a [usize],
+    /// Keys of the workload's own labels, if its binding has lapsed.
+    lapsed: Option<Vec<&'a str>>,
 }
 
 impl<'a> Identities<'a> {
@@ -57,6 +61,7 @@ impl<'a> Identities<'a> {
         let mut known: HashMap<Key<'a>, usize> = HashMap::new();
         let mut all: Vec<Identity<'a>> = Vec::new();
         let mut of_stretch = Vec::with_capacity(space.all.len());
+        let mut lapsed_of_stretch = Vec::with_capacity(space.all.len());
         for stretch in &space.all {
             let workload = stretch.workload.and_then(|w| model.workloads.get(w));
             let account = workload.and_then(|w| w.service_account.as_deref());
@@ -68,11 +73,23 @@ impl<'a> Identities<'a> {
                 labels: stretch.labels,
                 networks: &stretch.networks,
                 zones: &stretch.zones,
+                lapsed: None,
             };
+            let leased = workload.filter(|w| w.valid_until.is_some());
+            lapsed_of_stretch.push(leased.map(|workload| {
+                let own = workload.labels.keys().map(String::as_str).collect();
+                let key = Key { lapsed: Some(own), ..key.clone() };
+                let next = all.len();
+                let identity = *known.entry(key).or_insert(next);
+                if identity == next {
+                    all.push(Identity::new(space.lapsed_view(model, stretch), stretch));
+                }
+                identity
+            }));
             let next = all.len();
             let identity = *known.entry(key).or_insert(next);
             if identity == next {
-                all.push(Identity::new(model, space, stretch));
+                all.push(Identity::new(space.view(model, stretch), stretch));
             }
             if let Some(identity) = all.get_mut(identity).filter(|_| !stretch.covered) {
                 identity.inhabited |= stretch.side.is_some();
@@ -90,17 +107,17 @@ impl<'a> Identities<'a> {
                 (Side::Inside, [_, inside]) => inside,
             };
             let stretch = Stretch { zones: zones.clone(), ..Stretch::NOWHERE };
-            all.push(Identity::new(model, space, &stretch));
+            all.push(Identity::new(space.view(model, &stretch), &stretch));
             all.len() - 1
         });
-        Self { all, of_stretch, groups, zones: model.zones.len() }
+        Self { all, of_stretch, lapsed_of_stretch, groups, zones: model.zones.len() }
     }
 }
 
 impl<'a> Identity<'a> {
-    fn new(model: &'a Model, space: &'a Space, stretch: &Stretch) -> Self {
+    fn new(view: View<'a>, stretch: &Stretch) -> Self {
         Self {
-            view: space.view(model, stretch),
+            view,
             host: stretch.host,
             claimed: stretch.workload.is_some(),
             zones: stretch.zones.clone(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::prefix::Prefix;
 use super::source::Origin;
-use super::verdict::{Action, Mode};
+use super::verdict::{Action, Mode, Moment};
 use crate::wire::{Housekeeping, Mac, Side, Vlans};
 pub use gate::{Gate, Limits, Timeouts, share};
 
@@ -104,8 +104,18 @@ pub struct Workload {
     pub macs: Vec<Mac>,
     /// Who answers for it.
     pub owner: Option<String>,
+    /// When its binding lapses; `None`: never.
+    pub valid_until: Option<Moment>,
     /// Where it stands.
     pub origin: Origin,
+}
+
+impl Workload {
+    /// Whether its binding has lapsed: it then counts for what restricts, and for nothing that helps.
+    #[must_use]
+    pub fn is_lapsed(&self, now: Moment) -> bool {
+        self.valid_until.is_some_and(|end| end <= now)
+    }
 }
 
 /// `[zone.Z]`.

@@ -32,6 +32,7 @@ pub(super) struct Oracle<'m> {
 struct End<'m> {
     workload: Option<&'m Workload>,
     held: bool,
+    lapsed: bool,
     networks: Vec<&'m Network>,
     labels: BTreeMap<&'m str, &'m str>,
     zones: Vec<&'m Zone>,
@@ -70,23 +71,23 @@ impl<'m> Oracle<'m> {
         side: Side,
         now: Moment,
     ) -> Verdict {
-        let _ = now;
         let group = match dst {
             IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
             IpAddr::V6(v6) => v6.octets()[0] == 255,
         };
         let genuine = self.genuine(src, side);
-        let from = self.end(src.address, genuine);
+        let from = self.end(src.address, genuine, now);
         let to = if group {
             End {
                 workload: None,
                 held: false,
+                lapsed: false,
                 networks: Vec::new(),
                 labels: BTreeMap::new(),
                 zones: self.peopled[side.other().index()].clone(),
             }
         } else {
-            self.end(dst, true)
+            self.end(dst, true, now)
         };
 
         let mut modes: Vec<Mode> = to.zones.iter().map(|zone| mode_to(zone, service)).collect();
@@ -117,9 +118,13 @@ impl<'m> Oracle<'m> {
             if matches {
                 matching.push((number, rule));
             } else if rule.tier == Tier::Allow {
-                let holding = |end: &End<'m>| End { held: true, ..end.clone() };
-                would |= open
-                    && ways.iter().any(|(f, t)| grants(f, &holding(&from)) && grants(t, &holding(&to)));
+                // Holding an account takes a fresh binding, so who names one imagines that as well.
+                let would_grant = |selector: &Selector, end: &End<'m>| {
+                    let named = matches!(selector, Selector::Match(m) if !m.accounts.is_empty());
+                    let lapsed = end.lapsed && !named;
+                    grants(selector, &End { held: true, lapsed, ..end.clone() })
+                };
+                would |= open && ways.iter().any(|(f, t)| would_grant(f, &from) && would_grant(t, &to));
             }
         }
         for (_, rule) in &matching {
@@ -143,6 +148,11 @@ impl<'m> Oracle<'m> {
             also: [nth(1), nth(2), nth(3), nth(4)],
             judge_at: Moment::NEVER,
         };
+        for end in [&from, &to] {
+            let lease = end.workload.and_then(|w| w.valid_until);
+            verdict.judge_at =
+                lease.filter(|end| now < *end).unwrap_or(Moment::NEVER).min(verdict.judge_at);
+        }
 
         let listed = |end: &End<'_>| end.networks.first().is_some_and(|n| n.vlans.contains(&src.vlans));
         let failed = if side_of(&from) != Some(side) || !listed(&from) {
@@ -200,11 +210,13 @@ impl<'m> Oracle<'m> {
             labels.extend(layer.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         }
         let held = genuine && claim.is_some_and(|(w, p)| p.is_host() && w.service_account.is_some());
-        End { workload, held, networks, labels, zones: Vec::new() }
+        End { workload, held, lapsed: false, networks, labels, zones: Vec::new() }
     }
 
-    fn end(&self, address: IpAddr, genuine: bool) -> End<'m> {
+    fn end(&self, address: IpAddr, genuine: bool, now: Moment) -> End<'m> {
         let mut end = self.bare(address, genuine);
+        end.lapsed = end.workload.is_some_and(|w| w.valid_until.is_some_and(|until| now >= until));
+        end.held &= !end.lapsed;
         end.zones = self
             .model
             .zones
@@ -224,7 +236,7 @@ impl<'m> Oracle<'m> {
                 .witnesses
                 .iter()
                 .filter_map(|address| {
-                    let end = self.end(*address, true);
+                    let end = self.end(*address, true, Moment(0));
                     let matches = match rule.tier {
                         Tier::Allow => grants(selector, &end),
                         Tier::Deny | Tier::Guardrail => restricts(selector, &end),
@@ -320,9 +332,11 @@ fn restricts(selector: &Selector, end: &End<'_>) -> bool {
 /// As allows read it.
 fn grants(selector: &Selector, end: &End<'_>) -> bool {
     match selector {
-        Selector::Any => end.workload.is_some(),
+        Selector::Any => end.workload.is_some() && !end.lapsed,
         Selector::Match(m) => keys(m, end, true),
-        Selector::Except(list) => end.workload.is_some() && list.iter().all(|m| !keys(m, end, false)),
+        Selector::Except(list) => {
+            end.workload.is_some() && !end.lapsed && list.iter().all(|m| !keys(m, end, false))
+        }
     }
 }
 
@@ -339,7 +353,10 @@ fn keys(m: &Match, end: &End<'_>, granting: bool) -> bool {
         m.unknown.then(|| name.is_none()),
     ];
     let labels = m.labels.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| has(v, x)));
-    let refused = m.not.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| !has(v, x)));
+    let own = |k: &str| end.lapsed && end.workload.is_some_and(|w| w.labels.contains_key(k));
+    let refused =
+        m.not.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| own(k) || !has(v, x)));
     let all: Vec<bool> = wanted.into_iter().flatten().chain(labels).chain(refused).collect();
-    !all.is_empty() && all.iter().all(|k| *k) && (name.is_some() || m.unknown || !granting)
+    let helped = !granting || ((name.is_some() || m.unknown) && !end.lapsed);
+    !all.is_empty() && all.iter().all(|k| *k) && helped
 }

@@ -8,7 +8,8 @@
 //! not, and unknown addresses match where the keys do. Allows read *granted*: an account must be held, and
 //! unknown matches only where `unknown = true` is written. `except` turns the reading round: an address
 //! leaves a deny or guardrail only by what it could also be granted by, so neither an account that is not
-//! held nor a label inherited by an unknown address takes it out.
+//! held nor a label inherited by an unknown address takes it out. A *lapsed* binding restricts as before
+//! and grants nothing: no allow matches it, and neither `except` nor `not` takes it out by a label of its own.
 
 use super::model::{Labels, Match, Selector};
 
@@ -38,20 +39,31 @@ pub(super) struct Subject<'a> {
     pub(super) networks: &'a [&'a str],
     /// Its zones.
     pub(super) zones: &'a [&'a str],
+    /// Its workload's own labels, if the binding has lapsed.
+    pub(super) lapsed: Option<&'a Labels>,
+}
+
+impl Subject<'_> {
+    /// What could grant it something: a claim that has not lapsed.
+    fn is_claimed_now(&self) -> bool {
+        self.workload.is_some() && self.lapsed.is_none()
+    }
 }
 
 impl Selector {
     /// Whether the selector matches.
     pub(super) fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {
         match self {
-            Self::Any => subject.workload.is_some(),
+            Self::Any => match reading {
+                Reading::ByAddress => subject.workload.is_some(),
+                Reading::Granted | Reading::Assumed => subject.is_claimed_now(),
+            },
             Self::Match(keys) => keys.matches(subject, reading),
             Self::Except(list) => match reading {
                 Reading::ByAddress => !list.iter().any(|m| m.matches(subject, Reading::Granted)),
                 // The reader refuses `except` in an allow; read narrowly all the same.
                 Reading::Granted | Reading::Assumed => {
-                    subject.workload.is_some()
-                        && !list.iter().any(|m| m.matches(subject, Reading::ByAddress))
+                    subject.is_claimed_now() && !list.iter().any(|m| m.matches(subject, Reading::ByAddress))
                 }
             },
         }
@@ -83,15 +95,17 @@ impl Match {
     fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {
         !self.is_empty()
             && self.knows(subject, reading)
+            && self.is_open_to(subject, reading)
             && self.holds(subject, reading)
             && self
                 .labels
                 .iter()
                 .all(|(key, values)| subject.labels.get(key).is_some_and(|value| values.contains(value)))
-            && self
-                .not
-                .iter()
-                .all(|(key, values)| subject.labels.get(key).is_some_and(|value| !values.contains(value)))
+            && self.not.iter().all(|(key, values)| {
+                // Granted is refused above: only what restricts is asked with a lapsed label.
+                let lapsed = subject.lapsed.is_some_and(|own| own.contains_key(key));
+                subject.labels.get(key).is_some_and(|value| lapsed || !values.contains(value))
+            })
             && (self.names.is_empty()
                 || subject.workload.is_some_and(|name| self.names.iter().any(|n| n == name)))
             && any_of(&self.zones, subject.zones)
@@ -103,6 +117,16 @@ impl Match {
         match reading {
             Reading::ByAddress => !self.unknown || subject.workload.is_none(),
             Reading::Granted | Reading::Assumed => self.unknown == subject.workload.is_none(),
+        }
+    }
+
+    /// Whether a binding as fresh as the subject's can be granted this. An account is held by a fresh one
+    /// only, so an allow that names one would match if it were held.
+    pub(super) fn is_open_to(&self, subject: &Subject<'_>, reading: Reading) -> bool {
+        match reading {
+            Reading::ByAddress => true,
+            Reading::Granted => subject.lapsed.is_none(),
+            Reading::Assumed => subject.lapsed.is_none() || !self.accounts.is_empty(),
         }
     }
 

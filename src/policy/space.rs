@@ -187,7 +187,14 @@ impl Space {
             labels: self.labels_of(stretch),
             networks: names(&stretch.networks, &model.networks, |n| &n.name),
             zones: names(&stretch.zones, &model.zones, |z| &z.name),
+            lapsed: None,
         }
+    }
+
+    /// The same after its claim's binding has lapsed.
+    pub(super) fn lapsed_view<'a>(&'a self, model: &'a Model, stretch: &Stretch) -> View<'a> {
+        let workload = stretch.workload.and_then(|w| model.workloads.get(w));
+        View { lapsed: workload.map(|w| &w.labels), ..self.view(model, stretch) }
     }
 
     fn cut(&mut self, model: &Model) {
@@ -366,6 +373,7 @@ pub(super) struct View<'a> {
     labels: &'a Labels,
     networks: Vec<&'a str>,
     zones: Vec<&'a str>,
+    lapsed: Option<&'a Labels>,
 }
 
 impl<'a> View<'a> {
@@ -374,10 +382,11 @@ impl<'a> View<'a> {
         Subject {
             workload: self.workload,
             account: self.account,
-            held: held && self.account.is_some(),
+            held: held && self.account.is_some() && self.lapsed.is_none(),
             labels: self.labels,
             networks: &self.networks,
             zones: &self.zones,
+            lapsed: self.lapsed,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Table {
     pub(super) space: Space,
     /// By stretch.
     pub(super) spots: Vec<Spot>,
+    /// What spots become once the binding behind them has lapsed.
+    pub(super) leases: Vec<Lease>,
     /// Columns of a multicast or broadcast destination, by the side it goes to.
     pub(super) groups: [u32; 2],
     pub(super) networks: Vec<NetworkFace>,
@@ -83,6 +85,28 @@ pub struct Place<'a> {
     pub zones: Vec<&'a str>,
 }
 
+/// Where an address belongs on the wire, and who may speak for it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// The side it lies at.
+    pub side: Side,
+    /// MACs of the workload that claims it; none of an unclaimed address.
+    pub macs: &'a [Mac],
+    /// MACs of the routers in front of its network.
+    pub via: &'a [Mac],
+    /// Tags that frames of its network carry; never empty.
+    pub vlans: &'a [Vlans],
+}
+
+impl Binding<'_> {
+    /// Whether the MAC is one of those written for the address; `None` where none is.
+    #[must_use]
+    pub fn knows(&self, mac: Mac) -> Option<bool> {
+        let written = !(self.macs.is_empty() && self.via.is_empty());
+        written.then(|| self.macs.contains(&mac) || self.via.contains(&mac))
+    }
+}
+
 /// What `judge` needs of a stretch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot {
@@ -94,6 +118,31 @@ pub(super) struct Spot {
     pub(super) rows: [u32; 2],
     /// Column as destination.
     pub(super) column: u32,
+    /// Index into [`Table::leases`]; [`Spot::NONE`]: its binding never lapses.
+    pub(super) lease: u32,
+}
+
+/// An address whose binding lapses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lease {
+    /// From this moment on it has lapsed.
+    pub(super) end: Moment,
+    /// Its row then, whatever its MAC: no account is held.
+    pub(super) row: u32,
+    /// Its column then.
+    pub(super) column: u32,
+}
+
+impl Lease {
+    /// The end of a binding that has not lapsed; [`Moment::NEVER`] without one.
+    fn left(lease: Option<&Self>, now: Moment) -> Moment {
+        lease.map(|lease| lease.end).filter(|end| *end > now).unwrap_or(Moment::NEVER)
+    }
+
+    /// A binding that has lapsed.
+    fn lapsed(lease: Option<&Self>, now: Moment) -> Option<&Self> {
+        lease.filter(|lease| lease.end <= now)
+    }
 }
 
 impl Spot {
@@ -205,8 +254,11 @@ impl Table {
     /// *Unreadable services* (a later fragment): denies and guardrails match if they touch the protocol
     /// at all, allows only if they leave out no port of it; zones take the strictest of all their modes.
     ///
-    /// *Accounts*: held if the claim is one address, declares the account and, for the sender, the MAC is
-    /// true. Nothing in this policy ends by itself, so `judge_at` is never.
+    /// *Accounts*: held if the claim is one address, declares the account, its binding is fresh and, for the
+    /// sender, the MAC is true.
+    ///
+    /// *Lapsed bindings*: from `valid_until` on, an end counts for zones, denies and guardrails as before and
+    /// for no allow. `judge_at` is the next of the two ends' `valid_until`.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {
         self.judge_opener(src, dst, service, side, now).0
@@ -223,23 +275,30 @@ impl Table {
         side: Side,
         now: Moment,
     ) -> (Verdict, bool) {
-        let _ = now;
         let from = self.spot(self.space.find(src.address));
-        let (column, target) = if is_group(dst) {
+        let lease = at(&self.leases, from.lease);
+        let (column, target, far_end) = if is_group(dst) {
             let [outside, inside] = self.groups;
             let far = match side {
                 Side::Outside => inside,
                 Side::Inside => outside,
             };
-            (far, Target::Group)
+            (far, Target::Group, Moment::NEVER)
         } else {
             let to = self.spot(self.space.find(dst));
-            (to.column, Target::Host(at(&self.networks, to.network)))
+            let lease = at(&self.leases, to.lease);
+            let column = Lease::lapsed(lease, now).map_or(to.column, |lease| lease.column);
+            (column, Target::Host(at(&self.networks, to.network)), Lease::left(lease, now))
         };
         let from_network = at(&self.networks, from.network);
         let genuine = self.is_genuine(src.mac, from, from_network, side);
         let [other, own] = from.rows;
-        let row = if genuine { own } else { other };
+        let row = match Lease::lapsed(lease, now) {
+            Some(lease) => lease.row,
+            None if genuine => own,
+            None => other,
+        };
+        let judge_at = Lease::left(lease, now).min(far_end);
         let answer = self.answer(row, column, service);
 
         let stranger = if side == Side::Inside && !genuine { self.inside } else { None };
@@ -251,7 +310,7 @@ impl Table {
             Some(denial) => (Some(denial), RuleNumber::NONE, &[RuleNumber::NONE; 4]),
             None => (answer.denial, answer.rule, &answer.also),
         };
-        (Verdict { denial, mode, rule, also: *also, judge_at: Moment::NEVER }, genuine)
+        (Verdict { denial, mode, rule, also: *also, judge_at }, genuine)
     }
 
     /// The address space it was compiled over.
@@ -261,7 +320,8 @@ impl Table {
 
     fn spot(&self, stretch: StretchId) -> Spot {
         // Row and column 0 are nowhere's.
-        const NOWHERE: Spot = Spot { network: Spot::NONE, workload: Spot::NONE, rows: [0, 0], column: 0 };
+        const NOWHERE: Spot =
+            Spot { network: Spot::NONE, workload: Spot::NONE, rows: [0, 0], column: 0, lease: Spot::NONE };
         at(&self.spots, stretch).copied().unwrap_or(NOWHERE)
     }
 
@@ -376,6 +436,20 @@ impl Table {
             return None;
         }
         at(&self.networks, self.spot(self.space.find(address)).network).map(|network| network.side)
+    }
+
+    /// What the inventory binds an address to, for what is checked against it before rules: ARP, neighbour
+    /// discovery. `None` for a group and for an address of no network. Two lookups, no allocation. A lapsed
+    /// binding counts: it restricts as before.
+    #[must_use]
+    pub fn binding(&self, address: IpAddr) -> Option<Binding<'_>> {
+        if is_group(address) {
+            return None;
+        }
+        let spot = self.spot(self.space.find(address));
+        let network = at(&self.networks, spot.network)?;
+        let macs = at(&self.workloads, spot.workload).map_or(&[][..], |workload| &workload.macs);
+        Some(Binding { side: network.side, macs, via: &network.via, vlans: &network.vlans })
     }
 
     /// What the policy knows of an address.

@@ -20,6 +20,17 @@ impl Moment {
     }
 }
 
+impl fmt::Display for Moment {
+    /// `2027-05-31T12:00:00Z`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // 2^64 ns after 1970 is the year 2554: always within a timestamp's range.
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(at) => f.pad(&at.to_string()),
+            Err(_) => f.pad("never"),
+        }
+    }
+}
+
 /// How far a zone has got: the larger, the stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

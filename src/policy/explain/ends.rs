@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Account, End, NotExplained, Query, ZoneRef, reason};
+use super::{Account, End, Lease, NotExplained, Query, ZoneRef, reason};
 use crate::policy::model::{Model, Rule, Tier, Workload};
 use crate::policy::prefix::Prefix;
 use crate::policy::read::{Loaded, nearest_name};
@@ -71,15 +71,19 @@ struct Lookup<'a> {
     stretch: Stretch,
     view: View<'a>,
     workload: Option<&'a Workload>,
-    /// Its account is held, as far as the claim and the MAC go.
+    /// Its account is held, as far as the claim, its binding and the MAC go.
     holds: bool,
+    /// Its binding has lapsed.
+    lapsed: bool,
 }
 
 impl<'a> Lookup<'a> {
-    fn new(model: &'a Model, space: &'a Space, stretch: Stretch, genuine: bool) -> Self {
+    fn new(model: &'a Model, space: &'a Space, stretch: Stretch, genuine: bool, now: Moment) -> Self {
         let view = space.view(model, &stretch);
         let workload = stretch.workload.and_then(|w| model.workloads.get(w));
-        Self { holds: stretch.host && genuine, workload, view, stretch }
+        let lapsed = workload.is_some_and(|w| w.is_lapsed(now));
+        let view = if lapsed { space.lapsed_view(model, &stretch) } else { view };
+        Self { holds: stretch.host && genuine && !lapsed, workload, view, stretch, lapsed }
     }
 
     fn end(&self, policy: &Loaded, address: IpAddr, account: Option<Account>) -> End {
@@ -94,6 +98,10 @@ impl<'a> Lookup<'a> {
             network: subject.networks.first().map(|n| (*n).to_owned()),
             labels: subject.labels.clone(),
             account,
+            binding: self
+                .workload
+                .and_then(|w| w.valid_until)
+                .map(|until| Lease { valid_until: until.to_string(), lapsed: self.lapsed }),
             zones: owned(subject.zones),
         }
     }
@@ -178,8 +186,8 @@ impl<'a> Way<'a> {
             genuine,
             source,
             strangers: if side == Side::Inside && !genuine { inside } else { &[] },
-            near: Lookup::new(model, space, near, genuine),
-            far: Lookup::new(model, space, far, true),
+            near: Lookup::new(model, space, near, genuine, query.now),
+            far: Lookup::new(model, space, far, true, query.now),
         }
     }
 
@@ -256,6 +264,12 @@ impl<'a> Way<'a> {
         (name(&self.near, self.from), name(&self.far, self.to))
     }
 
+    /// Names of the ends whose binding has lapsed.
+    pub(super) fn lapsed(&self) -> Vec<&str> {
+        let ends = [&self.near, &self.far].into_iter().filter(|end| end.lapsed);
+        ends.filter_map(|end| end.workload.map(|w| w.name.as_str())).collect()
+    }
+
     /// Both ends as selectors see them.
     pub(super) fn views(&self) -> ((&View<'a>, bool), (&View<'a>, bool)) {
         ((&self.near.view, self.near.holds), (&self.far.view, self.far.holds))
@@ -300,6 +314,8 @@ impl<'a> Way<'a> {
         };
         let why = if !end.stretch.host {
             "the claim is a prefix, which cannot hold one".to_owned()
+        } else if end.lapsed {
+            "its binding has lapsed".to_owned()
         } else if opens && !self.genuine {
             "MAC written neither for it nor for its network".to_owned()
         } else {

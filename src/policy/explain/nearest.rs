@@ -54,7 +54,10 @@ pub(super) fn find(policy: &Loaded, way: &Way<'_>, service: Service, query: &Que
         .filter(|(_, near)| near.met > 0)
         .min_by_key(|(rule, near)| (near.misses.len(), std::cmp::Reverse(near.met), rule.id.clone()));
     let blocked = !way.may_allow();
-    let would_need = if blocked {
+    let lapsed = way.lapsed();
+    let would_need = if !lapsed.is_empty() {
+        format!("a fresh binding of {}: no allow counts for a lapsed one", lapsed.join(" and "))
+    } else if blocked {
         let unknown = if from.workload.is_none() { &names.0 } else { &names.1 };
         format!("an entry in the inventory for {unknown}: no allow lets unknown into a zone")
     } else {
@@ -113,7 +116,11 @@ impl Near {
             Selector::Match(keys) => self.keys(keys, subject, name),
             Selector::Any | Selector::Except(_) => {
                 let met = selector.matches(subject, Reading::Granted);
-                self.key(met, || selector.words(), || format!("{name} is in no inventory"));
+                let has = || match subject.lapsed {
+                    Some(_) => format!("that of {name} has lapsed"),
+                    None => format!("{name} is in no inventory"),
+                };
+                self.key(met, || selector.words(), has);
             }
         }
     }
@@ -166,6 +173,10 @@ impl Near {
             self.misses.push(Miss { wants: wants.to_owned(), has });
         } else if *unknown {
             self.met += 1;
+        }
+        if subject.lapsed.is_some() {
+            let has = format!("that of {name} has lapsed");
+            self.misses.push(Miss { wants: "a valid binding".to_owned(), has });
         }
     }
 }

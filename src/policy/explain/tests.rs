@@ -58,6 +58,20 @@ fn an_account_that_is_not_held_says_why() {
 }
 
 #[test]
+fn a_lapsed_binding_says_so() {
+    let head = "[workload.payments-7]\n";
+    assert!(BIG.contains(head));
+    let leased = BIG.replace(head, &format!("{head}valid_until = 1970-01-02T00:00:00Z\n"));
+    let day = 86_400_000_000_000;
+    let asked =
+        |now| ask_of(&leased, &Query { now: Moment(now), ..query("payments-7", "vault-1", "https") });
+    let fresh = asked(day - 1).unwrap();
+    assert!(fresh.starts_with("\nALLOW"), "{fresh}");
+    assert!(fresh.contains("valid until 1970-01-02T00:00:00Z"), "{fresh}");
+    insta::assert_snapshot!(asked(day).unwrap());
+}
+
+#[test]
 fn a_deny_under_simulate_is_forwarded() {
     insta::assert_snapshot!(shown(&query("payments-7", "vault-1", "ping")));
 }

@@ -1,6 +1,6 @@
 //! An explanation as people read it.
 
-use super::{End, Explanation, RuleRef};
+use super::{End, Explanation, Lease, RuleRef};
 use crate::policy::words::{last_column, wrap};
 
 /// Where the second column of the lines under the first begins.
@@ -126,6 +126,13 @@ fn end(end: &End) -> String {
     if let Some(account) = &end.account {
         let held = if account.held { "held" } else { "not held" };
         text = format!("{text}, as {} ({held}: {})", account.name, account.why);
+    }
+    match &end.binding {
+        Some(Lease { valid_until, lapsed: true }) => {
+            text = format!("{text}  LAPSED at {valid_until}: no allow counts for it");
+        }
+        Some(Lease { valid_until, lapsed: false }) => text = format!("{text}  valid until {valid_until}"),
+        None => {}
     }
     text
 }

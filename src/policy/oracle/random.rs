@@ -27,8 +27,11 @@ const ZONES: [&str; 3] = ["z0", "z1", "z2"];
 const PROTOCOLS: [u8; 5] = [6, 17, 1, 58, 50];
 const PORTS: [u16; 9] = [0, 1, 80, 81, 443, 2048, 2050, 2303, 65_535];
 
+/// Leases end before it, one nanosecond apart.
+const LAST: u64 = 6;
+
 /// One probe.
-type Probe = (Sender, IpAddr, Service, Side);
+type Probe = (Sender, IpAddr, Service, Side, Moment);
 
 // A small space, so that prefixes nest, meet and cover one another.
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -91,14 +94,16 @@ fn network() -> impl Strategy<Value = Network> {
 
 fn workload() -> impl Strategy<Value = Workload> {
     let account = option::of(select(&ACCOUNTS[..]));
-    (vec(prefix(), 1..4), labels(), account, vec(mac(), 0..3)).prop_map(
-        |(addresses, labels, account, macs)| Workload {
+    let until = option::of((1..LAST).prop_map(Moment));
+    (vec(prefix(), 1..4), labels(), account, vec(mac(), 0..3), until).prop_map(
+        |(addresses, labels, account, macs, valid_until)| Workload {
             name: String::new(),
             addresses,
             labels,
             service_account: account.map(str::to_owned),
             macs,
             owner: None,
+            valid_until,
             origin: Origin::default(),
         },
     )
@@ -277,9 +282,12 @@ fn probe() -> impl Strategy<Value = Probe> {
     let protocol = prop_oneof![9 => select(&PROTOCOLS[..]), 1 => Just(132)];
     let service = (protocol, port(), port(), prop::bool::weighted(0.9))
         .prop_map(|(protocol, sport, dport, readable)| Service { protocol, sport, dport, readable });
-    (address(), mac, vlans(), dst, service, side()).prop_map(|(address, mac, vlans, dst, service, side)| {
-        (Sender { address, mac, vlans }, dst, service, side)
-    })
+    let now = (0..=LAST).prop_map(Moment);
+    (address(), mac, vlans(), dst, service, side(), now).prop_map(
+        |(address, mac, vlans, dst, service, side, now)| {
+            (Sender { address, mac, vlans }, dst, service, side, now)
+        },
+    )
 }
 
 fn cases() -> u32 {
@@ -295,12 +303,11 @@ proptest! {
     fn table_answers_as_the_oracle_does(model in model(), probes in vec(probe(), 64)) {
         let table = compile(&model);
         let oracle = Oracle::new(&model);
-        for (src, dst, service, side) in probes {
-            let now = Moment(1);
+        for (src, dst, service, side, now) in probes {
             prop_assert_eq!(
                 table.judge(src, dst, service, side, now),
                 oracle.judge(src, dst, service, side, now),
-                "{:?} → {} {:?} from {}", src, dst, service, side
+                "{:?} → {} {:?} from {} at {:?}", src, dst, service, side, now
             );
         }
     }

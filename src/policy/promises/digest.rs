@@ -59,6 +59,7 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.networks[0].via.clear()),
         changed(|m| m.networks[0].vlans.push(Vlans { outer: 7, inner: Vlans::NONE })),
         changed(|m| m.workloads[0].service_account = Some("x".into())),
+        changed(|m| m.workloads[0].valid_until = Some(Moment(1))),
         changed(|m| m.workloads[0].owner = Some("x".into())),
         changed(|m| _ = m.workloads[0].labels.insert("x".into(), "y".into())),
         changed(|m| m.zones[0].mode = Mode::Enforce),

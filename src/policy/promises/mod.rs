@@ -2,6 +2,7 @@
 
 mod digest;
 mod identity;
+mod lease;
 mod mode;
 mod precedence;
 mod selector;

@@ -12,7 +12,9 @@ mod document;
 mod duration;
 mod findings;
 mod gate;
+mod instant;
 mod label;
+mod lease;
 mod names;
 mod network;
 mod owner;
@@ -36,6 +38,7 @@ use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::model::Model;
 use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, part_name, read_file};
+use super::verdict::Moment;
 use document::Value;
 use findings::Findings;
 use names::Names;
@@ -54,6 +57,14 @@ pub struct Loaded {
     pub sources: Sources,
     /// What deserves a look but stops nothing.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Warnings that only a clock shows: bindings that have lapsed.
+    #[must_use]
+    pub fn lapsed(&self, now: Moment) -> Vec<Diagnostic> {
+        lease::lapsed(&self.model.workloads, now)
+    }
 }
 
 /// A policy that does not: nothing of it is used.

@@ -90,6 +90,8 @@ impl<'m> Spot<'m> {
             labels: &self.labels,
             networks: &self.networks,
             zones: &self.zones,
+            // A lease may be renewed: what the policy means does not hang on it.
+            lapsed: None,
         };
         selector.matches(&subject, reading)
     }

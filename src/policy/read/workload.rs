@@ -11,16 +11,15 @@ use super::super::prefix::Prefix;
 use super::super::stage::{odd_source, oddity};
 use super::document::{Fields, Keys, Text, Value};
 use super::findings::Findings;
+use super::instant::instant;
 use super::label;
 use super::names::Names;
 use super::network::{macs, prefix, some};
 use super::sections::{Entry, Sections};
 use super::wanted::Wanted;
 
-const KEYS: Keys = Keys {
-    known: &["addresses", "labels", "service_account", "macs", "owner"],
-    later: &[("valid_until", Code::LaterValidUntil)],
-};
+const KEYS: Keys =
+    Keys { known: &["addresses", "labels", "service_account", "macs", "owner", "valid_until"], later: &[] };
 
 /// A claim as it was first written.
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +77,11 @@ fn workload<'a>(
     let macs = fields.get("macs").map(|list| macs(list, findings)).unwrap_or_default();
     let owner = fields.get("owner").and_then(|value| value.text(findings));
     let owner = owner.map(|owner| names.owner(owner, findings));
+    let valid_until = fields.get("valid_until").and_then(|value| instant(value, findings));
     let service_account = account.map(|account| account.text.to_owned());
     let origin = entry.value.origin;
     let name = name.to_owned();
-    Some(Workload { name, addresses, labels, service_account, macs, owner, origin })
+    Some(Workload { name, addresses, labels, service_account, macs, owner, valid_until, origin })
 }
 
 /// At most one account: a list is a question that the gate can't answer.

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use super::super::super::code::Code;
 use super::super::super::diagnostic::{Diagnostic, Severity, render};
+use super::super::super::verdict::Moment;
 use super::super::{Loaded, Rejected, read, read_text};
 
 const BASE: &str = include_str!("base.toml");
+/// 2026-11-24T00:00:00Z, when yesterday has just ended.
+const NOW: Moment = Moment(1_795_478_400_000_000_000);
 
 /// A policy that is right but for one thing.
 enum Case {
@@ -463,6 +466,38 @@ const CASES: &[(&str, Code, Case)] = &[
             "addresses       = [\"10.10.0.7\", \"169.254.169.254\", \"fe80::7\", \"240.1.0.0/16\", \"0.1.2.3\"]",
         ),
     ),
+    (
+        "",
+        Code::Instant,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 2027-05-31T12:00:00",
+        ),
+    ),
+    (
+        "time",
+        Code::Instant,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 12:00:00",
+        ),
+    ),
+    (
+        "string",
+        Code::Instant,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = \"2027-05-31\"",
+        ),
+    ),
+    (
+        "",
+        Code::Lapsed,
+        Line(
+            "macs      = [\"02:00:00:20:00:10\"]",
+            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 2026-11-23",
+        ),
+    ),
     ("", Code::LaterGroup, More("[group.vrrp]\naddress = \"224.0.0.18\"\n")),
     (
         "",
@@ -474,14 +509,6 @@ const CASES: &[(&str, Code, Case)] = &[
         Code::LaterTest,
         More(
             "[test.desktops-never]\nfrom = { app = \"desktop\" }\nto = { zone = \"cde\" }\nservices = [\"any\"]\nexpect = \"deny\"\n",
-        ),
-    ),
-    (
-        "",
-        Code::LaterValidUntil,
-        Line(
-            "macs      = [\"02:00:00:20:00:10\"]",
-            "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 2027-05-31T12:00:00Z",
         ),
     ),
     (
@@ -526,7 +553,10 @@ fn run(case: &Case) -> Result<Loaded, Rejected> {
 
 fn outcome(result: Result<Loaded, Rejected>) -> (String, Vec<Diagnostic>) {
     let (sources, found) = match result {
-        Ok(loaded) => (loaded.sources, loaded.warnings),
+        Ok(mut loaded) => {
+            loaded.warnings.extend(loaded.lapsed(NOW));
+            (loaded.sources, loaded.warnings)
+        }
         Err(rejected) => (rejected.sources, rejected.diagnostics),
     };
     (render(&sources, &found, false), found)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::super::model::{Atom, Gate, Limits, Match, Model, Reply, Selector, Timeouts};
-use super::super::super::verdict::Mode;
+use super::super::super::verdict::{Mode, Moment};
 use super::super::read_text;
 use crate::wire::{Mac, Vlans};
 
@@ -125,6 +125,24 @@ fn limits_are_what_is_written_and_shares_are_of_the_table() {
         ..Gate::default().limits
     };
     assert_eq!(model(&[], few).gate, Gate { limits, ..Gate::default() });
+}
+
+#[test]
+fn a_binding_ends_at_an_instant_or_with_a_date_in_utc() {
+    let macs = "macs      = [\"02:00:00:20:00:10\"]";
+    let until = |text: &str| {
+        let model = model(&[(macs, &format!("{macs}\nvalid_until = {text}"))], "");
+        model.workloads.iter().find(|w| w.name == "vault-1").and_then(|w| w.valid_until)
+    };
+    let second = 1_000_000_000;
+    // 2027-06-01T00:00:00Z
+    let june = 1_811_808_000 * second;
+    assert_eq!(until("2027-05-31"), Some(Moment(june)));
+    assert_eq!(until("2027-06-01T00:00:00Z"), Some(Moment(june)));
+    assert_eq!(until("2027-06-01T02:30:00.5+02:30"), Some(Moment(june + second / 2)));
+    assert_eq!(until("1969-12-30"), Some(Moment(0)));
+    assert_eq!(until("9999-12-31"), Some(Moment::NEVER));
+    assert_eq!(Moment(june).to_string(), "2027-06-01T00:00:00Z");
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Moments as the language spells them: with an offset, or a date.
+
+use toml::de::DeValue;
+
+use super::super::code::Code;
+use super::super::verdict::Moment;
+use super::document::Value;
+use super::findings::Findings;
+
+/// An instant, or a date, which ends at 24:00 UTC.
+pub(super) fn instant(value: Value<'_>, findings: &mut Findings) -> Option<Moment> {
+    let (key, help) = (value.key, |key: &str| {
+        format!(
+            "write {key} = 2027-05-31T18:00:00+02:00, or {key} = 2027-05-31 for its end in UTC, without quotes"
+        )
+    });
+    let reason = match value.raw {
+        DeValue::Datetime(written) => {
+            let end = match (&written.date, &written.time, &written.offset) {
+                (Some(_), Some(_), Some(_)) => written.to_string().parse::<jiff::Timestamp>().ok(),
+                (Some(date), None, None) => end_of(*date),
+                (Some(_), Some(_), None) => {
+                    let message =
+                        format!("`{key}` has no offset: a local time is another one in each place");
+                    findings.say_with(Code::Instant, value.origin, message, help(key));
+                    return None;
+                }
+                (None, ..) | (Some(_), None, Some(_)) => {
+                    let message = format!("`{key}` has no date: a time of day comes back every day");
+                    findings.say_with(Code::Instant, value.origin, message, help(key));
+                    return None;
+                }
+            };
+            // Beyond what a moment can say: before 1970 it is long past, after 2554 it never comes.
+            return Some(match end.map(jiff::Timestamp::as_nanosecond) {
+                Some(nanos) if nanos < 0 => Moment(0),
+                Some(nanos) => u64::try_from(nanos).map_or(Moment::NEVER, Moment),
+                None => Moment::NEVER,
+            });
+        }
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) | DeValue::Array(_) | DeValue::Table(_) => "neither",
+    };
+    let message = format!("`{key}` must be an instant or a date, and this is {reason}");
+    findings.say_with(Code::Instant, value.origin, message, help(key));
+    None
+}
+
+/// 24:00 UTC of a date.
+fn end_of(date: toml::value::Date) -> Option<jiff::Timestamp> {
+    let next = date.to_string().parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+    format!("{next}T00:00:00Z").parse().ok()
+}
