@@ -7,6 +7,7 @@ use crate::control::SocketError;
 use crate::control::client::ClientError;
 use crate::control::question::BadQuestion;
 use crate::gateway::{ReleaseError, StartError};
+use crate::io::pcap::{CaptureError, ForwardedError};
 use crate::policy::diagnostic;
 use crate::policy::read::{Loaded, Rejected};
 
@@ -31,6 +32,15 @@ pub(crate) enum Fault {
     /// The policy does not know what is asked about.
     #[error(transparent)]
     Question(#[from] BadQuestion),
+    /// A capture can't be read, or not to its end.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// What crossed can't be written.
+    #[error(transparent)]
+    Forwarded(#[from] ForwardedError),
+    /// A file can't be written.
+    #[error("{0}: {1}")]
+    File(String, #[source] io::Error),
     /// A thread or a signal can't be had.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
@@ -56,10 +66,11 @@ impl Fault {
             Self::Socket(error) => Some(error.remedy().into()),
             Self::Usage(_, remedy) => Some((*remedy).into()),
             Self::System(..) => Some("look at the limits of this service: threads, open files".into()),
-            Self::Output(_) => Some("make room where the output goes".into()),
+            Self::File(..) => Some("name a file in a folder that exists and may be written to".into()),
+            Self::Forwarded(_) | Self::Output(_) => Some("make room where the output goes".into()),
             Self::Question(_) => Some("`portcullis rules` and the inventory list what there is".into()),
             Self::Release(error) => error.remedy(),
-            Self::Policy(_) | Self::Start(_) | Self::Json(_) | Self::Lab(_) => None,
+            Self::Policy(_) | Self::Start(_) | Self::Capture(_) | Self::Json(_) | Self::Lab(_) => None,
         }
     }
 
@@ -73,6 +84,9 @@ impl Fault {
             | Self::Start(_)
             | Self::Release(_)
             | Self::Question(_)
+            | Self::Capture(_)
+            | Self::Forwarded(_)
+            | Self::File(..)
             | Self::System(..)
             | Self::Usage(..)
             | Self::Output(_)

@@ -13,6 +13,7 @@ mod fault;
 mod lab;
 mod page;
 mod release;
+mod replay;
 mod rules;
 mod run;
 mod screen;
@@ -52,6 +53,8 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// The policy as sentences, nothing left out.
     Rules(rules::RulesArgs),
+    /// What a policy does to captured packets, one after another, with the time they were captured at.
+    Replay(replay::ReplayArgs),
     /// Whether this machine can run a gate, and what to do where it can't.
     Doctor(doctor::DoctorArgs),
     /// A rig of namespaces to try the gate in.
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
+        Verb::Replay(args) => replay::run(args, &mut screen),
         Verb::Doctor(args) => doctor::run(args, &mut screen),
         Verb::Completions(args) => completions::run(args, &mut screen),
         Verb::Man(args) => completions::man(args, &mut screen),

@@ -1,14 +1,16 @@
 //! Ports: where frames come from and go to.
 //!
 //! What it is: the affine [`Frame`], the [`QueuePair`] a worker drives, the `af_xdp` port over real
-//! interfaces and the `memory` port for tests and null-I/O measurements. What it is not: no frame is
-//! judged here. Invariant: frames are conserved; [`QueuePair::census`] adds up to the same total always.
+//! interfaces, the `memory` port for tests and null-I/O measurements, and captures (`pcap`). What it is
+//! not: no frame is judged here. Invariant: frames are conserved; [`QueuePair::census`] adds up to the same
+//! total always.
 
 #[cfg(feature = "xdp")]
 pub mod af_xdp;
 pub mod clock;
 mod frame;
 pub mod memory;
+pub mod pcap;
 
 pub use frame::Frame;
 
@@ -18,6 +20,10 @@ use crate::wire::Side;
 
 /// Frames a burst takes at most.
 pub const BURST: usize = 64;
+
+/// The longest frame that one of the gate's can hold: 4 KiB without what is kept free in front of a packet
+/// (256 bytes of XDP, 128 of ours). Ports whose MTU allows more are refused.
+pub const LONGEST: u32 = 4096 - 256 - 128;
 
 /// Queue *q* of both ports of a wire, with the frames that circulate between them.
 ///

@@ -4,10 +4,10 @@
 //! mode, and how it stands to the flows known. What it is not: no stage reads it. Cost: the live path of a
 //! known flow writes none of it; every other packet writes a few fixed-size fields.
 
-use super::{Outcome, Pipeline, Reason, Scene};
-use crate::flow::Slot;
+use super::{Outcome, Pipeline, Reason, Released, Scene};
+use crate::flow::{FlowId, Slot};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Facts, L4, Net, parse};
+use crate::wire::{Facts, L4, Net, Side, parse};
 
 /// What the policy says of the packet's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub struct Account {
     pub rule: RuleNumber,
     /// How it stands to the flows known.
     pub standing: Standing,
+    /// The flow it belongs to.
+    flow: Option<FlowId>,
 }
 
 impl Account {
@@ -65,6 +67,7 @@ impl Account {
         mode: None,
         rule: RuleNumber::NONE,
         standing: Standing::None,
+        flow: None,
     };
 
     /// A packet that takes the short way writes nothing: it belongs to a known flow.
@@ -75,6 +78,12 @@ impl Account {
         self.answer = Some(verdict.denial.into());
         self.mode = Some(verdict.mode);
         self.rule = verdict.rule;
+    }
+
+    /// The packet belongs to a flow.
+    pub(super) fn belongs_to(&mut self, flow: FlowId) {
+        self.standing = Standing::Established;
+        self.flow = Some(flow);
     }
 
     /// Something speaks against the packet; `mode` decides what that does, if any may.
@@ -88,9 +97,10 @@ impl Account {
     }
 
     /// What was judged of the flow that the packet belongs to, where nothing else spoke against it.
-    fn belongs(&mut self, slot: &Slot) {
+    fn as_flow(&mut self, slot: &Slot) {
         let denial = slot.denial();
-        self.answer = Some(denial.into());
+        // What ended the flow has spoken already.
+        self.answer = self.answer.or(Some(denial.into()));
         if self.reason.is_none() {
             self.reason = denial.map(Reason::from);
             self.mode = Some(slot.mode());
@@ -115,13 +125,33 @@ impl Pipeline {
         self.account = Account::SHORT;
         ended.clear();
         self.burst(scene, &[frame], room, ended);
-        let mut account = self.account;
-        account.outcome = ended.first().copied().unwrap_or(account.outcome);
+        let outcome = ended.first().copied().unwrap_or(Outcome::Forward);
+        self.told(scene, Some(frame), outcome)
+    }
+
+    /// [`Pipeline::next_released`] with an account: for callers whose frames always have a way out.
+    pub fn release_one<'a>(
+        &mut self,
+        scene: impl Fn(Side) -> Scene<'a> + Copy,
+    ) -> Option<(Released, Account)> {
+        self.account = Account::BLANK;
+        let released = self.next_released(scene, |_| 1)?;
+        Some((released, self.told(&scene(released.side), None, released.outcome)))
+    }
+
+    /// The account of the latest packet; the frame is asked about where the short way wrote nothing.
+    fn told(&mut self, scene: &Scene<'_>, frame: Option<&[u8]>, outcome: Outcome) -> Account {
+        let mut account = Account { outcome, ..self.account };
         match account.standing {
             Standing::Established | Standing::Related => {
-                let slot = parse(frame).ok().and_then(|facts| self.flow_of(scene, &facts));
+                let slot = if let Some(flow) = account.flow {
+                    self.flows.entry(flow)
+                } else {
+                    let facts = frame.and_then(|frame| parse(frame).ok());
+                    facts.and_then(|facts| self.flow_of(scene, &facts))
+                };
                 if let Some(slot) = slot {
-                    account.belongs(slot);
+                    account.as_flow(slot);
                 }
             }
             Standing::None | Standing::New | Standing::Unseen => {}
@@ -160,7 +190,6 @@ mod tests {
     use crate::pipeline::twin::{POLICY, frames};
     use crate::pipeline::{Counters, Snapshot};
     use crate::policy::{Moment, compile, read};
-    use crate::wire::Side;
 
     /// Counters that one packet moved, each once: drops, would-drops, starts of unseen flows.
     fn moved(before: &Snapshot, after: &Snapshot, side: Side) -> (Vec<Reason>, Vec<Reason>, u64) {

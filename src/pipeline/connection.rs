@@ -79,7 +79,7 @@ impl Pipeline {
             let reason = Refusal::WrongSide.into();
             return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
-        self.account.standing = Standing::Established;
+        self.account.belongs_to(id);
         let progress = match (&ip.l4, entry.track()) {
             (L4::Tcp(tcp), Some(track)) => {
                 let (step, track) = track.step(tcp, from_a, entry.seen(), scene.tick);

@@ -2,10 +2,15 @@
 //!
 //! What it is: one thread that owns queue *q* of both ports and a shard of the flow table: receive,
 //! judge, send, idle, beat. What it is not: it decides nothing about a packet. It shares nothing that it
-//! waits for: counters and gauges are published, the policy is read through a cached pointer.
+//! waits for: counters and gauges are published, the policy is read through a cached pointer. [`Replay`] is
+//! the same over captures, with their own time.
 
 mod face;
+mod replay;
 mod run;
+mod sides;
 
 pub use face::{Gauges, Policy, WorkerFace};
+pub use replay::{End, Replay, Replayed};
 pub use run::{Orders, Worker};
+pub use sides::Sides;

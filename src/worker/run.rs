@@ -19,8 +19,8 @@ use crate::wire::Side;
 /// its time (pure spin on two busy virtual CPUs: 17 Mbit/s; spin, then poll all: 2.2 Gbit/s).
 const SPIN_TURNS: u32 = 64;
 /// Slots of the flow table looked at after a busy turn, and after an idle one.
-const SWEEP_BUSY: usize = 16;
-const SWEEP_IDLE: usize = 256;
+pub(super) const SWEEP_BUSY: usize = 16;
+pub(super) const SWEEP_IDLE: usize = 256;
 /// A worker that was told to stop waits this long for its frames to leave.
 const FAREWELL_NANOS: u64 = 500_000_000;
 /// Gauges are published this often.

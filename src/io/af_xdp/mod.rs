@@ -61,8 +61,9 @@ const XDP_HEADROOM: u32 = 256;
 const LINK_BYTES: u32 = 14 + 2 * 4;
 
 /// The largest MTU whose frames fit.
+pub const MAX_MTU: u32 = super::LONGEST - LINK_BYTES;
 #[allow(clippy::cast_possible_truncation, reason = "4096")]
-pub const MAX_MTU: u32 = FRAME_SIZE as u32 - XDP_HEADROOM - HEADROOM - LINK_BYTES;
+const _: () = assert!(super::LONGEST == FRAME_SIZE as u32 - XDP_HEADROOM - HEADROOM);
 
 /// Ring depths that can be asked for.
 pub const RINGS: std::ops::RangeInclusive<u32> = 64..=8192;
