@@ -51,11 +51,11 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
         return Again::Cut(cut(&verdict, verdict.mode, ip));
     }
     let mut judgement = judgement(scene, &verdict);
-    if by_opener != turned {
-        entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
-    } else {
+    if by_opener == turned {
         // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
         judgement.generation = entry.generation();
+    } else {
+        entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
     }
     Again::Keep { judgement, turned }
 }

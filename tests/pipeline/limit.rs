@@ -46,7 +46,7 @@ fn a_destination_has_so_many_half_open_connections_and_no_more() {
         // Under pressure those that wait have three seconds.
         rig.later(4 * SECOND);
         // The hand passes the table within some turns.
-        for _ in 0..40_000 / 256 + 1 {
+        for _ in 0..=40_000 / 256 {
             rig.turn();
         }
         assert!(rig.crosses(Side::Outside, &syn(4_097)));
