@@ -318,3 +318,98 @@ fn a_port_that_goes_is_told_everywhere_and_a_new_gate_takes_its_successor() {
     crossed(100);
     assert_eq!(again.stop(), Some(0));
 }
+
+#[test]
+fn a_reload_under_traffic_loses_nothing_and_from_its_return_on_nothing_denied_crosses() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let gate = rig.gate(POLICY);
+    let mut generator = rig.generator();
+    let steady = Load { frames: 15_000, ..SOME };
+    let sent = std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| generator.run(&steady).expect("runs"));
+        until("traffic to cross", || sink.arrived().expect("map").frames > 500);
+        for generation in 2..=6 {
+            let reloaded = gate.reload(POLICY).expect("in force");
+            assert_eq!(reloaded.policy.generation, generation);
+            let workers = reloaded.workers.expect("published");
+            assert!(workers.iter().all(|worker| worker.nanos.is_some()), "{workers:?}");
+        }
+        assert!(!traffic.is_finished(), "the reloads were not under traffic");
+        traffic.join().expect("the generator ends")
+    });
+    assert_eq!((sent.frames, sent.refused), (15_000, 0));
+    assert_eq!(arrived(&sink), 15_000, "no packet is lost");
+    assert_eq!(side(&gate.status(), 0).dropped, [].into());
+    assert_eq!(gate.status().workers[0].generation, 6);
+
+    // Another service is allowed now: of the very same flows nothing crosses, from the return on.
+    let denied = POLICY.replace("udp/4739", "udp/4740");
+    gate.reload(&denied).expect("in force");
+    let sent = generator.run(&Load { frames: 500, ..SOME }).expect("runs");
+    assert_eq!((sent.frames, sent.refused), (500, 0));
+    until("the frames to be judged", || side(&gate.status(), 0).dropped.get("no_rule") == Some(&500));
+    assert_eq!(arrived(&sink), 15_000);
+    until("the flows to end", || gate.status().workers[0].flows == 0);
+    // And back.
+    gate.reload(POLICY).expect("in force");
+    generator.run(&Load { frames: 500, ..SOME }).expect("runs");
+    assert_eq!(arrived(&sink), 15_500);
+    assert!(gate.health().ok);
+    assert_eq!(gate.stop(), Some(0));
+}
+
+#[test]
+fn a_policy_that_cannot_be_put_in_force_leaves_the_one_that_is() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::raise();
+    let sink = rig.sink();
+    let gate = rig.gate(POLICY);
+    let reload = |text: &str| {
+        let file = rig.folder().join("other.toml");
+        std::fs::write(&file, text).unwrap();
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["reload", "--policy", "other.toml", "--socket"])
+            .arg(gate.socket())
+            .current_dir(rig.folder())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (done.status.code(), text(done.stdout), text(done.stderr))
+    };
+    let (code, out, err) = reload(&POLICY.replace("app = \"sender\" }", "app = \"sender\", role = 7 }"));
+    assert_eq!((code, err.as_str()), (Some(2), ""));
+    assert!(
+        out.contains("error[P") && out.contains("other.toml:") && out.contains("nothing was loaded"),
+        "{out}"
+    );
+    let (code, out, err) = reload(&POLICY.replace("rings = 1024", "rings = 64"));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(
+        err,
+        "error: a running gate cannot change [gate] rings from 1024 to 64; nothing was changed\n  remedy: put the \
+         old values back, or stop the gate and run it with this policy: it takes the wire over; a wire of another \
+         name is released first\n"
+    );
+    let (code, out, _) = reload(POLICY);
+    assert_eq!(code, Some(0), "and a sound one is taken");
+    assert!(
+        out.starts_with("in force: policy table ") && out.contains(" 1 of 1 worker judges by it"),
+        "{out}"
+    );
+    assert_eq!(gate.status().policy.generation, 2);
+    generator_crosses(&rig, &sink);
+    assert_eq!(gate.stop(), Some(0));
+}
+
+fn generator_crosses(rig: &Rig, sink: &Sink) {
+    let before = arrived(sink);
+    let sent = rig.generator().run(&Load { frames: 500, ..SOME }).expect("runs");
+    assert_eq!((sent.frames, sent.refused), (500, 0));
+    assert_eq!(arrived(sink) - before, 500);
+}

@@ -13,6 +13,7 @@ mod fault;
 mod lab;
 mod page;
 mod release;
+mod reload;
 mod replay;
 mod rules;
 mod run;
@@ -43,6 +44,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Detach the kernel program that a stopped gate left on its wire, and give the ports back.
     Release(release::ReleaseArgs),
+    /// Put another policy in force in the running gate.
+    Reload(reload::ReloadArgs),
     /// What a running gate counts.
     Status(status::StatusArgs),
     /// The latest packets that did not cross, or would not have.
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.verb {
         Verb::Run(args) => run::run(args, &mut screen),
         Verb::Release(args) => release::run(args, &mut screen),
+        Verb::Reload(args) => reload::run(args, &mut screen),
         Verb::Status(args) => status::run(args, &mut screen),
         Verb::Events(args) => events::run(args, &mut screen),
         Verb::Check(args) => check::run(args, &mut screen),

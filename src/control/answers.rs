@@ -290,7 +290,7 @@ pub struct EventLine {
     pub at: String,
     /// The same in nanoseconds since the Unix epoch.
     pub at_nanos: u64,
-    /// `drop`, `would_drop` or `allow`.
+    /// `drop`, `would_drop`, `allow`, or `cut`: a new policy ended a flow, and no packet came.
     pub kind: String,
     /// Arriving side.
     pub side: String,
@@ -338,8 +338,32 @@ pub struct EventLine {
     pub length: u32,
 }
 
-/// `GET /v1/rules` and `GET /v1/explain`: what the policy in force says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `POST /v1/reload`: the policy that is in force now, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Its first file.
+    pub file: String,
+    /// Connections on which the compiled table and a plain reading of its rules agreed.
+    pub sampled: usize,
+    /// What the workers made of it; none where it was only checked.
+    pub workers: Option<Vec<WorkerTook>>,
+    /// Warnings.
+    pub findings: Option<Told>,
+    /// What it is.
+    pub policy: PolicyStatus,
+}
+
+/// A worker and a new policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerTook {
+    /// Its queue.
+    pub queue: u32,
+    /// Nanoseconds until its first turn with it; none: it is stuck.
+    pub nanos: Option<u64>,
+}
+
+/// What a policy says: `GET /v1/rules`, `GET /v1/explain`, findings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// For people, wrapped to the width that was asked for.
     pub text: String,
@@ -385,6 +409,17 @@ pub struct Problem {
     pub error: String,
     /// What to do.
     pub remedy: String,
+    /// Everything that is wrong with a policy, where that is what went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Told>,
+}
+
+impl Problem {
+    /// One that is no policy's.
+    #[must_use]
+    pub fn new(error: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { error: error.into(), remedy: remedy.into(), findings: None }
+    }
 }
 
 impl Status {

@@ -7,20 +7,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
-use super::answers::{Events, Health, Problem, Status, Told, Whoami};
+use super::answers::{Events, Health, Problem, Reloaded, Status, Told, Whoami};
 use super::question::Question;
+use super::reload;
 
 /// The largest answer taken: a full page of events is well below.
 const ANSWER_LIMIT: usize = 32 << 20;
 
 /// How long a request may take beyond what it asks the gate to wait.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+type Request = hyper::Request<Full<Bytes>>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +144,22 @@ pub fn whoami(socket: &Path) -> Result<Whoami, ClientError> {
     get_json(socket, "/v1/whoami")
 }
 
+/// How long a policy may take to be read, compiled, tried and taken by every worker.
+const RELOAD: Duration = Duration::from_secs(55);
+
+/// `POST /v1/reload`.
+///
+/// # Errors
+/// [`ClientError`]; a policy that does not hold together is [`ClientError::Refused`] with its findings.
+pub fn reload(socket: &Path, request: &reload::Request) -> Result<Reloaded, ClientError> {
+    let unclear = |error: serde_json::Error| ClientError::Answer(socket.into(), error.to_string());
+    let body = serde_json::to_vec(request).map_err(unclear)?;
+    let request = hyper::Request::post("/v1/reload")
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .body(Full::from(body));
+    ask(socket, request, RELOAD)
+}
+
 /// Any path, read into any shape.
 ///
 /// # Errors
@@ -161,10 +180,19 @@ fn get_within<T: DeserializeOwned>(
     path: &str,
     patience: Duration,
 ) -> Result<T, ClientError> {
+    ask(socket, hyper::Request::get(path).body(Full::default()), patience)
+}
+
+fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    request: Result<Request, hyper::http::Error>,
+    patience: Duration,
+) -> Result<T, ClientError> {
     let broken = |error| ClientError::Connection(socket.into(), error);
+    let request = request.map_err(|error| ClientError::Answer(socket.into(), error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
     let (status, body) = runtime
-        .block_on(async { tokio::time::timeout(patience, fetch(socket, path)).await })
+        .block_on(async { tokio::time::timeout(patience, fetch(socket, request)).await })
         .map_err(|_| ClientError::Timeout(socket.into(), patience))??;
     let unclear = |error: serde_json::Error| ClientError::Answer(socket.into(), error.to_string());
     if status.is_success() {
@@ -174,16 +202,13 @@ fn get_within<T: DeserializeOwned>(
     }
 }
 
-async fn fetch(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+async fn fetch(socket: &Path, mut request: Request) -> Result<(StatusCode, Bytes), ClientError> {
     let http = |error| ClientError::Http(socket.into(), error);
     let stream =
         tokio::net::UnixStream::connect(socket).await.map_err(|error| connect_error(socket, error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let request = hyper::Request::get(path)
-        .header(hyper::header::HOST, "gate")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| ClientError::Answer(socket.into(), error.to_string()))?;
+    request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("gate"));
     let answer = async {
         let response = sender.send_request(request).await.map_err(http)?;
         let status = response.status();

@@ -33,6 +33,7 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
             EventKind::Drop => "drop",
             EventKind::WouldDrop => "would_drop",
             EventKind::Allow => "allow",
+            EventKind::Cut => "cut",
         }
         .into(),
         side: event.side.name().into(),

@@ -1,7 +1,7 @@
 //! All of it into an API: HTTP and JSON over a unix socket, and its client.
 //!
-//! What it is not: it judges nothing and writes nothing; every answer is read from
-//! [`crate::gateway::Shared`] and the event log. Cost: one thread off the workers' cores, bounded
+//! What it is not: it judges nothing; every answer is read from [`crate::gateway::Shared`] and the event log.
+//! The one path that changes something is `POST /v1/reload`, for root and the gate's own user. Cost: one thread off the workers' cores, bounded
 //! connections, bounded answers.
 
 pub mod answers;
@@ -11,6 +11,7 @@ mod cores;
 pub(crate) mod fixture;
 mod lines;
 pub mod question;
+pub mod reload;
 mod routes;
 mod server;
 mod socket;

@@ -1,21 +1,21 @@
-//! The paths of the API. All of them read; errors are [`Problem`]s.
+//! The paths of the API. All but `POST /v1/reload` read; errors are [`Problem`]s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::answers::{Events, Health, Problem, Status, Told, Whoami};
+use super::answers::{Events, Health, Problem, Reloaded, Status, Told, Whoami};
 use super::question::{self, BadQuestion, Question, WIDTH};
-use super::status;
 use super::view::View;
+use super::{reload, status};
 
 /// Events a page holds at most.
 pub(super) const PAGE: usize = 4_096;
@@ -24,13 +24,14 @@ pub(super) const WAIT: u64 = 30;
 /// Readers that may wait at once; the rest of the connections stay free for answers. One too many is
 /// answered at once, with what there is.
 const WAITERS: usize = 32;
-/// The longest body of a request. No path takes one yet.
+/// The longest body of a request: the path of a policy.
 const BODY: usize = 64 << 10;
 
 /// Columns a page may have.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=400;
 
-const PATHS: &str = "GET /v1/status /v1/health /v1/events /v1/rules /v1/explain /v1/whoami";
+const PATHS: &str =
+    "GET /v1/status /v1/health /v1/events /v1/rules /v1/explain /v1/whoami, POST /v1/reload";
 
 #[derive(Clone)]
 struct Api {
@@ -47,6 +48,7 @@ pub(super) fn router(view: View) -> Router {
         .route("/v1/rules", get(get_rules))
         .route("/v1/explain", get(get_explain))
         .route("/v1/whoami", get(get_whoami))
+        .route("/v1/reload", post(post_reload))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY))
@@ -58,7 +60,7 @@ struct Refusal(StatusCode, Problem);
 
 impl Refusal {
     fn bad_request(error: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_REQUEST, Problem { error: error.into(), remedy: remedy.into() })
+        Self(StatusCode::BAD_REQUEST, Problem::new(error, remedy))
     }
 }
 
@@ -70,12 +72,12 @@ impl IntoResponse for Refusal {
 
 async fn no_such_path(uri: axum::http::Uri) -> Refusal {
     let error = format!("there is no {}", uri.path());
-    Refusal(StatusCode::NOT_FOUND, Problem { error, remedy: format!("there is {PATHS}") })
+    Refusal(StatusCode::NOT_FOUND, Problem::new(error, format!("there is {PATHS}")))
 }
 
 async fn no_such_method(method: axum::http::Method) -> Refusal {
     let error = format!("this path does not take {method}");
-    Refusal(StatusCode::METHOD_NOT_ALLOWED, Problem { error, remedy: format!("there is {PATHS}") })
+    Refusal(StatusCode::METHOD_NOT_ALLOWED, Problem::new(error, format!("there is {PATHS}")))
 }
 
 async fn get_status(State(api): State<Api>) -> Json<Status> {
@@ -182,6 +184,30 @@ async fn get_explain(
     .await
 }
 
+/// Changes what is in force: for root and the gate's own user, whoever else may read.
+async fn post_reload(
+    State(api): State<Api>,
+    Extension(whoami): Extension<Whoami>,
+    request: Result<Json<reload::Request>, JsonRejection>,
+) -> Result<Json<Reloaded>, Refusal> {
+    if !reload::may(whoami.uid) {
+        let error = format!("user {} may read this gate, and not change its policy", whoami.uid);
+        let remedy = "ask as root or as the gate's own user";
+        return Err(Refusal(StatusCode::FORBIDDEN, Problem::new(error, remedy)));
+    }
+    let Json(request) = request.map_err(|error| {
+        Refusal::bad_request(error.body_text(), r#"send {"policy": "/path/gate.toml", "check": false}"#)
+    })?;
+    match tokio::task::spawn_blocking(move || reload::reload(&api.view, &request)).await {
+        Ok(Ok(reloaded)) => Ok(Json(reloaded)),
+        Ok(Err((status, problem))) => Err(Refusal(status, problem)),
+        Err(_) => Err(Refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Problem::new("the reload broke off", "look at the gate's log and at `portcullis status`"),
+        )),
+    }
+}
+
 fn width_of(width: Option<usize>) -> Result<usize, Refusal> {
     let width = width.unwrap_or(WIDTH);
     if WIDTHS.contains(&width) {
@@ -203,7 +229,7 @@ async fn work(
         )),
         Err(_) => Err(Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
-            Problem { error: "the answer was not found".into(), remedy: "look at the gate's log".into() },
+            Problem::new("the answer was not found", "look at the gate's log"),
         )),
     }
 }

@@ -134,9 +134,10 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
-    use crate::control::answers::Status;
+    use crate::control::answers::{Status, WorkerTook};
     use crate::control::client::{self, ClientError};
     use crate::control::question::Question;
+    use crate::control::reload;
     use crate::control::{Clock, SocketError};
     use crate::policy::Moment;
     use crate::record::{Log, Names, fixture};
@@ -284,6 +285,63 @@ mod tests {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
         assert!(answer.contains("this path does not take POST"), "{answer}");
+    }
+
+    /// The rig's policy on a disk, with one edit.
+    fn on_disk(rig: &Rig, edit: impl Fn(&str) -> String) -> reload::Request {
+        for file in &rig.view.shared.policy.load().loaded.sources.files {
+            std::fs::write(rig.folder.path().join(&file.name), edit(&file.text)).unwrap();
+        }
+        reload::Request { policy: Some(rig.folder.path().join("gate.toml")), check: true }
+    }
+
+    #[test]
+    fn a_policy_is_tried_and_put_in_force_through_the_api() {
+        let rig = Rig::up();
+        let check = on_disk(&rig, |text| text.replace("tcp/443", "tcp/444"));
+        let tried = client::reload(rig.path(), &check).unwrap();
+        assert_eq!((tried.policy.generation, tried.workers), (2, None));
+        assert!(tried.sampled > 64, "{}", tried.sampled);
+        assert_eq!(rig.view.status().policy.generation, 1, "only tried");
+        // The rig's worker is not at work.
+        let done = client::reload(rig.path(), &reload::Request { check: false, ..check.clone() }).unwrap();
+        assert_eq!(done.workers, Some(vec![WorkerTook { queue: 0, nanos: None }]));
+        assert_eq!(done.file, check.policy.unwrap().display().to_string());
+        assert_eq!(rig.view.status().policy, done.policy);
+        assert_ne!(done.policy.digest, crate::control::fixture::status(1).policy.digest);
+    }
+
+    #[test]
+    fn a_policy_that_does_not_hold_together_comes_back_with_all_its_findings() {
+        let rig = Rig::up();
+        let check = on_disk(&rig, |text| {
+            text.replace("\"https\"", "\"htps\"").replace("env = \"prod\", data", "env = \"prd\", data")
+        });
+        let request = reload::Request { check: false, ..check };
+        let Err(ClientError::Refused(problem)) = client::reload(rig.path(), &request) else {
+            panic!("taken")
+        };
+        assert!(
+            problem.error.ends_with("does not hold together; the policy in force stays"),
+            "{}",
+            problem.error
+        );
+        let findings = problem.findings.unwrap();
+        assert!(findings.text.contains("nothing was loaded"), "{}", findings.text);
+        assert!(findings.answer.as_array().unwrap().len() >= 2, "{}", findings.answer);
+        assert_eq!(rig.view.status().policy.generation, 1);
+        let nowhere = reload::Request { policy: Some("gate.toml".into()), check: true };
+        let Err(ClientError::Refused(problem)) = client::reload(rig.path(), &nowhere) else {
+            panic!("taken")
+        };
+        assert_eq!(problem.error, "the path of a policy begins at the root");
+    }
+
+    #[test]
+    fn only_root_and_the_gates_user_change_anything() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(reload::may(0) && reload::may(own));
+        assert!(!reload::may(own + 4_711));
     }
 
     #[test]

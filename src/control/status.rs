@@ -103,7 +103,7 @@ pub(super) fn health(status: &Status) -> Health {
     Health { ok: checks.iter().all(|check| check.ok), checks }
 }
 
-fn policy_status(policy: &Policy) -> PolicyStatus {
+pub(super) fn policy_status(policy: &Policy) -> PolicyStatus {
     let model = &policy.loaded.model;
     let tier = |tier| model.rules.iter().filter(|rule| rule.tier == tier).count();
     PolicyStatus {

@@ -283,6 +283,14 @@ impl FlowTable {
         self.free.push(id.0);
     }
 
+    /// The flow in a slot, if it has not ended.
+    #[must_use]
+    pub fn living(&self, slot: usize, tick: u32) -> Option<FlowId> {
+        let found = self.slots.get(slot)?;
+        let lives = found.has(Flags::LIVE) && !found.has_ended(tick, self.timeouts());
+        lives.then_some(FlowId(u32::try_from(slot).ok()?))
+    }
+
     /// Moves the clock hand over at most `slots` slots and removes what has ended.
     pub fn sweep(&mut self, tick: u32, slots: usize) {
         for _ in 0..slots.min(self.slots.len()) {

@@ -1,4 +1,4 @@
-//! A policy into a running wire: start, stop, take over, release.
+//! A policy into a running wire: start, publish, stop, take over, release.
 //!
 //! What it is not: it knows nothing of the API or of records; upper rooms read [`Shared`]. Invariant: no
 //! frame is passed on before a worker with a compiled policy beats its heart, and a start that fails
@@ -6,12 +6,14 @@
 
 mod past;
 mod place;
+mod publish;
 mod release;
 mod shared;
 mod start;
 mod stray;
 
 pub use place::{Place, PlaceError};
+pub use publish::{Fixed, PublishError, Published, Publishing, Took, Tried};
 pub use release::{ReleaseError, Released, abandon, release};
 pub use shared::{BpfCounts, PortFace, PortState, Shared, XdpMode};
 pub use start::{Running, StartError, permitted, start};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::publish::Publishing;
 pub use crate::io::{BpfCounts, PortState, XdpMode};
 use crate::policy::Moment;
 use crate::worker::{Policy, WorkerFace};
@@ -25,6 +26,8 @@ pub struct PortFace {
 pub struct Shared {
     /// The policy in force.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// What puts another one in force.
+    pub publishing: Publishing,
     /// Both ports, by side.
     pub ports: [PortFace; 2],
     /// All workers.

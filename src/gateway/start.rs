@@ -213,6 +213,7 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
     let (counters, presence) = (wire.counters, wire.presence);
     let shared = Shared {
         policy,
+        publishing: super::publish::Publishing::default(),
         ports,
         workers: faces,
         started,

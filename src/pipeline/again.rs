@@ -29,21 +29,13 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
     let there = as_opened(scene, entry, ip, facts, by_opener);
     let mut turned = false;
     let verdict = if entry.is_unseen() {
-        let back = as_answered(scene, ip, facts, by_opener);
-        let mode = there.mode.max(back.mode);
-        let by_target = there.denial.is_some() && back.denial.is_none();
-        if mode == Mode::Enforce && there.denial.is_none() == back.denial.is_none() {
-            // Both directions allowed, or none: nobody can say who opened it.
-            return Again::Cut(cut(&there, mode, ip));
+        match either(entry, there, as_answered(scene, ip, facts, by_opener)) {
+            Ok((verdict, by_target)) => {
+                turned = by_target;
+                verdict
+            }
+            Err(verdict) => return Again::Cut(cut(&verdict, verdict.mode, ip)),
         }
-        if mode == Mode::Enforce && !entry.is_confirmed() {
-            return Again::Cut(cut(&Verdict { denial: None, ..there }, mode, ip));
-        }
-        turned = by_target;
-        if turned {
-            entry.set_mac_true(true);
-        }
-        Verdict { mode, ..if by_target { back } else { there } }
     } else {
         there
     };
@@ -53,11 +45,32 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
     let mut judgement = judgement(scene, &verdict);
     if by_opener == turned {
         // Whether the opener's MAC is still a true one its own next packet tells: it is asked again.
-        judgement.generation = entry.generation();
+        judgement.judge_at = scene.tick;
     } else {
         entry.set_mac_true(scene.table.is_true(sender(facts, ip), scene.side));
     }
     Again::Keep { judgement, turned }
+}
+
+/// What both directions of a flow whose first packet was not seen say together, and whether its other end is
+/// taken for its opener from now on.
+///
+/// # Errors
+/// It ends, by this answer.
+pub(super) fn either(entry: &mut Slot, there: Verdict, back: Verdict) -> Result<(Verdict, bool), Verdict> {
+    let mode = there.mode.max(back.mode);
+    let by_target = there.denial.is_some() && back.denial.is_none();
+    if mode == Mode::Enforce && there.denial.is_none() == back.denial.is_none() {
+        // Both directions allowed, or none: nobody can say who opened it.
+        return Err(Verdict { mode, ..there });
+    }
+    if mode == Mode::Enforce && !entry.is_confirmed() {
+        return Err(Verdict { denial: None, mode, ..there });
+    }
+    if by_target {
+        entry.set_mac_true(true);
+    }
+    Ok((Verdict { mode, ..if by_target { back } else { there } }, by_target))
 }
 
 /// Why a flow ends.

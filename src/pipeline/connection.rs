@@ -100,6 +100,7 @@ impl Pipeline {
         if entry.is_stale(scene.flow_now()) {
             match again(scene, entry, ip, facts, from_a) {
                 Again::Cut(why) => {
+                    self.cut_by_packet(scene, id, why);
                     self.flows.remove(id);
                     return self.object(scene, facts, why);
                 }

@@ -15,6 +15,8 @@ pub enum EventKind {
     WouldDrop,
     /// It was forwarded, and the rule that allowed it says `log`.
     Allow,
+    /// A new policy ended a flow that nobody used just then: no packet, both MACs and the length are zero.
+    Cut,
 }
 
 /// One event: `Copy`, no heap, made on the packet path.

@@ -8,17 +8,21 @@ mod account;
 mod again;
 mod connection;
 mod counters;
+mod cut;
 mod event;
 mod fragment;
 mod outcome;
 mod reason;
+mod review;
 mod stages;
 #[cfg(test)]
 mod twin;
 
 pub use account::{Account, Answer, Standing};
 pub use counters::{Counters, SideSnapshot, Snapshot};
+pub use cut::{Cut, Cuts, End};
 pub use event::{Event, EventKind};
 pub use outcome::{Outcome, Released};
 pub use reason::{Kind, Reason};
+pub use review::Bench;
 pub use stages::{BURST, Pipeline, Scene};

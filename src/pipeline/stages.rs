@@ -6,7 +6,8 @@ use crossbeam::queue::ArrayQueue;
 
 use super::account::Account;
 use super::fragment::Waiting;
-use super::{Counters, Event, EventKind, Kind, Outcome, Reason};
+use super::review::Review;
+use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
 use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
@@ -61,6 +62,8 @@ pub struct Pipeline {
     pub(super) fragments: FragmentMemory<Waiting>,
     /// Places of held frames that are free.
     pub(super) shelf: Vec<u32>,
+    pub(super) cuts: Arc<Cuts>,
+    pub(super) review: Review,
     /// Room for the glance ahead; `None` takes every packet the long way.
     ahead: Option<Box<Ahead>>,
     /// Of the latest packet that took all the stages.
@@ -100,9 +103,17 @@ impl Pipeline {
             events_left: 0,
             fragments: FragmentMemory::new(limits, random_secret()),
             shelf: (0..limits.held).rev().collect(),
+            cuts: Arc::default(),
+            review: Review::default(),
             ahead: Some(Box::default()),
             account: Account::BLANK,
         }
+    }
+
+    /// The same, telling of flows that a new policy ends.
+    #[must_use]
+    pub fn telling(self, cuts: Arc<Cuts>) -> Self {
+        Self { cuts, ..self }
     }
 
     /// The slow twin, for tests: every packet takes all the stages.
@@ -287,17 +298,22 @@ impl Pipeline {
         });
     }
 
+    /// What follows may record as many events as a burst.
+    pub(super) const fn allow_events(&mut self) {
+        self.events_left = EVENTS_PER_BURST;
+    }
+
     /// Whether this burst may record another event; if not, one is lost. Asked before an event is made: a
     /// flood loses most of them.
     #[inline]
-    fn may_record(&mut self) -> bool {
+    pub(super) fn may_record(&mut self) -> bool {
         if self.events_left == 0 {
             self.counters.event_lost();
         }
         self.events_left > 0
     }
 
-    fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Event) {
         if self.events.push(event).is_err() {
             self.counters.event_lost();
             // Who reads the ring is behind: the rest of the burst need not try.

@@ -11,6 +11,7 @@ mod ports;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trial;
 
 use std::net::IpAddr;
 
@@ -24,6 +25,7 @@ use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 use ends::Way;
 pub use nearest::Nearest;
+pub use trial::{Disagreement, trial};
 
 /// What `explain` is asked.
 #[derive(Clone, Debug)]

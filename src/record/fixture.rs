@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 
-use crate::gateway::{BpfCounts, Gauges, Policy, PortFace, PortState, Shared, WorkerFace, XdpMode};
+use crate::gateway::{
+    BpfCounts, Gauges, Policy, PortFace, PortState, Publishing, Shared, WorkerFace, XdpMode,
+};
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Event, EventKind, Reason};
 use crate::policy::read::read_text;
@@ -101,6 +103,7 @@ fn worker(queue: u32) -> Arc<WorkerFace> {
         turn_nanos: (1_800, 9_400),
     });
     face.generation.store(1, Ordering::Relaxed);
+    face.reviewed.store(1, Ordering::Relaxed);
     Arc::new(face)
 }
 
@@ -108,6 +111,7 @@ fn worker(queue: u32) -> Arc<WorkerFace> {
 pub(crate) fn shared(workers: u32) -> Shared {
     Shared {
         policy: Arc::new(ArcSwap::from_pointee(policy(1))),
+        publishing: Publishing::default(),
         ports: [port("ens1f0"), port("ens1f1")],
         workers: (0..workers).map(worker).collect(),
         started: Moment(NOON - 60_000_000_000),

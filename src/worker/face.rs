@@ -7,7 +7,7 @@ use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
 
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Counters, Event};
+use crate::pipeline::{Counters, Cuts, Event};
 use crate::policy::Table;
 use crate::policy::read::Loaded;
 
@@ -29,6 +29,10 @@ pub struct WorkerFace {
     pub gauges: AtomicCell<Gauges>,
     /// Generation its latest burst used; 0 before the first.
     pub generation: AtomicU32,
+    /// Generation by which it has judged every flow at least once; 0 before the first.
+    pub reviewed: AtomicU32,
+    /// Flows that a new policy ended.
+    pub cuts: Arc<Cuts>,
 }
 
 impl WorkerFace {
@@ -42,6 +46,8 @@ impl WorkerFace {
             events: Arc::new(ArrayQueue::new(EVENTS)),
             gauges: AtomicCell::new(Gauges::default()),
             generation: AtomicU32::new(0),
+            reviewed: AtomicU32::new(0),
+            cuts: Arc::new(Cuts::default()),
         }
     }
 }

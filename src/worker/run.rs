@@ -12,7 +12,7 @@ use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Outcome, Pipeline, Reason, Released, Scene};
+use crate::pipeline::{Bench, Outcome, Pipeline, Reason, Released, Scene};
 use crate::wire::Side;
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
@@ -21,6 +21,9 @@ const SPIN_TURNS: u32 = 64;
 /// Slots of the flow table looked at after a busy turn, and after an idle one.
 pub(super) const SWEEP_BUSY: usize = 16;
 pub(super) const SWEEP_IDLE: usize = 256;
+/// The same of the hand that judges flows again after a publish, while there are packets none more: at
+/// 0.1 µs a flow a packet that comes meanwhile waits a tenth of a millisecond at most.
+const REVIEW_IDLE: usize = 1_024;
 /// A worker that was told to stop waits this long for its frames to leave.
 const FAREWELL_NANOS: u64 = 500_000_000;
 /// Gauges are published this often.
@@ -81,7 +84,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             me,
             Arc::clone(&face.counters),
             Arc::clone(&face.events),
-        );
+        )
+        .telling(Arc::clone(&face.cuts));
         let shelf = std::iter::repeat_with(|| None).take(pipeline.shelf()).collect();
         Ok(Self {
             queues,
@@ -120,12 +124,14 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             if let Some(begun) = busy_since.take() {
                 self.turns.saturating_record(now.boot.saturating_sub(begun).max(1));
             }
-            if self.turn(&now) {
+            let busy = self.turn(&now);
+            let settled = self.sweep(&now, busy);
+            if busy {
                 idle = 0;
                 busy_since = Some(now.boot);
             } else {
                 idle += 1;
-                if idle > SPIN_TURNS {
+                if settled && idle > SPIN_TURNS {
                     self.queues.wait(self.patience());
                 } else {
                     std::hint::spin_loop();
@@ -156,6 +162,22 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             self.publish();
         }
         busy
+    }
+
+    /// What is done after each turn: both hands go on over the flow table. True: nothing is left to do at
+    /// once.
+    pub fn sweep(&mut self, now: &Reading, busy: bool) -> bool {
+        let tick = tick(now.boot);
+        let (slots, reviewed) = if busy { (SWEEP_BUSY, SWEEP_BUSY) } else { (SWEEP_IDLE, REVIEW_IDLE) };
+        self.pipeline.sweep(tick, slots);
+        let policy = Arc::clone(self.policy.load());
+        let Policy { table, generation, .. } = &*policy;
+        let bench = Bench { table, generation: *generation, now: now.now, tick };
+        let through = self.pipeline.review(&bench, reviewed);
+        if through {
+            self.face.reviewed.store(*generation, Ordering::Release);
+        }
+        through
     }
 
     fn burst(&mut self, scene: &Scene<'_>) -> bool {

@@ -14,6 +14,7 @@ mod fragment;
 mod frame;
 mod icmp;
 mod limit;
+mod review;
 mod says;
 mod verdict;
 mod window;

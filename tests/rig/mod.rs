@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use portcullis::control::answers::{Health, Status};
-use portcullis::control::client;
+use portcullis::control::answers::{Health, Reloaded, Status};
+use portcullis::control::client::{self, ClientError};
+use portcullis::control::reload;
 use portcullis::gateway::Place;
 use portcullis::lab::namespace;
 use traffic::{ENDS, Generator, Hook, Sink};
@@ -214,6 +215,17 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn status(&self) -> Status {
         client::status(&self.socket).expect("a status")
+    }
+
+    /// Puts another policy in force, from the file that it was started with.
+    pub(crate) fn reload(&self, policy: &str) -> Result<Reloaded, ClientError> {
+        let file = self.socket.with_file_name("gate.toml");
+        fs::write(&file, policy).expect("written");
+        client::reload(&self.socket, &reload::Request::default())
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn health(&self) -> Health {

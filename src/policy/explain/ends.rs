@@ -142,7 +142,7 @@ fn addresses(policy: &Loaded, table: &Table, name: &str) -> Result<Vec<IpAddr>, 
 
 /// An address of a claim that no narrower claim takes: the address itself, else the first after the
 /// network's own.
-fn stand_in(space: &Space, claim: Prefix, workload: usize) -> Option<IpAddr> {
+pub(super) fn stand_in(space: &Space, claim: Prefix, workload: usize) -> Option<IpAddr> {
     let own = |address: &IpAddr| {
         claim.contains(*address)
             && space.get(space.find(*address)).is_some_and(|s| s.workload == Some(workload))
@@ -158,7 +158,13 @@ fn stand_in(space: &Space, claim: Prefix, workload: usize) -> Option<IpAddr> {
 }
 
 impl<'a> Way<'a> {
-    fn new(policy: &'a Loaded, table: &'a Table, query: &Query, from: IpAddr, to: IpAddr) -> Self {
+    pub(super) fn new(
+        policy: &'a Loaded,
+        table: &'a Table,
+        query: &Query,
+        from: IpAddr,
+        to: IpAddr,
+    ) -> Self {
         let (model, space) = (&policy.model, table.space());
         let stretch = |address| space.get(space.find(address)).cloned().unwrap_or(Stretch::NOWHERE);
         let near = stretch(from);

@@ -1,0 +1,214 @@
+//! After a publish: flows that nobody hits meet the new policy, too (FLOWS.md §6).
+//!
+//! What it is: a hand of its own that goes once over all slots for each new generation, a bounded number a
+//! turn, asks the rules again as a flow's opener opened it, and ends what they no longer let live. What it is
+//! not: it never delays a packet's own judgement, which comes first in any case. Invariants: once the hand
+//! is through, no flow names an older generation, but echoes whose request was not seen (they live ten
+//! seconds, and their next packet tells what they are); a flow judged without its opener's frame is asked
+//! again at its next packet. Cost: 0.1 µs a live flow, once a publish.
+
+use super::again::either;
+use super::cut::Cut;
+use super::stages::{Objection, Scene};
+use super::{Event, EventKind, Pipeline, Reason};
+use crate::flow::{FlowId, Judgement, Now, Refusal, Slot};
+use crate::policy::{Mode, Moment, Sender, SenderMac, Table, Verdict};
+use crate::wire::{Mac, Service, Side};
+
+/// Where the hand is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Review {
+    /// The generation it judges by; 0: none yet.
+    generation: u32,
+    /// The next slot.
+    next: usize,
+}
+
+/// What is the same for all flows that one call of [`Pipeline::review`] looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench<'a> {
+    /// The policy in force.
+    pub table: &'a Table,
+    /// Its generation.
+    pub generation: u32,
+    /// Now.
+    pub now: Moment,
+    /// The same moment as flows count time.
+    pub tick: u32,
+}
+
+/// A flow as its opener opened it.
+struct Opened {
+    sender: Sender,
+    ends: [(std::net::IpAddr, u16); 2],
+    service: Service,
+    side: Side,
+}
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+impl Pipeline {
+    /// Moves the reviewing hand by at most `slots` slots. True: it has gone through all of them since this
+    /// generation came.
+    pub fn review(&mut self, bench: &Bench<'_>, slots: usize) -> bool {
+        if self.review.generation != bench.generation {
+            // Without a flow there is nothing to go through, as at a start.
+            let next = if self.flows.is_empty() { self.flows.capacity() } else { 0 };
+            self.review = Review { generation: bench.generation, next };
+        }
+        self.allow_events();
+        for _ in 0..slots {
+            if self.is_reviewed() {
+                break;
+            }
+            let here = self.review.next;
+            self.review.next += 1;
+            if let Some(id) = self.flows.living(here, bench.tick) {
+                self.reconsider(bench, id);
+            }
+        }
+        self.is_reviewed()
+    }
+
+    /// The hand has nothing left to look at.
+    pub(super) fn is_reviewed(&self) -> bool {
+        self.review.next >= self.flows.capacity()
+    }
+
+    fn reconsider(&mut self, bench: &Bench<'_>, id: FlowId) {
+        let Some(slot) = self.flows.entry_mut(id).filter(|slot| slot.generation() != bench.generation)
+        else {
+            return;
+        };
+        let Some(opened) = Opened::of(slot) else { return };
+        let there = opened.ask(bench);
+        let verdict = if slot.is_unseen() {
+            either(slot, there, opened.other_way().ask(bench))
+        } else if there.crosses() {
+            Ok((there, false))
+        } else {
+            Err(there)
+        };
+        match verdict {
+            Ok((verdict, turned)) => {
+                let now = Now { tick: bench.tick, generation: bench.generation };
+                // Its opener's next packet tells whether its MAC is a true one under this policy.
+                slot.judge(&Judgement { judge_at: bench.tick, ..Judgement::new(&verdict, now, 0) });
+                if turned {
+                    self.flows.turn(id);
+                }
+            }
+            Err(verdict) => {
+                let reason = verdict.denial.map_or(Refusal::TcpNoSession.into(), Reason::from);
+                let why = Objection { reason, mode: verdict.mode, rule: verdict.rule };
+                let cut = cut(slot, &opened, bench, why);
+                self.flows.remove(id);
+                self.tell(cut, why.mode);
+            }
+        }
+    }
+
+    /// A packet met the policy again and its flow ends: the event of its drop tells of the packet, this of the
+    /// flow.
+    pub(super) fn cut_by_packet(&mut self, scene: &Scene<'_>, id: FlowId, why: Objection) {
+        let bench =
+            Bench { table: scene.table, generation: scene.generation, now: scene.now, tick: scene.tick };
+        let Some(slot) = self.flows.entry(id) else { return };
+        let opened = Opened::as_told(slot);
+        self.cuts.push(Cut { by_packet: true, ..cut(slot, &opened, &bench, why) });
+    }
+
+    fn tell(&mut self, cut: Cut, mode: Mode) {
+        let [(from, _), (to, _)] = cut.ends;
+        self.cuts.push(cut);
+        if !self.may_record() {
+            return;
+        }
+        self.push(Event {
+            at: cut.at,
+            kind: EventKind::Cut,
+            side: cut.side,
+            reason: Some(cut.reason),
+            rule: cut.rule,
+            generation: cut.generation,
+            mode,
+            src_mac: Mac::default(),
+            dst_mac: Mac::default(),
+            vlans: cut.vlans,
+            ethertype: if from.is_ipv4() { 0x0800 } else { 0x86dd },
+            addresses: Some((from, to)),
+            service: Some(cut.service),
+            length: 0,
+        });
+    }
+}
+
+impl Opened {
+    /// What a flow's opener asked for; `None` where only its next packet can tell.
+    fn of(slot: &Slot) -> Option<Self> {
+        let echo = matches!(slot.key().protocol(), ICMP | ICMPV6);
+        (!echo || !slot.is_unseen()).then(|| Self::as_told(slot))
+    }
+
+    /// The same, an echo taken for a request.
+    fn as_told(slot: &Slot) -> Self {
+        let key = slot.key();
+        let ends = if slot.opened_by_a() { key.ends() } else { turned(key.ends()) };
+        let [(from, sport), (_, dport)] = ends;
+        let protocol = key.protocol();
+        let echo = match protocol {
+            ICMP => Some(8_u8),
+            ICMPV6 => Some(128),
+            _ => None,
+        };
+        let service = match echo {
+            Some(request) => {
+                let dport = u16::from_be_bytes([request, 0]);
+                Service { protocol, sport: 0, dport, readable: true }
+            }
+            None => Service { protocol, sport, dport, readable: true },
+        };
+        let mac = if slot.is_mac_true() { SenderMac::Assumed } else { SenderMac::Stranger };
+        let side = slot.side_of(slot.opened_by_a());
+        Self { sender: Sender { address: from, mac, vlans: key.vlans() }, ends, service, side }
+    }
+
+    /// As its other end would have opened it, with a MAC taken as true.
+    fn other_way(&self) -> Self {
+        let Service { sport, dport, .. } = self.service;
+        let [_, (address, _)] = self.ends;
+        Self {
+            sender: Sender { address, mac: SenderMac::Assumed, ..self.sender },
+            ends: turned(self.ends),
+            service: Service { sport: dport, dport: sport, ..self.service },
+            side: self.side.other(),
+        }
+    }
+
+    fn ask(&self, bench: &Bench<'_>) -> Verdict {
+        let [_, (target, _)] = self.ends;
+        bench.table.judge(self.sender, target, self.service, self.side, bench.now)
+    }
+}
+
+fn cut(slot: &Slot, opened: &Opened, bench: &Bench<'_>, why: Objection) -> Cut {
+    Cut {
+        at: bench.now,
+        ends: opened.ends,
+        service: opened.service,
+        vlans: opened.sender.vlans,
+        side: opened.side,
+        was_generation: slot.generation(),
+        was: slot.rule(),
+        generation: bench.generation,
+        reason: why.reason,
+        rule: why.rule,
+        by_packet: false,
+        counts: if slot.opened_by_a() { slot.counts() } else { turned(slot.counts()) },
+    }
+}
+
+fn turned<T>([a, b]: [T; 2]) -> [T; 2] {
+    [b, a]
+}

@@ -1,0 +1,159 @@
+//! After a publish: the hand that judges the flows nobody hits, and what it tells of those it ends.
+
+use portcullis::pipeline::{Cut, EventKind, Reason};
+use portcullis::policy::{Mode, RuleNumber};
+use portcullis::wire::{Mac, Service, Side, Vlans};
+use std::sync::atomic::Ordering;
+
+use crate::memory::Count::Forwarded;
+use crate::memory::{POLICY, Rig, Shape};
+use crate::says::{ACK, CLIENT, SYN, VAULT, policy, relaxed, to_jump, to_vault, web_for};
+
+impl Rig {
+    fn sweep(&mut self, busy: bool) -> bool {
+        self.worker.sweep(&self.time, busy)
+    }
+
+    fn reviewed(&self) -> u32 {
+        self.face.reviewed.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_flow_that_nobody_hits_is_ended_by_a_policy_that_denies_it() {
+    for family in [0, 1] {
+        let mut rig = Rig::under(POLICY);
+        let link = to_vault(family);
+        let (syn, answer) =
+            (link.tcp(40_000, 443, SYN, 1, 0, &[]), link.reply().tcp(443, 40_000, SYN | ACK, 9, 2, &[]));
+        rig.forwarded(Side::Outside, &syn);
+        rig.forwarded(Side::Inside, &answer);
+        assert_eq!(rig.event().map(|event| event.kind), Some(EventKind::Allow));
+        let allowed = rule("allow.web");
+        rig.publish(policy(&web_for("[\"dns\"]"), 2));
+        assert!(rig.sweep(false), "a thousand slots are one idle turn's");
+        assert_eq!(rig.reviewed(), 2);
+
+        let cut = rig.face.cuts.take().expect("one flow was cut");
+        let (from, to) = (CLIENT[family].parse().unwrap(), VAULT[family].parse().unwrap());
+        assert_eq!(
+            cut,
+            Cut {
+                at: rig.time.now,
+                ends: [(from, 40_000), (to, 443)],
+                service: Service { protocol: 6, sport: 40_000, dport: 443, readable: true },
+                vlans: Vlans::UNTAGGED,
+                side: Side::Outside,
+                was_generation: 1,
+                was: allowed,
+                generation: 2,
+                reason: Reason::NoRule,
+                rule: RuleNumber::NONE,
+                by_packet: false,
+                counts: [(1, syn.len() as u64), (1, answer.len() as u64)],
+            }
+        );
+        assert_eq!((rig.face.cuts.take(), rig.face.cuts.lost()), (None, 0));
+        let event = rig.event().expect("and an event tells of it");
+        assert_eq!(
+            (event.kind, event.side, event.reason, event.generation, event.mode),
+            (EventKind::Cut, Side::Outside, Some(Reason::NoRule), 2, Mode::Enforce)
+        );
+        assert_eq!((event.addresses, event.length, event.src_mac), (Some((from, to)), 0, Mac::default()));
+        assert_eq!(rig.event(), None);
+        assert_eq!(rig.moved(Side::Outside), [], "no packet came, so nothing is counted as one");
+        assert_eq!(rig.moved(Side::Inside), []);
+        // It is gone: under the first policy again its next packet has no session.
+        rig.publish(policy(POLICY, 3));
+        rig.dropped(Side::Outside, &link.tcp(40_000, 443, ACK, 2, 10, &[]), Reason::TcpNoSession);
+    }
+}
+
+/// The number of a rule in [`POLICY`].
+fn rule(id: &str) -> RuleNumber {
+    let table = policy(POLICY, 1).table;
+    let place = table.rules().iter().position(|rule| rule.id == id).expect("it is there");
+    RuleNumber(u32::try_from(place).unwrap())
+}
+
+#[test]
+fn a_flow_that_stays_allowed_lives_and_is_judged_by_the_new_table() {
+    let mut rig = Rig::under(POLICY);
+    let (link, ping) = (to_vault(0), to_vault(1));
+    rig.forwarded(Side::Outside, &link.tcp(40_000, 443, SYN, 1, 0, &[]));
+    rig.forwarded(Side::Outside, &ping.echo(7, 1, b""));
+    while rig.event().is_some() {}
+    rig.publish(policy(POLICY, 2));
+    assert!(rig.sweep(false));
+    assert_eq!((rig.face.cuts.take(), rig.event()), (None, None));
+    rig.forwarded(Side::Inside, &link.reply().tcp(443, 40_000, SYN | ACK, 9, 2, &[]));
+    rig.forwarded(Side::Outside, &link.tcp(40_000, 443, ACK, 2, 10, &[]));
+    rig.forwarded(Side::Inside, &ping.reply().echo_reply(7, 1, b""));
+}
+
+#[test]
+fn a_flow_that_would_be_dropped_lives_where_nothing_is_enforced() {
+    let mut rig = Rig::under(&relaxed());
+    let link = to_jump(0);
+    assert!(rig.crosses(Side::Outside, &link.tcp(5, 22, SYN, 1, 0, &[])));
+    rig.publish(policy(POLICY, 2));
+    assert!(rig.sweep(false));
+    assert_eq!(rig.face.cuts.take(), None, "simulated: it crosses and is counted");
+    let enforced = POLICY.replace("mode = \"simulate\"", "mode = \"enforce\"");
+    rig.publish(policy(&enforced, 3));
+    assert!(rig.sweep(false));
+    let cut = rig.face.cuts.take().expect("enforced: it ends");
+    assert_eq!((cut.reason, cut.was_generation, cut.generation), (Reason::NoRule, 2, 3));
+}
+
+#[test]
+fn a_packet_that_ends_its_flow_lists_it_too() {
+    let mut rig = Rig::under(POLICY);
+    let link = to_vault(0);
+    rig.forwarded(Side::Outside, &link.tcp(1, 443, SYN, 1, 0, &[]));
+    rig.event();
+    rig.publish(policy(&web_for("[\"dns\"]"), 2));
+    rig.dropped(Side::Outside, &link.tcp(1, 443, SYN, 1, 0, &[]), Reason::NoRule);
+    let cut = rig.face.cuts.take().expect("listed");
+    assert!(cut.by_packet);
+    assert_eq!((cut.was_generation, cut.was, cut.generation), (1, rule("allow.web"), 2));
+    assert!(rig.sweep(false));
+    assert_eq!((rig.face.cuts.take(), rig.event()), (None, None), "and only once");
+}
+
+#[test]
+fn the_hand_moves_sixteen_slots_a_busy_turn() {
+    let mut rig = Rig::shaped(POLICY, Shape { flows: 1_000, ..Shape::default() });
+    rig.forwarded(Side::Outside, &to_vault(0).udp(1, 53, b"q"));
+    assert!(!rig.sweep(true));
+    let turns = 1 + (0..200).take_while(|_| !rig.sweep(true)).count() + 1;
+    assert_eq!(turns, 1_000_usize.div_ceil(16));
+    assert_eq!(rig.reviewed(), 1);
+    rig.publish(policy(POLICY, 2));
+    assert!(!rig.sweep(true), "and begins anew with each generation");
+    assert_eq!(rig.reviewed(), 1);
+}
+
+#[test]
+fn the_hand_waits_for_room_in_the_list() {
+    let mut rig = Rig::shaped(POLICY, Shape { flows: 16_384, ..Shape::default() });
+    let flows: u16 = 2_100;
+    for port in 1..=flows {
+        assert!(rig.crosses(Side::Outside, &to_vault(0).udp(port, 53, b"q")));
+    }
+    assert_eq!(rig.moved(Side::Outside).first(), Some(&(Forwarded, u64::from(flows))));
+    rig.publish(policy(&web_for("[\"https\"]"), 2));
+    for _ in 0..10 {
+        assert!(!rig.sweep(false), "2 048 fit, and nobody takes them");
+    }
+    assert_eq!(rig.reviewed(), 0);
+    let mut ports: Vec<u16> = Vec::new();
+    for _ in 0..30 {
+        ports.extend(std::iter::from_fn(|| rig.face.cuts.take()).map(|cut| cut.ends[0].1));
+        rig.sweep(false);
+    }
+    ports.extend(std::iter::from_fn(|| rig.face.cuts.take()).map(|cut| cut.ends[0].1));
+    ports.sort_unstable();
+    assert_eq!(ports, (1..=flows).collect::<Vec<_>>(), "each is listed once");
+    assert_eq!((rig.reviewed(), rig.face.cuts.lost()), (2, 0));
+}
