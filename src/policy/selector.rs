@@ -102,8 +102,9 @@ impl Match {
                 .iter()
                 .all(|(key, values)| subject.labels.get(key).is_some_and(|value| values.contains(value)))
             && self.not.iter().all(|(key, values)| {
-                // Granted is refused above: only what restricts is asked with a lapsed label.
-                let lapsed = subject.lapsed.is_some_and(|own| own.contains_key(key));
+                // Of what restricts only: an account held takes a fresh binding, whose labels count.
+                let lapsed = matches!(reading, Reading::ByAddress)
+                    && subject.lapsed.is_some_and(|own| own.contains_key(key));
                 subject.labels.get(key).is_some_and(|value| lapsed || !values.contains(value))
             })
             && (self.names.is_empty()
