@@ -44,13 +44,13 @@ fn glance(frame: &[u8]) -> bool {
     let Net::Ip(ip) = facts.net else { panic!("{facts:?}") };
     let (key, from_a) = facts.key().unwrap();
     match facts.odd {
-        // Its key is no flow's: the ends are in the order of their ports.
-        Some(Odd::Land) => {}
+        // Odd in any case, so its key is no flow's: the ends are in the order of their ports.
+        _ if ip.src == ip.dst => assert!(facts.odd.is_some()),
         None
         | Some(Odd::SourceNotUnicast | Odd::Loopback | Odd::Reserved | Odd::PortZero | Odd::LinkLocal) => {
             assert_eq!((plain.key, plain.from_a), (key, from_a), "{frame:02x?}");
         }
-        Some(Odd::SourceRoute | Odd::TcpFlags | Odd::Redirect) => panic!("{facts:?}"),
+        Some(Odd::Land | Odd::SourceRoute | Odd::TcpFlags | Odd::Redirect) => panic!("{facts:?}"),
     }
     assert_eq!((ip.fragment, facts.housekeeping()), (Fragment::Whole, None));
     match ip.l4 {
