@@ -135,7 +135,7 @@ fn the_hand_moves_sixteen_slots_a_busy_turn() {
 }
 
 #[test]
-fn the_hand_waits_for_room_in_the_list() {
+fn cuts_that_find_the_list_full_are_counted_and_the_hand_goes_on() {
     let mut rig = Rig::shaped(POLICY, Shape { flows: 16_384, ..Shape::default() });
     let flows: u16 = 2_100;
     for port in 1..=flows {
@@ -143,17 +143,12 @@ fn the_hand_waits_for_room_in_the_list() {
     }
     assert_eq!(rig.moved(Side::Outside).first(), Some(&(Forwarded, u64::from(flows))));
     rig.publish(policy(&web_for("[\"https\"]"), 2));
-    for _ in 0..10 {
-        assert!(!rig.sweep(false), "2 048 fit, and nobody takes them");
-    }
-    assert_eq!(rig.reviewed(), 0);
-    let mut ports: Vec<u16> = Vec::new();
-    for _ in 0..30 {
-        ports.extend(std::iter::from_fn(|| rig.face.cuts.take()).map(|cut| cut.ends[0].1));
-        rig.sweep(false);
-    }
-    ports.extend(std::iter::from_fn(|| rig.face.cuts.take()).map(|cut| cut.ends[0].1));
+    let turns = (0..100).take_while(|_| !rig.sweep(false)).count();
+    assert!(turns < 100, "nobody takes the list, and the hand is through all the same");
+    let mut ports: Vec<u16> =
+        std::iter::from_fn(|| rig.face.cuts.take()).map(|cut| cut.ends[0].1).collect();
     ports.sort_unstable();
-    assert_eq!(ports, (1..=flows).collect::<Vec<_>>(), "each is listed once");
-    assert_eq!((rig.reviewed(), rig.face.cuts.lost()), (2, 0));
+    ports.dedup();
+    assert_eq!(ports.len(), 2_048, "each is listed once");
+    assert_eq!((rig.reviewed(), rig.face.cuts.lost()), (2, u64::from(flows) - 2_048));
 }
