@@ -1,5 +1,6 @@
 //! Events → [`EventLine`]s, with names in place of numbers.
 
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::net::IpAddr;
 
 use super::answers::EventLine;
@@ -8,11 +9,6 @@ use crate::pipeline::{Event, EventKind};
 use crate::policy::RuleNumber;
 use crate::record::Names;
 use crate::wire::Service;
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// One event, named by the generation that judged it.
 #[must_use]

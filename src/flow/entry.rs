@@ -1,5 +1,6 @@
 //! What an entry means: who opened a flow, what was judged of it, how far it has got.
 
+use crate::wire::protocol::TCP;
 use std::net::IpAddr;
 
 use super::bucket::Class;
@@ -356,5 +357,3 @@ impl Slot {
         self.class() != before
     }
 }
-
-const TCP: u8 = 6;

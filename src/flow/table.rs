@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bounds::Tallies;
-use super::bucket::{Class, Index};
+use super::bucket::{Address, Class, Index};
 use super::hash::{BATCH, KeyHash};
 use super::limits::HalfOpen;
 use super::processor::prefetch;
@@ -172,7 +172,10 @@ impl FlowTable {
     }
 
     fn locate(&self, key: &Key) -> Option<(u32, u32, u32)> {
-        let address = self.index.address(self.hash.of(key));
+        self.locate_at(self.index.address(self.hash.of(key)), key)
+    }
+
+    fn locate_at(&self, address: Address, key: &Key) -> Option<(u32, u32, u32)> {
         self.index.find(address, |slot| at(&self.slots, slot).is_some_and(|slot| slot.is(key)))
     }
 
@@ -195,10 +198,11 @@ impl FlowTable {
     /// [`Refusal::TableFull`], [`Refusal::Limit`]; nothing is counted then.
     pub fn insert(&mut self, key: &Key, opening: &Opening, tick: u32) -> Result<FlowId, Refusal> {
         let place = self.tallies.begin(&self.bounds, key, opening, tick).map_err(Refusal::Limit)?;
-        if let Some((_, _, slot)) = self.locate(key) {
+        let address = self.index.address(self.hash.of(key));
+        if let Some((_, _, slot)) = self.locate_at(address, key) {
             self.remove(FlowId(slot));
         }
-        let Some(slot) = self.settle(key, tick) else {
+        let Some(slot) = self.settle(address, tick) else {
             self.tallies.end((opener(key, opening.by_a), opening.side), key, place);
             return Err(Refusal::TableFull);
         };
@@ -209,8 +213,7 @@ impl FlowTable {
     }
 
     /// A slot for a new flow, standing in the index. `None`: nobody in reach may be given up for it.
-    fn settle(&mut self, key: &Key, tick: u32) -> Option<u32> {
-        let address = self.index.address(self.hash.of(key));
+    fn settle(&mut self, address: Address, tick: u32) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => self.evict(address, tick)?,
@@ -259,7 +262,7 @@ impl FlowTable {
     }
 
     /// Frees the slot of the most evictable flow in reach of a new one.
-    fn evict(&mut self, address: super::bucket::Address, tick: u32) -> Option<u32> {
+    fn evict(&mut self, address: Address, tick: u32) -> Option<u32> {
         let victim = self.index.victim(address, tick)?;
         self.remove(FlowId(victim));
         self.evicted += 1;

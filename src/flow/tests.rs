@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::limits::HalfOpen;
+use super::limits::{HalfOpen, LimitRefusal, ShareLimits};
 use super::tcp::{ESTABLISHED, Step, Track, Window};
 use super::*;
 use crate::policy::{Denial, Mode, RuleNumber};
@@ -450,4 +450,20 @@ fn a_segment_takes_the_short_way_only_in_window() {
     assert_eq!(slot.track().unwrap().window.end, [1_100, 5_000]);
     slot.resync();
     assert!(!ask(slot, &tcp(1_000, 100)), "to be taken as it is: the long way");
+}
+
+#[test]
+fn a_flow_that_is_refused_is_counted_nowhere() {
+    let half_open = Arc::new(HalfOpen::new(64, (1, 2)));
+    let shares = ShareLimits { source: 1, outside: 2 };
+    let mut table = FlowTable::new(Bounds { shares, ..Bounds::of(4) }, Arc::clone(&half_open));
+    let syn = Track { states: SYN_SENT, ..Track::default() };
+    let opening = Opening { track: Some(syn), ..opening() };
+    let id = table.insert(&key(1, 6), &opening, 0).unwrap();
+    let refused = table.insert(&key(3, 6), &opening, 0);
+    assert_eq!(refused, Err(Refusal::Limit(LimitRefusal::SourceShare)));
+    assert_eq!((table.len(), half_open.total()), (1, 1));
+    table.remove(id);
+    assert_eq!((table.len(), half_open.total()), (0, 0));
+    assert!(table.insert(&key(3, 6), &opening, 0).is_ok());
 }

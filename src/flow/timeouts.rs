@@ -3,6 +3,7 @@
 use super::tcp::Phase;
 use super::ticks_in;
 use crate::policy::model as policy;
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
 /// Silence after which a flow ends, in ticks, by protocol and phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +62,15 @@ impl Timeouts {
     #[must_use]
     pub const fn of(&self, protocol: u8, phase: Phase) -> u32 {
         match (protocol, phase) {
-            (6, Phase::Opening) => self.tcp_opening,
-            (6, Phase::Established) => self.tcp_established,
-            (6, Phase::HalfClosed) => self.tcp_half_closed,
-            (6, Phase::Closing) => self.tcp_closing,
-            (6, Phase::Doubted) => self.tcp_doubted,
-            (6, Phase::Closed) => self.tcp_closed,
-            (17, Phase::Established) => self.udp_open,
-            (17, _) => self.udp_opening,
-            (1 | 58, _) => self.icmp,
+            (TCP, Phase::Opening) => self.tcp_opening,
+            (TCP, Phase::Established) => self.tcp_established,
+            (TCP, Phase::HalfClosed) => self.tcp_half_closed,
+            (TCP, Phase::Closing) => self.tcp_closing,
+            (TCP, Phase::Doubted) => self.tcp_doubted,
+            (TCP, Phase::Closed) => self.tcp_closed,
+            (UDP, Phase::Established) => self.udp_open,
+            (UDP, _) => self.udp_opening,
+            (ICMP | ICMPV6, _) => self.icmp,
             _ => self.other,
         }
     }

@@ -7,6 +7,7 @@ use super::Reason;
 use super::stages::{Objection, Scene, sender};
 use crate::flow::{Judgement, Refusal, Slot};
 use crate::policy::{Denial, Mode, Sender, SenderMac, Verdict};
+use crate::wire::protocol::icmp_of;
 use crate::wire::{Facts, Ip, L4, Service};
 
 /// What becomes of a flow that was judged again.
@@ -114,7 +115,7 @@ fn as_answered(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_opener: bool) -> Ve
 pub(super) fn reversed(ip: &Ip) -> Service {
     let service = ip.service();
     let v6 = ip.src.is_ipv6();
-    if service.protocol == if v6 { 58 } else { 1 } {
+    if service.protocol == icmp_of(v6) {
         let [kind, _] = service.dport.to_be_bytes();
         let other = match (v6, kind) {
             (false, 8) => 0,

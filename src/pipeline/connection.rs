@@ -8,6 +8,7 @@ use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{FlowId, Opening, Progress, Refusal};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
+use crate::wire::protocol::{TCP, icmp_of};
 use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Side};
 
 impl From<Refusal> for Reason {
@@ -335,11 +336,9 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
     }
 }
 
-const TCP: u8 = 6;
-
 /// ICMP over IPv4 or ICMPv6 over IPv6.
 fn is_icmp(ip: &Ip) -> bool {
-    ip.protocol == if ip.src.is_ipv6() { 58 } else { 1 }
+    ip.protocol == icmp_of(ip.src.is_ipv6())
 }
 
 /// A multicast or broadcast destination: no side, no state, no replies.

@@ -24,5 +24,5 @@ pub use cut::{Cut, Cuts, End};
 pub use event::{Event, EventKind};
 pub use outcome::{Outcome, Released};
 pub use reason::{Kind, Reason};
-pub use review::Bench;
+pub use review::Present;
 pub use stages::{BURST, Pipeline, Scene};

@@ -13,6 +13,7 @@ use super::stages::{Objection, Scene};
 use super::{Event, EventKind, Pipeline, Reason};
 use crate::flow::{FlowId, Judgement, Now, Refusal, Slot};
 use crate::policy::{Mode, Moment, Sender, SenderMac, Table, Verdict};
+use crate::wire::protocol::{ICMP, ICMPV6};
 use crate::wire::{Mac, Service, Side};
 
 /// Where the hand is.
@@ -26,7 +27,7 @@ pub(super) struct Review {
 
 /// What is the same for all flows that one call of [`Pipeline::review`] looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Bench<'a> {
+pub struct Present<'a> {
     /// The policy in force.
     pub table: &'a Table,
     /// Its generation.
@@ -45,17 +46,14 @@ struct Opened {
     side: Side,
 }
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-
 impl Pipeline {
     /// Moves the reviewing hand by at most `slots` slots. True: it has gone through all of them since this
     /// generation came.
-    pub fn review(&mut self, bench: &Bench<'_>, slots: usize) -> bool {
-        if self.review.generation != bench.generation {
+    pub fn review(&mut self, present: &Present<'_>, slots: usize) -> bool {
+        if self.review.generation != present.generation {
             // Without a flow there is nothing to go through, as at a start.
             let next = if self.flows.is_empty() { self.flows.capacity() } else { 0 };
-            self.review = Review { generation: bench.generation, next };
+            self.review = Review { generation: present.generation, next };
         }
         self.allow_events();
         for _ in 0..slots {
@@ -64,8 +62,8 @@ impl Pipeline {
             }
             let here = self.review.next;
             self.review.next += 1;
-            if let Some(id) = self.flows.living(here, bench.tick) {
-                self.reconsider(bench, id);
+            if let Some(id) = self.flows.living(here, present.tick) {
+                self.reconsider(present, id);
             }
         }
         self.is_reviewed()
@@ -76,15 +74,15 @@ impl Pipeline {
         self.review.next >= self.flows.capacity()
     }
 
-    fn reconsider(&mut self, bench: &Bench<'_>, id: FlowId) {
-        let Some(slot) = self.flows.entry_mut(id).filter(|slot| slot.generation() != bench.generation)
+    fn reconsider(&mut self, present: &Present<'_>, id: FlowId) {
+        let Some(slot) = self.flows.entry_mut(id).filter(|slot| slot.generation() != present.generation)
         else {
             return;
         };
         let Some(opened) = Opened::of(slot) else { return };
-        let there = opened.ask(bench);
+        let there = opened.ask(present);
         let verdict = if slot.is_unseen() {
-            either(slot, there, opened.other_way().ask(bench))
+            either(slot, there, opened.other_way().ask(present))
         } else if there.crosses() {
             Ok((there, false))
         } else {
@@ -92,9 +90,9 @@ impl Pipeline {
         };
         match verdict {
             Ok((verdict, turned)) => {
-                let now = Now { tick: bench.tick, generation: bench.generation };
+                let now = Now { tick: present.tick, generation: present.generation };
                 // Its opener's next packet tells whether its MAC is a true one under this policy.
-                slot.judge(&Judgement { judge_at: bench.tick, ..Judgement::new(&verdict, now, 0) });
+                slot.judge(&Judgement { judge_at: present.tick, ..Judgement::new(&verdict, now, 0) });
                 if turned {
                     self.flows.turn(id);
                 }
@@ -102,7 +100,7 @@ impl Pipeline {
             Err(verdict) => {
                 let reason = verdict.denial.map_or(Refusal::TcpNoSession.into(), Reason::from);
                 let why = Objection { reason, mode: verdict.mode, rule: verdict.rule };
-                let cut = cut(slot, &opened, bench, why);
+                let cut = cut(slot, &opened, present, why);
                 self.flows.remove(id);
                 self.tell(cut, why.mode);
             }
@@ -112,11 +110,11 @@ impl Pipeline {
     /// A packet met the policy again and its flow ends: the event of its drop tells of the packet, this of the
     /// flow.
     pub(super) fn cut_by_packet(&mut self, scene: &Scene<'_>, id: FlowId, why: Objection) {
-        let bench =
-            Bench { table: scene.table, generation: scene.generation, now: scene.now, tick: scene.tick };
+        let Scene { table, generation, now, tick, .. } = *scene;
+        let present = Present { table, generation, now, tick };
         let Some(slot) = self.flows.entry(id) else { return };
         let opened = Opened::as_told(slot);
-        self.cuts.push(Cut { by_packet: true, ..cut(slot, &opened, &bench, why) });
+        self.cuts.push(Cut { by_packet: true, ..cut(slot, &opened, &present, why) });
     }
 
     fn tell(&mut self, cut: Cut, mode: Mode) {
@@ -186,22 +184,22 @@ impl Opened {
         }
     }
 
-    fn ask(&self, bench: &Bench<'_>) -> Verdict {
+    fn ask(&self, present: &Present<'_>) -> Verdict {
         let [_, (target, _)] = self.ends;
-        bench.table.judge(self.sender, target, self.service, self.side, bench.now)
+        present.table.judge(self.sender, target, self.service, self.side, present.now)
     }
 }
 
-fn cut(slot: &Slot, opened: &Opened, bench: &Bench<'_>, why: Objection) -> Cut {
+fn cut(slot: &Slot, opened: &Opened, present: &Present<'_>, why: Objection) -> Cut {
     Cut {
-        at: bench.now,
+        at: present.now,
         ends: opened.ends,
         service: opened.service,
         vlans: opened.sender.vlans,
         side: opened.side,
         was_generation: slot.generation(),
         was: slot.rule(),
-        generation: bench.generation,
+        generation: present.generation,
         reason: why.reason,
         rule: why.rule,
         by_packet: false,

@@ -5,6 +5,7 @@
 //! flows, and takes housekeeping for what its senders must make it (hop limit 255, or 1 for MLD; whole).
 //! Invariant: what a packet is, `wire` says; tests/explain.rs holds the answers against the pipeline's own.
 
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::net::IpAddr;
 
 use super::model::Atom;
@@ -13,10 +14,6 @@ use super::services::ALL;
 use super::table::is_group;
 use crate::wire::{Fragment, Housekeeping, Icmp, Ip, L4, Odd, Service, Tcp, TcpFlags, is_extension};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 /// In IPv4 it is a protocol of its own.
 const AUTHENTICATION: u8 = 51;
 /// What DHCP's packets have for ports: source, destination.

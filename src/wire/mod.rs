@@ -14,6 +14,7 @@ mod ipv6;
 mod key;
 mod parse;
 mod plain;
+pub mod protocol;
 mod quote;
 #[doc(hidden)]
 pub mod samples;

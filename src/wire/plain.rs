@@ -10,6 +10,7 @@
 //! (callgrind; docs/BENCHMARKS.md).
 
 use super::key::tail;
+use super::protocol::{TCP, UDP};
 use super::{Key, Tcp, TcpFlags, Vlans};
 
 /// What a known flow needs of a plain packet.
@@ -23,8 +24,6 @@ pub struct Plain {
     pub tcp: Option<Tcp>,
 }
 
-const TCP: u8 = super::upper::TCP;
-const UDP: u8 = super::upper::UDP;
 const ETHERNET: usize = 14;
 const TAG: usize = 4;
 /// IPv4 without options and TCP without options; UDP in a padded frame is no shorter.

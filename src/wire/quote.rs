@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::key::echo_ports;
-use super::upper::{ICMP, ICMPV6, TCP, UDP};
+use super::protocol::{ICMP, ICMPV6, TCP, UDP};
 use super::{Fragment, Icmp, Quote, ipv6};
 
 /// Reads an IPv4 quote.

@@ -4,12 +4,8 @@
 //! Checksums are not verified: a sender on the same machine leaves them to the NIC, and the receiver
 //! verifies them anyway.
 
+use super::protocol::{ICMP, ICMPV6, TCP, UDP};
 use super::{Fragment, Icmp, L4, Odd, Tcp, TcpFlags, Unreadable, quote};
-
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
-pub(super) const ICMPV6: u8 = 58;
 
 /// A first fragment holds the whole TCP header, at least 20 bytes, and ends at a multiple of eight.
 const FIRST_LATER_TCP: u16 = 24;

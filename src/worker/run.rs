@@ -12,7 +12,7 @@ use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Bench, Outcome, Pipeline, Reason, Released, Scene};
+use crate::pipeline::{Outcome, Pipeline, Present, Reason, Released, Scene};
 use crate::wire::Side;
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
@@ -172,8 +172,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.pipeline.sweep(tick, slots);
         let policy = Arc::clone(self.policy.load());
         let Policy { table, generation, .. } = &*policy;
-        let bench = Bench { table, generation: *generation, now: now.now, tick };
-        let through = self.pipeline.review(&bench, reviewed);
+        let present = Present { table, generation: *generation, now: now.now, tick };
+        let through = self.pipeline.review(&present, reviewed);
         if through {
             self.face.reviewed.store(*generation, Ordering::Release);
         }

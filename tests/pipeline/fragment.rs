@@ -62,6 +62,20 @@ fn what_comes_before_its_first_waits_for_it_and_follows_it() {
     }
 }
 
+/// As every packet: no place in the ring, and nothing is remembered of it.
+#[test]
+fn what_no_longer_waits_needs_a_place_in_the_ring_before_it_is_judged() {
+    let mut rig = Rig::shaped(POLICY, Shape { tx_ring: 1, ..Shape::default() });
+    let link = to_vault(0);
+    assert!(!rig.crosses(Side::Outside, &last(&link, 7)));
+    assert!(rig.offer(Side::Outside, &first(&link, 7, 53)));
+    rig.turn();
+    assert_eq!(rig.take(Side::Inside), Some(first(&link, 7, 53)));
+    assert_eq!(rig.moved(Side::Outside), [(Forwarded, 1), (Dropped(Reason::TxRingFull), 1)]);
+    rig.event();
+    assert_eq!(rig.event().and_then(|event| event.reason), Some(Reason::TxRingFull));
+}
+
 #[test]
 fn what_waits_for_a_first_that_is_denied_is_denied_with_it() {
     let mut rig = Rig::under(POLICY);

@@ -7,12 +7,9 @@ use crate::policy::read::{Loaded, service_atoms};
 use crate::policy::services::ALL;
 use crate::policy::stage::{Stage, has_dhcp};
 use crate::policy::table::Table;
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::wire::{Housekeeping, Service, is_extension};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 /// The first dynamic port (RFC 6335): a client's, where no rule says which.
 const DYNAMIC: u16 = 49_152;
 

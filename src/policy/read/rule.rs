@@ -1,5 +1,6 @@
 //! `[allow.ID]`, `[deny.ID]`, `[guardrail.ID]`.
 
+use crate::wire::protocol::TCP;
 use toml::de::DeValue;
 
 use super::super::code::Code;
@@ -173,7 +174,6 @@ fn reply(
     services: Option<&ServiceSet>,
     findings: &mut Findings,
 ) -> Option<Reply> {
-    const TCP: u8 = 6;
     let value = fields.get("reply").filter(|_| tier != Tier::Allow)?;
     let reply = value.word(&REPLIES, findings)?;
     let other = |set: &ServiceSet| set.any || set.atoms.iter().any(|atom| atom.protocol != TCP);

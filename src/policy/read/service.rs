@@ -1,5 +1,6 @@
 //! `[service]` and `services = [ … ]`.
 
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::collections::BTreeMap;
 
 use super::super::code::Code;
@@ -13,12 +14,6 @@ use super::sections::Sections;
 
 /// Every IP protocol.
 pub(super) const ANY: &str = "any";
-
-/// Protocol numbers with ports or types (IANA).
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 const FULL: (u16, u16) = (0, u16::MAX);
 
