@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use portcullis::wire::samples::{Ends, every_kind};
-use portcullis::wire::{L4, Net, Side, TcpFlags, parse};
+use portcullis::wire::{L4, Net, Reply, Side, TcpFlags, parse};
 
 #[expect(dead_code, reason = "only the worker itself is wanted here")]
 #[path = "rig/memory.rs"]
@@ -101,6 +101,22 @@ fn reading_a_frame() {
     });
     assert_eq!(count, 0);
     assert!(packets > 20, "only {packets} packets");
+}
+
+#[test]
+fn writing_a_reply() {
+    let frames = every_kind();
+    let mut into = Box::new([0; Reply::LONGEST]);
+    let mut written = 0;
+    let count = allocations(|| {
+        for (_, frame) in &frames {
+            for reply in [Reply::Reset, Reply::Unreachable] {
+                written += u32::from(black_box(reply.write(black_box(frame), &mut into)).is_some());
+            }
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(written > 10, "only {written} replies");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Plain, Vlans, parse};
+use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Plain, Reply, Vlans, parse};
 
 fuzz_target!(|frame: &[u8]| {
     let mut plain = Plain::BLANK;
@@ -10,6 +10,15 @@ fuzz_target!(|frame: &[u8]| {
     let Ok(facts) = parse(frame) else { return assert_eq!(plain, None) };
     assert_eq!(usize::try_from(facts.length), Ok(frame.len()));
     assert!(facts.vlans.outer != Vlans::NONE || facts.vlans.inner == Vlans::NONE);
+    for reply in [Reply::Reset, Reply::Unreachable] {
+        let mut into = [0xa5; Reply::LONGEST];
+        let written = reply.write(frame, &mut into);
+        assert_eq!(written.is_some(), reply.may_answer(&facts));
+        if let Some(written) = written {
+            let back = parse(written).expect("a reply can be read");
+            assert_eq!((back.src_mac, back.dst_mac, back.vlans), (facts.dst_mac, facts.src_mac, facts.vlans));
+        }
+    }
     let housekeeping = facts.housekeeping();
     match facts.net {
         Net::Arp(_) => assert_eq!(housekeeping, Some(Housekeeping::Arp)),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::prefix::Prefix;
 use super::source::Origin;
 use super::verdict::{Action, Mode, Moment};
+pub use crate::wire::Reply;
 use crate::wire::{Housekeeping, Mac, Side, Vlans};
 pub use gate::{Gate, Limits, Timeouts, share};
 
@@ -187,26 +188,6 @@ impl Tier {
             Self::Guardrail => "guardrail",
             Self::Deny => "deny",
             Self::Allow => "allow",
-        }
-    }
-}
-
-/// What goes back for a packet that a rule drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reply {
-    /// A TCP reset.
-    Reset,
-    /// ICMP: communication administratively prohibited (RFC 1812 §5.2.7.1, RFC 4443 §3.1).
-    Unreachable,
-}
-
-impl Reply {
-    /// The word in policy text.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reset => "reset",
-            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -16,6 +16,7 @@ mod parse;
 mod plain;
 pub mod protocol;
 mod quote;
+mod reply;
 #[doc(hidden)]
 pub mod samples;
 mod side;
@@ -31,4 +32,5 @@ pub use ipv6::is_extension;
 pub use key::{Key, Service};
 pub use parse::parse;
 pub use plain::Plain;
+pub use reply::Reply;
 pub use side::Side;

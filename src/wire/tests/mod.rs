@@ -6,6 +6,7 @@ mod odd;
 mod oracle;
 mod properties;
 mod recipe;
+mod reply;
 mod unreadable;
 
 use super::samples::Ends;
