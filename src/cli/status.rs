@@ -168,7 +168,7 @@ pub(crate) fn cut_off(side: &str, interface: &str, link: &LinkStatus) -> Option<
 
 fn workers(status: &Status, before: Option<&Status>) -> String {
     let mut heads =
-        vec!["queue", "core", "side", "received", "forwarded", "dropped", "would drop", "loose"];
+        vec!["queue", "core", "side", "received", "forwarded", "dropped", "held", "would drop", "loose"];
     if before.is_some() {
         heads.extend(["received/s", "forwarded/s", "Mbit/s"]);
     }
@@ -182,6 +182,7 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
                 number(side.rx_packets),
                 number(side.forwarded_packets),
                 number(side.dropped.values().sum()),
+                number(side.held),
                 number(side.would_drop.values().sum()),
                 number(side.loose),
             ];
@@ -191,7 +192,7 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
             rows.push(row);
         }
     }
-    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10], rows)
+    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11], rows)
 }
 
 /// Received and forwarded packets a second, and forwarded megabits; blank where there is nothing to
@@ -243,20 +244,22 @@ fn foot(status: &Status) -> String {
         let equation = &worker.equation;
         let _ = writeln!(
             page,
-            "queue {}: {} received = {} forwarded + {} dropped: {}",
+            "queue {}: {} received = {} forwarded + {} dropped + {} held: {}",
             worker.queue,
             number(equation.rx),
             number(equation.forwarded),
             number(equation.dropped),
+            number(equation.held),
             if equation.holds { "holds" } else { "DOES NOT HOLD" }
         );
         let frames = &worker.frames;
         let _ = writeln!(
             page,
-            "  {} of {} flows; {} frames: {} free, {} receiving, {} held, {} sending\n  a busy turn takes {}, p99 \
-             {}",
+            "  {} of {} flows, {} evicted from the full table\n  {} frames: {} free, {} receiving, {} held, {} \
+             sending\n  a busy turn takes {}, p99 {}",
             number(worker.flows),
             number(worker.flow_capacity),
+            number(worker.flows_evicted),
             number(frames.total.into()),
             number(frames.free.into()),
             number(frames.receiving.into()),
@@ -329,7 +332,8 @@ mod tests {
         let mut status = status(1);
         status.workers[0].equation.holds = false;
         assert!(
-            page(&status, None).contains("queue 0: 5 received = 3 forwarded + 2 dropped: DOES NOT HOLD")
+            page(&status, None)
+                .contains("queue 0: 5 received = 3 forwarded + 2 dropped + 0 held: DOES NOT HOLD")
         );
     }
 }

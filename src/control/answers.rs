@@ -196,6 +196,8 @@ pub struct WorkerStatus {
     pub flows: u64,
     /// Room for flows.
     pub flow_capacity: u64,
+    /// Flows given up for new ones because the table was full, since the gate came up.
+    pub flows_evicted: u64,
     /// Median time of a busy turn of its loop, receive to kick, nanoseconds.
     pub turn_p50_nanos: u64,
     /// 99th percentile of it.
@@ -213,6 +215,8 @@ pub struct Equation {
     pub forwarded: u64,
     /// Dropped, all reasons.
     pub dropped: u64,
+    /// Fragments that wait for their first now.
+    pub held: u64,
     /// It holds, on each side by itself.
     pub holds: bool,
 }
@@ -232,6 +236,8 @@ pub struct SideStatus {
     pub forwarded_bytes: u64,
     /// Starts of flows whose first packet was not seen.
     pub loose: u64,
+    /// Fragments that wait for their first now.
+    pub held: u64,
     /// Dropped, by reason; reasons that never occurred are left out.
     pub dropped: BTreeMap<String, u64>,
     /// Forwarded, but enforcement would have dropped them; left out as above.
@@ -438,11 +444,12 @@ impl Status {
     /// The equation over all workers.
     #[must_use]
     pub fn equation(&self) -> Equation {
-        let none = Equation { rx: 0, forwarded: 0, dropped: 0, holds: true };
+        let none = Equation { rx: 0, forwarded: 0, dropped: 0, held: 0, holds: true };
         self.workers.iter().fold(none, |sum, worker| Equation {
             rx: sum.rx + worker.equation.rx,
             forwarded: sum.forwarded + worker.equation.forwarded,
             dropped: sum.dropped + worker.equation.dropped,
+            held: sum.held + worker.equation.held,
             holds: sum.holds && worker.equation.holds,
         })
     }

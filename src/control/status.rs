@@ -75,8 +75,8 @@ pub(super) fn health(status: &Status) -> Health {
             name: "equation".into(),
             ok: equation.holds,
             found: format!(
-                "{} received, {} forwarded, {} dropped",
-                equation.rx, equation.forwarded, equation.dropped
+                "{} received, {} forwarded, {} dropped, {} held",
+                equation.rx, equation.forwarded, equation.dropped, equation.held
             ),
         },
         HealthCheck {
@@ -247,6 +247,7 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
             rx: sum(|side| side.rx_packets),
             forwarded: sum(|side| side.forwarded_packets),
             dropped: sum(|side| side.dropped.iter().sum()),
+            held: sum(|side| side.held),
             holds: snapshot.sides.iter().all(SideSnapshot::balances),
         },
         sides,
@@ -255,6 +256,7 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
         frames: gauges.frames.into(),
         flows: gauges.flows,
         flow_capacity: gauges.flow_capacity,
+        flows_evicted: gauges.evicted,
         turn_p50_nanos,
         turn_p99_nanos,
     }
@@ -268,6 +270,7 @@ fn side_status(side: Side, counts: &SideSnapshot, kernel: KernelCounts) -> SideS
         forwarded_packets: counts.forwarded_packets,
         forwarded_bytes: counts.forwarded_bytes,
         loose: counts.loose,
+        held: counts.held,
         dropped: by_reason(&counts.dropped),
         would_drop: by_reason(&counts.would_drop),
         balances: counts.balances(),
@@ -334,14 +337,20 @@ mod tests {
     #[test]
     fn every_counter_of_a_worker_is_told_once() {
         let shared = fixture::shared(2);
-        fixture::busy(&shared.workers[1].counters);
-        shared.workers[1].counters.event_lost();
+        let counters = &shared.workers[1].counters;
+        fixture::busy(counters);
+        counters.event_lost();
+        counters.begin();
+        counters.received(Side::Outside, 1, 60);
+        counters.held(Side::Outside);
+        counters.end();
         let status = reading(&shared);
         let [idle, busy] = status.workers.as_slice() else { panic!("two workers") };
-        assert_eq!(idle.equation, Equation { rx: 0, forwarded: 0, dropped: 0, holds: true });
-        assert_eq!(busy.equation, Equation { rx: 5, forwarded: 3, dropped: 2, holds: true });
-        assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 2, 1));
-        assert_eq!((busy.flows, busy.flow_capacity), (17, 65_536));
+        assert_eq!(idle.equation, Equation { rx: 0, forwarded: 0, dropped: 0, held: 0, holds: true });
+        assert_eq!(busy.equation, Equation { rx: 6, forwarded: 3, dropped: 2, held: 1, holds: true });
+        assert_eq!((busy.sides[0].held, busy.sides[1].held), (1, 0));
+        assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 3, 1));
+        assert_eq!((busy.flows, busy.flow_capacity, busy.flows_evicted), (17, 65_536, 3));
         assert_eq!((busy.turn_p50_nanos, busy.turn_p99_nanos), (1_800, 9_400));
         assert_eq!(
             busy.frames,
@@ -368,7 +377,7 @@ mod tests {
         counters.forwarded(Side::Inside, 1, 60);
         counters.end();
         let worker = reading(&shared).workers.remove(0);
-        assert_eq!(worker.equation, Equation { rx: 1, forwarded: 1, dropped: 0, holds: false });
+        assert_eq!(worker.equation, Equation { rx: 1, forwarded: 1, dropped: 0, held: 0, holds: false });
         assert_eq!(worker.sides.iter().map(|side| side.balances).collect::<Vec<_>>(), [false, false]);
     }
 

@@ -337,6 +337,12 @@ impl Pipeline {
         (self.flows.len(), self.flows.capacity())
     }
 
+    /// Flows given up for new ones because the table was full.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.flows.evicted()
+    }
+
     /// The counters it writes.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -100,6 +100,7 @@ fn worker(queue: u32) -> Arc<WorkerFace> {
         frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
         flows: 17,
         flow_capacity: 65_536,
+        evicted: 3,
         turn_nanos: (1_800, 9_400),
     });
     face.generation.store(1, Ordering::Relaxed);

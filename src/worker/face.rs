@@ -63,6 +63,8 @@ pub struct Gauges {
     pub flows: u64,
     /// Room for flows.
     pub flow_capacity: u64,
+    /// Flows given up for new ones because the table was full.
+    pub evicted: u64,
     /// Median and 99th percentile of a busy turn of the loop, receive to kick, nanoseconds.
     pub turn_nanos: (u64, u64),
 }

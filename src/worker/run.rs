@@ -287,6 +287,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             frames: self.queues.census(),
             flows: count(flows),
             flow_capacity: count(capacity),
+            evicted: self.pipeline.evicted(),
             turn_nanos: (self.turns.value_at_quantile(0.5), self.turns.value_at_quantile(0.99)),
         });
     }

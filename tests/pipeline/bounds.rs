@@ -5,7 +5,7 @@ use portcullis::wire::Side;
 
 use crate::memory::Count::{Dropped, EventLost, Forwarded};
 use crate::memory::{POLICY, Rig, Shape};
-use crate::says::{ACK, SYN, to_jump, to_vault};
+use crate::says::{ACK, SECOND, SYN, to_jump, to_vault};
 
 #[test]
 fn a_full_flow_table_drops_under_enforce_and_forwards_unlearned_elsewhere() {
@@ -30,6 +30,10 @@ fn a_full_flow_table_gives_up_what_only_one_end_has_spoken_for() {
     let answer = |port| to_vault(0).reply().tcp(443, port, SYN | ACK, 1, 2, &[]);
     rig.dropped(Side::Inside, &answer(1), Reason::TcpNoSession);
     rig.forwarded(Side::Inside, &answer(2));
+    rig.later(SECOND);
+    rig.turn();
+    let gauges = rig.face.gauges.load();
+    assert_eq!((gauges.flows, gauges.flow_capacity, gauges.evicted), (1, 1, 1));
 }
 
 #[test]
