@@ -7,6 +7,7 @@
     reason = "a test that can't go on fails"
 )]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -124,6 +125,17 @@ fn everywhere(mut compare: impl FnMut(&(Loaded, Table))) {
     }
 }
 
+/// What such a message carries: discovery speaks for its own source, and asks for where it goes.
+fn body(kind: u8, ends: &Ends) -> Vec<u8> {
+    match (kind, ends.src, ends.dst) {
+        (133, IpAddr::V6(_), _) => Vec::new(),
+        (134, IpAddr::V6(_), _) => vec![0; 8],
+        (135, IpAddr::V6(_), IpAddr::V6(dst)) if !dst.is_multicast() => dst.octets().to_vec(),
+        (135 | 136, IpAddr::V6(src), _) => src.octets().to_vec(),
+        _ => vec![0; 20],
+    }
+}
+
 #[test]
 fn every_icmp_type_is_explained_as_it_is_decided() {
     let pairs = [
@@ -137,6 +149,9 @@ fn every_icmp_type_is_explained_as_it_is_decided() {
         ("2001:db8:10::5", "ff0e::9", Side::Outside),
         ("fe80::5", "ff02::16", Side::Outside),
         ("fe80::5", "2001:db8:20::9", Side::Outside),
+        ("fe80::5", "ff02::1", Side::Inside),
+        ("2001:db8:20::9", "2001:db8:10::5", Side::Outside),
+        ("2001:db8:20::9", "fe80::5", Side::Outside),
         ("::", "ff02::1", Side::Outside),
     ];
     let mut stages = std::collections::BTreeMap::<&str, usize>::new();
@@ -147,14 +162,17 @@ fn every_icmp_type_is_explained_as_it_is_decided() {
             for kind in 0..=u8::MAX {
                 for code in [0, 1] {
                     let hops = if v6 && matches!(kind, 130..=132 | 143) { 1 } else { 255 };
-                    let frame = plain.hops(hops).icmp(kind, code, [0, 7, 0, 1], &[0; 20]);
+                    let frame = plain.hops(hops).icmp(kind, code, [0, 7, 0, 1], &body(kind, &plain));
                     let service = format!("{}/{kind}.{code}", if v6 { "icmpv6" } else { "icmp" });
                     *stages.entry(same(policy, &plain, side, &service, &frame)).or_default() += 1;
                 }
             }
         }
     });
-    assert_eq!(stages.keys().copied().collect::<Vec<_>>(), ["flow", "odd", "profile", "rules"]);
+    assert_eq!(
+        stages.keys().copied().collect::<Vec<_>>(),
+        ["flow", "inventory", "odd", "profile", "rules"]
+    );
 }
 
 #[test]

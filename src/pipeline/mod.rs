@@ -11,6 +11,7 @@ mod counters;
 mod cut;
 mod event;
 mod fragment;
+mod neighbour;
 mod outcome;
 mod reason;
 mod review;

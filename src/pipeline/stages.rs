@@ -184,10 +184,10 @@ impl Pipeline {
             let objection = Objection { reason: odd.into(), mode, rule: RuleNumber::NONE };
             return self.object(scene, facts, objection);
         }
-        // 5. Housekeeping, by the profile.
+        // 5. Housekeeping, by the profile; what may cross is held against the inventory.
         if let Some(class) = facts.housekeeping() {
             return match scene.table.profile(class) {
-                Action::Forward => Outcome::Forward,
+                Action::Forward => self.housekept(scene, facts, frame),
                 Action::Drop => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),
             };
         }
@@ -280,6 +280,11 @@ impl Pipeline {
             Net::Ip(ip) => Some(ip),
             Net::Arp(_) | Net::Bpdu | Net::Other => None,
         };
+        let addresses = match &facts.net {
+            Net::Ip(ip) => Some((ip.src, ip.dst)),
+            Net::Arp(arp) => Some((arp.sender.into(), arp.target.into())),
+            Net::Bpdu | Net::Other => None,
+        };
         self.push(Event {
             at: scene.now,
             kind,
@@ -292,7 +297,7 @@ impl Pipeline {
             dst_mac: facts.dst_mac,
             vlans: facts.vlans,
             ethertype: facts.ethertype,
-            addresses: ip.map(|ip| (ip.src, ip.dst)),
+            addresses,
             service: ip.map(event_service),
             length: facts.length,
         });
@@ -381,7 +386,7 @@ const fn event_service(ip: &Ip) -> Service {
 }
 
 /// An objection to a frame that no zone speaks for: the strictest mode on the wire governs.
-fn on_the_wire(scene: &Scene<'_>, reason: Reason) -> Objection {
+pub(super) fn on_the_wire(scene: &Scene<'_>, reason: Reason) -> Objection {
     Objection { reason, mode: scene.table.strictest(), rule: RuleNumber::NONE }
 }
 

@@ -107,7 +107,8 @@ pub struct Explanation {
     pub verdict: &'static str,
     /// `forwarded` or `dropped`: what happens to the packet.
     pub outcome: &'static str,
-    /// Which stage decides: `rules`; before them `odd` and `profile`; a live `flow`.
+    /// Which stage decides: `rules`; before them `odd`, `profile` and, of what that forwards, `inventory`; a
+    /// live `flow`.
     pub stage: &'static str,
     /// What decides where rules are not asked, in words.
     pub instead: Option<String>,
@@ -308,6 +309,7 @@ fn instead(table: &Table, stage: Stage) -> Option<String> {
     match stage {
         Stage::Odd(odd) => Some(format!("odd: {}", oddity(odd).1)),
         Stage::Profile(class) => Some(format!("[profile] decides: {}", says(table, class))),
+        Stage::Inventory(why) => Some(format!("the inventory decides: {}", why.words())),
         Stage::Quoted => Some("an ICMP error crosses only with the live flow it quotes".to_owned()),
         Stage::Requested => Some("an echo reply belongs to its request's flow".to_owned()),
         Stage::Rules => None,
@@ -321,6 +323,7 @@ const fn assumed(stage: Stage, service: Service) -> &'static str {
         Stage::Quoted => "an error that quotes no live flow",
         Stage::Requested => "a reply to no live request",
         Stage::Odd(_) => "a packet",
+        Stage::Inventory(_) => "housekeeping that speaks for its own source",
         Stage::Profile(Housekeeping::Ndp) if matches!(service.dport.to_be_bytes(), [133..=136, _]) => {
             "a whole packet with hop limit 255"
         }

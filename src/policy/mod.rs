@@ -12,6 +12,7 @@ pub mod explain;
 mod identity;
 mod matrix;
 pub mod model;
+mod neighbour;
 #[cfg(test)]
 mod oracle;
 pub mod prefix;
@@ -32,6 +33,7 @@ mod words;
 
 pub use compile::compile;
 pub use model::Model;
+pub use neighbour::{Claim, Mismatch};
 pub use read::read;
 pub use table::Table;
 pub use verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};

@@ -9,6 +9,7 @@ use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::net::IpAddr;
 
 use super::model::Atom;
+use super::neighbour::Misspoken;
 use super::prefix::Prefix;
 use super::services::ALL;
 use super::table::is_group;
@@ -26,6 +27,8 @@ pub(super) enum Stage {
     Odd(Odd),
     /// The profile.
     Profile(Housekeeping),
+    /// The inventory, which speaks against what the profile forwards.
+    Inventory(Misspoken),
     /// An ICMP error: only the live flow that it quotes takes it along.
     Quoted,
     /// An echo reply: only its request's flow takes it along.
@@ -60,6 +63,7 @@ impl Stage {
         match self {
             Self::Odd(_) => "odd",
             Self::Profile(_) => "profile",
+            Self::Inventory(_) => "inventory",
             Self::Quoted | Self::Requested => "flow",
             Self::Rules => "rules",
         }
@@ -150,7 +154,7 @@ pub(super) fn unasked(atom: Atom) -> Option<Unasked> {
             "echo replies",
             "remove it: a reply crosses with its request's flow; allow icmp/echo-request",
         ),
-        Stage::Rules => None,
+        Stage::Inventory(_) | Stage::Rules => None,
     }
 }
 

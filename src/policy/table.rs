@@ -99,11 +99,16 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// Whether the MAC is one of those written for the address; `None` where none is.
+    /// Whether the MAC is written for the address: for its workload, or as a router of its network.
+    #[must_use]
+    pub fn writes(&self, mac: Mac) -> bool {
+        self.macs.contains(&mac) || self.via.contains(&mac)
+    }
+
+    /// The same; `None` where its workload has no MAC written, so that nobody can tell.
     #[must_use]
     pub fn knows(&self, mac: Mac) -> Option<bool> {
-        let written = !(self.macs.is_empty() && self.via.is_empty());
-        written.then(|| self.macs.contains(&mac) || self.via.contains(&mac))
+        (!self.macs.is_empty()).then(|| self.writes(mac))
     }
 }
 

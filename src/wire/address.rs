@@ -80,8 +80,10 @@ pub(super) fn link_local(ip: &Ip) -> Option<Odd> {
     if local && ip.housekeeping().is_none() { Some(Odd::LinkLocal) } else { None }
 }
 
+/// A link-local address: of one link only, and so of no side of a wire (RFC 3927, RFC 4291 §2.5.6).
 #[inline]
-pub(super) const fn is_link_local(address: IpAddr) -> bool {
+#[must_use]
+pub const fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => matches!(v4.octets(), [169, 254, ..]),
         IpAddr::V6(v6) => matches!(v6.octets(), [0xfe, 0x80..=0xbf, ..]),

@@ -5,6 +5,7 @@
 //! panics, whatever the bytes. Cost: one pass over the headers, no copy of the payload.
 
 mod address;
+pub mod discovery;
 mod ethernet;
 mod facts;
 mod fragment;
@@ -24,6 +25,7 @@ mod side;
 mod tests;
 mod upper;
 
+pub use address::is_link_local;
 pub use facts::{
     Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, NotAMac, Odd, Quote, Tcp, TcpFlags,
     Unreadable, Vlans,

@@ -11,7 +11,7 @@ fn housekeeping_goes_by_the_profile() {
     let mut rig = Rig::under(POLICY);
     rig.forwarded(Side::Outside, &to_vault(0).arp(1));
     rig.forwarded(Side::Outside, &to_vault(1).ndp_solicit());
-    rig.forwarded(Side::Inside, &to_vault(1).ndp_advertise());
+    rig.forwarded(Side::Inside, &to_vault(1).reply().ndp_advertise());
     rig.dropped(Side::Outside, &to_vault(0).lldp(), Reason::Profile);
     rig.dropped(Side::Outside, &to_vault(0).stp(), Reason::Profile);
     rig.dropped(Side::Outside, &to_vault(0).ethernet(0x88b5, &[0; 46]), Reason::Profile);

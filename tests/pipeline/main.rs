@@ -14,6 +14,7 @@ mod fragment;
 mod frame;
 mod icmp;
 mod limit;
+mod neighbour;
 mod review;
 mod says;
 mod verdict;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Account, End, Lease, NotExplained, Query, ZoneRef, reason};
 use crate::policy::model::{Model, Rule, Tier, Workload};
+use crate::policy::neighbour::Misspoken;
 use crate::policy::prefix::Prefix;
 use crate::policy::read::{Loaded, nearest_name};
 use crate::policy::selector::Reading;
@@ -12,7 +13,7 @@ use crate::policy::space::{Space, Stretch, View};
 use crate::policy::stage::{Stage, oddity};
 use crate::policy::table::{Table, is_group};
 use crate::policy::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
-use crate::wire::{Service, Side, Vlans};
+use crate::wire::{Housekeeping, Service, Side, Vlans, is_link_local};
 
 /// Pairs of addresses looked at for two names.
 const PAIRS: usize = 64;
@@ -223,13 +224,17 @@ impl<'a> Way<'a> {
         let own = |reason, mode| Decision { stage, reason, mode, rule: RuleNumber::NONE, also: none };
         match stage {
             Stage::Odd(odd) => own(Some(oddity(odd).0), verdict.mode),
-            Stage::Profile(class) => {
-                let reason = match table.profile(class) {
-                    Action::Forward => None,
-                    Action::Drop => Some("profile"),
-                };
-                own(reason, table.strictest())
-            }
+            Stage::Profile(class) => match (table.profile(class), self.misspoken(table, class, service)) {
+                (Action::Drop, _) => own(Some("profile"), table.strictest()),
+                (Action::Forward, None) => own(None, table.strictest()),
+                (Action::Forward, Some(why)) => {
+                    let mode =
+                        table.mode_of_claim(self.sender, self.from, self.to, service, self.side, now);
+                    Decision { stage: Stage::Inventory(why), ..own(Some(why.name()), mode) }
+                }
+            },
+            // Only what the profile forwards comes here.
+            Stage::Inventory(why) => own(Some(why.name()), verdict.mode),
             Stage::Quoted if !misplaced => own(Some(NO_FLOW), verdict.mode),
             Stage::Requested => {
                 // Its mode is the stricter of both directions.
@@ -241,6 +246,26 @@ impl<'a> Way<'a> {
                 own(Some(NO_FLOW), mode)
             }
             Stage::Quoted | Stage::Rules => Decision::of(verdict),
+        }
+    }
+
+    /// What the inventory says of housekeeping that the profile forwards, if it speaks for its own source.
+    fn misspoken(&self, table: &Table, class: Housekeeping, service: Service) -> Option<Misspoken> {
+        match class {
+            Housekeeping::Ndp => {
+                let [kind, _] = service.dport.to_be_bytes();
+                table.misspoken(kind, self.sender, self.to, self.side)
+            }
+            Housekeeping::Dhcp => {
+                let free = self.from.is_unspecified() || is_link_local(self.from);
+                let belongs = free || table.belongs(self.from, self.sender.vlans, self.side);
+                (!belongs).then_some(Misspoken::Spoofed)
+            }
+            Housekeeping::Arp
+            | Housekeeping::Lldp
+            | Housekeeping::Stp
+            | Housekeeping::Lacp
+            | Housekeeping::Other => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::ends::{Decision, Way};
 use super::{NotExplained, Query};
 use crate::policy::model::Atom;
+use crate::policy::neighbour::Misspoken;
 use crate::policy::read::{Loaded, service_atoms};
 use crate::policy::services::ALL;
 use crate::policy::stage::{Stage, has_dhcp};
@@ -59,7 +60,9 @@ fn word(decision: &Decision) -> &'static str {
     match (decision.reason, decision.stage) {
         (Some(reason), _) => reason,
         (None, Stage::Profile(_)) => "forwarded by the profile",
-        (None, Stage::Odd(_) | Stage::Quoted | Stage::Requested | Stage::Rules) => "allow",
+        (None, Stage::Odd(_) | Stage::Inventory(_) | Stage::Quoted | Stage::Requested | Stage::Rules) => {
+            "allow"
+        }
     }
 }
 
@@ -72,7 +75,8 @@ pub(super) fn dhcp(
     shown: Stage,
 ) -> Option<String> {
     let class = Housekeeping::Dhcp;
-    if shown == Stage::Profile(class) || !atoms.iter().any(|atom| has_dhcp(way.from, way.to, *atom)) {
+    let itself = [Stage::Profile(class), Stage::Inventory(Misspoken::Spoofed)].contains(&shown);
+    if itself || !atoms.iter().any(|atom| has_dhcp(way.from, way.to, *atom)) {
         return None;
     }
     let ports = if way.v4() { "67 and 68" } else { "546 and 547" };

@@ -54,6 +54,7 @@ impl Explanation {
             "rules" => None,
             "odd" => Some("not asked: what is odd comes before them"),
             "profile" => Some("not asked, nor zones: the strictest mode on the wire governs what it drops"),
+            "inventory" => Some("not asked: who speaks for an address comes before them"),
             _ => Some("not asked: with its flow alive it crosses, without it is icmp_no_flow"),
         };
         match not_asked {
