@@ -83,7 +83,7 @@ INLINE __u16 swap16(__u16 v)
 
 // Behind its plan by more than this many frames, the generator lets the rest go: what the machine could
 // not offer is not caught up in one blow, and `sent` says what was offered in truth.
-#define CATCH_UP 256
+#define CATCH_UP 32
 
 SEC("xdp") int generate(struct xdp_md *ctx)
 {
