@@ -83,6 +83,18 @@ impl KeyHash {
         }
     }
 
+    /// The hash of one block that is no flow's key, under a secret of its own.
+    pub(super) fn of_block(&self, block: [u8; 16]) -> u64 {
+        match self {
+            Self::Sip(sip) => sip.hash(&block),
+            Self::Aes(aes) => {
+                let mut state = block.into();
+                aes.encrypt_block(&mut state);
+                first(&state)
+            }
+        }
+    }
+
     /// The hashes of up to [`BATCH`] keys.
     #[inline]
     pub(super) fn many<'k>(&self, keys: impl Iterator<Item = &'k Key> + Clone, hashes: &mut [u64; BATCH]) {
@@ -103,7 +115,18 @@ impl KeyHash {
                 }
                 let blocks = blocks.get_mut(..n).unwrap_or_default();
                 aes.encrypt_blocks(blocks);
-                if v6 > 0 {
+                if v6 == n && n > 0 {
+                    for (state, key) in blocks.iter_mut().zip(keys.clone()) {
+                        let ([_, w1, w2, _], _) = key.words();
+                        mix(state, w1, w2);
+                    }
+                    aes.encrypt_blocks(blocks);
+                    for (state, key) in blocks.iter_mut().zip(keys) {
+                        let ([_, _, _, w3], _) = key.words();
+                        mix(state, w3, 0);
+                    }
+                    aes.encrypt_blocks(blocks);
+                } else if v6 > 0 {
                     lengthen(aes, blocks, &keys);
                 }
                 for (hash, state) in hashes.iter_mut().zip(blocks) {
@@ -114,7 +137,7 @@ impl KeyHash {
     }
 }
 
-/// The two further blocks of the IPv6 keys. Those of IPv4 stay as they are.
+/// The two further blocks of the IPv6 keys in a burst of both families. Those of IPv4 stay as they are.
 #[inline(never)]
 fn lengthen<'k>(aes: &Aes128, blocks: &mut [Block], keys: &(impl Iterator<Item = &'k Key> + Clone)) {
     for step in 0..2 {
@@ -199,8 +222,11 @@ mod tests {
     #[test]
     fn a_batch_hashes_as_one_by_one() {
         for hash in [KeyHash::aes((1, 2)), KeyHash::sip((1, 2))] {
-            let keys = keys();
-            for n in [0, 1, 7, 64] {
+            for (v6, n) in
+                [(None, 0), (None, 1), (None, 7), (None, 64), (Some(true), 21), (Some(false), 40)]
+            {
+                let keys: Vec<Key> =
+                    keys().into_iter().filter(|key| v6.is_none_or(|v6| key.is_v6() == v6)).collect();
                 let mut hashes = [0; BATCH];
                 hash.many(keys.iter().take(n), &mut hashes);
                 for (key, found) in keys.iter().take(n).zip(hashes) {
@@ -226,6 +252,15 @@ mod tests {
                 0x5a
             ]
         );
+    }
+
+    #[test]
+    fn every_bit_of_a_block_counts() {
+        for hash in [KeyHash::aes((1, 2)), KeyHash::sip((1, 2))] {
+            let blocks = (0..128).map(|bit| (1_u128 << bit).to_ne_bytes()).chain([[0; 16]]);
+            let hashes: HashSet<u64> = blocks.map(|block| hash.of_block(block)).collect();
+            assert_eq!(hashes.len(), 129, "{hash:?}");
+        }
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct FlowTable {
     bounds: Bounds,
     tallies: Tallies,
     evicted: u64,
+    /// The key that was sought last and where it may stand: who finds none inserts it next.
+    sought: (Key, Address),
 }
 
 /// TCP connections that wait for their handshake at a destination under pressure have three seconds.
@@ -74,9 +76,12 @@ impl FlowTable {
     #[must_use]
     pub fn new(bounds: Bounds, half_open: Arc<HalfOpen>) -> Self {
         let places = usize::try_from(bounds.flows).unwrap_or(usize::MAX);
+        let (hash, index) = (KeyHash::random(), Index::new(bounds.flows));
+        let nobody = Key::from_words([0; 4], 0, false);
         Self {
-            hash: KeyHash::random(),
-            index: Index::new(bounds.flows),
+            sought: (nobody, index.address(hash.of(&nobody))),
+            hash,
+            index,
             slots: vec![Slot::EMPTY; places].into_boxed_slice(),
             free: (0..bounds.flows).rev().collect(),
             hand: 0,
@@ -154,7 +159,9 @@ impl FlowTable {
 
     /// The live flow with this key. One that has ended is removed and not found.
     pub fn find(&mut self, key: &Key, tick: u32) -> Option<FlowId> {
-        let (_, _, slot) = self.locate(key)?;
+        let address = self.index.address(self.hash.of(key));
+        self.sought = (*key, address);
+        let (_, _, slot) = self.locate_at(address, key)?;
         let id = FlowId(slot);
         if self.is_over(self.entry(id)?, tick) {
             self.remove(id);
@@ -198,7 +205,8 @@ impl FlowTable {
     /// [`Refusal::TableFull`], [`Refusal::Limit`]; nothing is counted then.
     pub fn insert(&mut self, key: &Key, opening: &Opening, tick: u32) -> Result<FlowId, Refusal> {
         let place = self.tallies.begin(&self.bounds, key, opening, tick).map_err(Refusal::Limit)?;
-        let address = self.index.address(self.hash.of(key));
+        let (sought, address) = self.sought;
+        let address = if sought == *key { address } else { self.index.address(self.hash.of(key)) };
         if let Some((_, _, slot)) = self.locate_at(address, key) {
             self.remove(FlowId(slot));
         }

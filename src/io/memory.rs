@@ -17,7 +17,8 @@ pub const FRAME_SIZE: usize = 4096;
 pub enum Drain {
     /// It waits until [`MemoryQueuePair::take_sent`] takes it; recycled ones go to their pool.
     Keep,
-    /// It is received again at its own side, bytes unchanged: an endless load written once.
+    /// It is received again at its own side, bytes unchanged: an endless load written once. It counts against
+    /// the TX ring until the next flush.
     Cycle,
 }
 
@@ -28,6 +29,8 @@ struct Port {
     rx: VecDeque<Frame>,
     staged: Vec<Frame>,
     sent: VecDeque<Frame>,
+    /// Frames sent since the last flush that are received again already.
+    cycled: usize,
     refused: u64,
     held: u32,
 }
@@ -45,17 +48,14 @@ impl MemoryQueuePair {
     /// A pair whose sides have `pool` frames each and TX rings of `tx_ring` places.
     #[must_use]
     pub fn new(pool: u32, tx_ring: usize, drain: Drain) -> Self {
-        let size = u64::try_from(FRAME_SIZE).unwrap_or(0);
         let mut ports = [Port::default(), Port::default()];
         for (side, port) in Side::BOTH.into_iter().zip(&mut ports) {
-            let first = u64::from(pool) * u64::from(side as u8);
+            let first = pool * u32::from(side as u8);
             let places = usize::try_from(pool).unwrap_or(0);
             port.rx.reserve(places);
             port.sent.reserve(places * 2);
             port.staged.reserve(places * 2);
-            port.pool = (first..first + u64::from(pool))
-                .map(|i| Frame { address: i * size, length: 0, home: side })
-                .collect();
+            port.pool = (first..first + pool).map(|number| Frame::new(number, 0, side)).collect();
         }
         let bytes = usize::try_from(pool).unwrap_or(0) * 2 * FRAME_SIZE;
         Self { umem: vec![0; bytes], ports, tx_ring, drain }
@@ -72,33 +72,27 @@ impl MemoryQueuePair {
 
     /// Lets a frame arrive. False, and counted as an empty fill ring, when the pool is dry.
     pub fn inject(&mut self, side: Side, bytes: &[u8]) -> bool {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Some(mut frame) = self.port(side).pool.pop() else {
+        let Some(frame) = self.port(side).pool.pop() else {
             self.port(side).refused += 1;
             return false;
         };
-        frame.length = length;
-        let start = usize::try_from(frame.address).unwrap_or(usize::MAX);
-        let place = self.umem.get_mut(start..).and_then(|rest| rest.get_mut(..bytes.len().min(FRAME_SIZE)));
-        let fits = place.is_some_and(|place| {
-            bytes.get(..place.len()).is_some_and(|bytes| {
-                place.copy_from_slice(bytes);
-                bytes.len() == usize::try_from(length).unwrap_or(0)
-            })
-        });
-        if fits {
-            self.port(side).rx.push_back(frame);
+        let room = self.umem.get_mut(start(&frame)..).and_then(|rest| rest.get_mut(..FRAME_SIZE));
+        let room = room.and_then(|room| room.get_mut(..bytes.len()));
+        if let (Some(room), Ok(length)) = (room, u16::try_from(bytes.len())) {
+            room.copy_from_slice(bytes);
+            self.port(side).rx.push_back(frame.of_length(length));
+            true
         } else {
             self.port(side).pool.push(frame);
+            false
         }
-        fits
     }
 
     /// Takes the oldest frame that left by a side, and gives its place back to its pool.
     pub fn take_sent(&mut self, side: Side) -> Option<Vec<u8>> {
         let frame = self.port(side).sent.pop_front()?;
         let bytes = self.bytes(&frame).to_vec();
-        self.port(frame.home).pool.push(frame);
+        self.port(frame.home()).pool.push(frame);
         Some(bytes)
     }
 
@@ -110,12 +104,18 @@ impl MemoryQueuePair {
     #[inline]
     fn end(&mut self, frame: Frame) {
         let drain = self.drain;
-        let port = self.port(frame.home);
+        let port = self.port(frame.home());
         match drain {
             Drain::Keep => port.pool.push(frame),
             Drain::Cycle => port.rx.push_back(frame),
         }
     }
+}
+
+/// Where a frame's bytes begin.
+#[inline]
+fn start(frame: &Frame) -> usize {
+    frame.number().saturating_mul(FRAME_SIZE)
 }
 
 impl QueuePair for MemoryQueuePair {
@@ -134,8 +134,8 @@ impl QueuePair for MemoryQueuePair {
 
     #[inline]
     fn bytes(&self, frame: &Frame) -> &[u8] {
-        let start = usize::try_from(frame.address).unwrap_or(usize::MAX);
-        let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
+        let start = start(frame);
+        let length = usize::try_from(frame.length()).unwrap_or(usize::MAX);
         self.umem.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
     }
 
@@ -143,7 +143,7 @@ impl QueuePair for MemoryQueuePair {
     fn room(&mut self, side: Side) -> usize {
         let tx_ring = self.tx_ring;
         let port = self.port(side);
-        tx_ring.saturating_sub(port.staged.len() + port.sent.len())
+        tx_ring.saturating_sub(port.staged.len() + port.sent.len() + port.cycled)
     }
 
     #[inline]
@@ -151,29 +151,31 @@ impl QueuePair for MemoryQueuePair {
         if self.room(side) == 0 {
             return Err(frame);
         }
-        self.port(frame.home).held -= 1;
-        self.port(side).staged.push(frame);
+        match self.drain {
+            Drain::Keep => {
+                self.port(frame.home()).held -= 1;
+                self.port(side).staged.push(frame);
+            }
+            Drain::Cycle => {
+                self.port(side).cycled += 1;
+                let home = self.port(frame.home());
+                home.held -= 1;
+                home.rx.push_back(frame);
+            }
+        }
         Ok(())
     }
 
     #[inline]
     fn recycle(&mut self, frame: Frame) {
-        self.port(frame.home).held -= 1;
+        self.port(frame.home()).held -= 1;
         self.end(frame);
     }
 
     fn flush(&mut self) {
-        for side in Side::BOTH {
-            let mut staged = std::mem::take(&mut self.port(side).staged);
-            match self.drain {
-                Drain::Keep => self.port(side).sent.extend(staged.drain(..)),
-                Drain::Cycle => {
-                    for frame in staged.drain(..) {
-                        self.port(frame.home).rx.push_back(frame);
-                    }
-                }
-            }
-            self.port(side).staged = staged;
+        for port in &mut self.ports {
+            port.sent.extend(port.staged.drain(..));
+            port.cycled = 0;
         }
     }
 

@@ -124,7 +124,7 @@ impl Pipeline {
     }
 
     /// Judges a burst of at most [`BURST`] packets that arrived on one side. `room` is the free places in the
-    /// other port's TX ring: as many packets are forwarded at most. One outcome a frame, in order, is put into
+    /// other port's TX ring: as many packets are forwarded at most. One outcome a frame, in order, is added to
     /// `outcomes`. The caller has opened the counters ([`Counters::begin`]) and counts what it received and
     /// sent.
     pub fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize, outcomes: &mut Vec<Outcome>) {
@@ -134,25 +134,33 @@ impl Pipeline {
         if let Some(Ahead { plains, batch }) = ahead.as_deref_mut() {
             // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
             plain = recognise(frames, plains);
-            let keys = plains
-                .iter()
-                .take(usize::try_from(plain.count_ones()).unwrap_or(0))
-                .map(|found| &found.key);
-            self.flows.prepare(keys, batch);
+            let plains = plains.get(..frames.len()).unwrap_or_default();
+            self.flows.prepare(plains.iter().map(|found| &found.key), batch);
         }
         // Those of a flow that is known and in order pass at once; everything else takes all the stages.
-        let mut known = ahead.iter().flat_map(|ahead| ahead.plains.iter().zip(ahead.batch.guesses()));
+        let first = outcomes.len();
+        outcomes.resize(first + frames.len(), Outcome::Forward);
+        let mut ends = outcomes.get_mut(first..).unwrap_or_default().iter_mut();
+        let mut frames = frames.iter();
         let mut room = room;
-        for frame in frames {
-            let candidate = if plain & 1 == 0 { None } else { known.next() };
-            plain >>= 1;
-            let passes =
-                room > 0 && candidate.is_some_and(|(found, guess)| self.passes(scene, frame, found, guess));
-            let outcome = if passes { Outcome::Forward } else { self.packet(scene, frame, room) };
-            room -= usize::from(outcome == Outcome::Forward);
-            outcomes.push(outcome);
+        if let Some(Ahead { plains, batch }) = ahead.as_deref() {
+            let known = plains.iter().zip(batch.guesses());
+            for ((found, guess), (frame, end)) in known.zip(frames.by_ref().zip(ends.by_ref())) {
+                let candidate = plain & 1 == 1 && room > 0;
+                plain >>= 1;
+                if candidate && self.passes(scene, frame, found, guess) {
+                    room -= 1;
+                } else {
+                    *end = self.packet(scene, frame, room);
+                    room -= usize::from(*end == Outcome::Forward);
+                }
+            }
         }
-        drop(known);
+        // All of a pipeline without the short way, and what a caller gave beyond a burst.
+        for (frame, end) in frames.zip(ends) {
+            *end = self.packet(scene, frame, room);
+            room -= usize::from(*end == Outcome::Forward);
+        }
         self.ahead = ahead;
     }
 
@@ -355,15 +363,13 @@ impl Pipeline {
     }
 }
 
-/// Puts what is plain of a burst into `plains`, in order. A bit for each frame, the first one's lowest.
+/// Puts what is plain of a burst into its places of `plains`. A bit for each frame, the first one's lowest;
+/// what is not plain leaves in its place what was there, which is good for a useless guess.
 #[inline]
 fn recognise(frames: &[&[u8]], plains: &mut [Plain; BURST]) -> u64 {
     let (mut plain, mut bit) = (0, 1_u64);
-    let mut places = plains.iter_mut();
-    let mut place = places.next();
-    for frame in frames {
-        if place.as_mut().is_some_and(|place| place.read(frame)) {
-            place = places.next();
+    for (frame, place) in frames.iter().zip(plains) {
+        if place.read(frame) {
             plain |= bit;
         }
         bit <<= 1;

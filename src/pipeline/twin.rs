@@ -97,6 +97,22 @@ impl Rig {
     }
 }
 
+/// Default deny holds for whoever gives too much at once, too.
+#[test]
+fn frames_beyond_a_burst_are_judged_as_those_in_it() {
+    let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
+    let table = compile(&loaded.model);
+    let now = 1_800_000_000_000_000_000;
+    let scene =
+        Scene { table: &table, generation: 1, now: Moment(now), tick: tick(now), side: Side::Outside };
+    let denied = Ends::of("10.10.0.5", "10.20.0.9").udp(5_000, 9_999, b"no rule allows this");
+    let frames = vec![denied.as_slice(); super::stages::BURST + 6];
+    for shortcut in [true, false] {
+        let (outcomes, _) = Rig::new(shortcut, 256).burst(&scene, &frames, frames.len());
+        assert_eq!(outcomes, vec![Outcome::Drop(super::Reason::NoRule); frames.len()]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -44,13 +44,12 @@ impl Hash for Key {
     }
 }
 
-/// The last word of a key. Ports as they lie on the wire, the first two bytes of `ports` being a's.
+/// The last word of a key. `ports` as they lie on the wire, a's first.
 #[inline]
-pub(super) const fn tail(ports: [u8; 4], vlans: Vlans, protocol: u8) -> u64 {
+pub(super) const fn tail(ports: u32, vlans: Vlans, protocol: u8) -> u64 {
     let tags = (vlans.outer as u32 & 0xfff) << 20 | (vlans.inner as u32 & 0xfff) << 8 | protocol as u32;
-    let [p0, p1, p2, p3] = ports;
-    let [t0, t1, t2, t3] = tags.to_ne_bytes();
-    u64::from_ne_bytes([p0, p1, p2, p3, t0, t1, t2, t3])
+    let (ports, tags) = (ports as u64, tags as u64);
+    if cfg!(target_endian = "little") { ports | tags << 32 } else { ports << 32 | tags }
 }
 
 impl Key {
@@ -78,7 +77,7 @@ impl Key {
         let (a, b, port_a, port_b) =
             if from_a { (src, dst, sport, dport) } else { (dst, src, dport, sport) };
         let ([a0, a1], [b0, b1]) = (port_a.to_be_bytes(), port_b.to_be_bytes());
-        let tail = tail([a0, a1, b0, b1], vlans, protocol);
+        let tail = tail(u32::from_ne_bytes([a0, a1, b0, b1]), vlans, protocol);
         let (ends, v6) = match (a, b) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.octets(), b.octets());

@@ -40,61 +40,48 @@ impl Plain {
     #[inline]
     #[must_use]
     pub fn read(&mut self, frame: &[u8]) -> bool {
-        let Some(head) = frame.first_chunk::<{ ETHERNET + V4 }>() else { return false };
+        let Some(head) = frame.first_chunk::<ETHERNET>() else { return false };
         // A source with the group bit is odd.
         if head[6] & 1 != 0 {
             return false;
         }
-        let carried = frame.len() - ETHERNET;
-        match u16::from_be_bytes([head[12], head[13]]) {
-            super::ethernet::IPV4 => self.v4(last(head), carried, Vlans::UNTAGGED),
-            super::ethernet::IPV6 => self.v6(frame.get(ETHERNET..).unwrap_or_default(), Vlans::UNTAGGED),
-            0x8100 | 0x88a8 => self.tagged(frame),
-            _ => false,
-        }
-    }
-
-    #[inline(never)]
-    fn tagged(&mut self, frame: &[u8]) -> bool {
-        let Some(head) = frame.first_chunk::<{ ETHERNET + TAG + V4 }>() else { return false };
-        let vlans = match u16::from_be_bytes([head[14], head[15]]) & 0x0fff {
-            // Reserved.
-            Vlans::NONE => return false,
-            // A priority and no VLAN.
-            0 => Vlans::UNTAGGED,
-            outer => Vlans { outer, inner: Vlans::NONE },
+        let (kind, packet, vlans) = match u16::from_be_bytes([head[12], head[13]]) {
+            0x8100 | 0x88a8 => match untag(frame) {
+                Some(found) => found,
+                None => return false,
+            },
+            kind => (kind, frame.get(ETHERNET..).unwrap_or_default(), Vlans::UNTAGGED),
         };
-        let carried = frame.len() - ETHERNET - TAG;
-        match u16::from_be_bytes([head[16], head[17]]) {
-            super::ethernet::IPV4 => self.v4(last(head), carried, vlans),
-            super::ethernet::IPV6 => self.v6(frame.get(ETHERNET + TAG..).unwrap_or_default(), vlans),
+        match kind {
+            super::ethernet::IPV4 => self.v4(packet, vlans),
+            super::ethernet::IPV6 => self.v6(packet, vlans),
             _ => false,
         }
     }
 
-    /// `head` is followed by what makes up `carried` bytes.
     #[inline]
-    fn v4(&mut self, head: &[u8; V4], carried: usize, vlans: Vlans) -> bool {
-        let total = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    fn v4(&mut self, packet: &[u8], vlans: Vlans) -> bool {
+        let Some(head) = packet.first_chunk::<V4>() else { return false };
+        // Whole words: byte by byte the compiler never finds them again.
+        let first = u64::from_le_bytes(part(head, 0));
+        let second = u32::from_le_bytes(part(head, 8));
+        let there = u64::from_le_bytes(part(head, 12));
+        let [version, _, high, low, ..] = first.to_le_bytes();
+        let total = usize::from(u16::from_be_bytes([high, low]));
         // Version 4 with 20 bytes of header; neither more fragments nor an offset.
-        let whole = u16::from_ne_bytes([head[6], head[7]]) & u16::from_be(0x3fff) == 0;
-        if head[0] != 0x45 || !whole || total > carried {
+        let whole = first & u64::from_le_bytes([0, 0, 0, 0, 0, 0, 0x3f, 0xff]) == 0;
+        if version != 0x45 || !whole || total > packet.len() {
             return false;
         }
-        // The one's complement sum is the same in either byte order (RFC 1071 §2 B).
-        let [h0, h1, h2, h3, h4, ..] = head.as_chunks::<4>().0 else { return false };
-        let word = |bytes: &[u8; 4]| u64::from(u32::from_ne_bytes(*bytes));
-        let sum = word(h0) + word(h1) + word(h2) + word(h3) + word(h4);
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        if (sum & 0xffff) + (sum >> 16) != 0xffff {
+        // The one's complement sum is the same in either byte order (RFC 1071 §2 B), and it is all ones where
+        // the plain sum, which is not 0, is a multiple of 2^16 − 1.
+        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
+        if !(halves(first) + u64::from(second) + halves(there)).is_multiple_of(0xffff) {
             return false;
         }
-        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (*h3, *h4);
-        let there = u64::from_ne_bytes([s0, s1, s2, s3, d0, d1, d2, d3]);
-        let ends = u64::from_be(there);
+        let ends = there.swap_bytes();
         self.from_a = ends >> 32 < ends & 0xffff_ffff;
-        let ends = if self.from_a { there } else { there.rotate_left(32) };
+        let ends = u64::from_le(if self.from_a { there } else { there.rotate_left(32) });
         let Some(tail) = self.upper(last(head), head[9], total.wrapping_sub(20), vlans) else {
             return false;
         };
@@ -119,8 +106,7 @@ impl Plain {
         if head[0] >> 4 != 6 || length > packet.len() - 40 {
             return false;
         }
-        let [_, s0, s1, d0, d1, ..] = head.as_chunks::<8>().0 else { return false };
-        let wire = [s0, s1, d0, d1].map(|bytes| u64::from_ne_bytes(*bytes));
+        let wire = [8, 16, 24, 32].map(|at| u64::from_ne_bytes(part(head, at)));
         let [s0, s1, d0, d1] = wire;
         let number = |high: u64, low: u64| (u64::from_be(high), u64::from_be(low));
         self.from_a = number(s0, s1) < number(d0, d1);
@@ -133,6 +119,7 @@ impl Plain {
     /// The upper layer, `length` bytes as IP says. Gives the tail of the key.
     #[inline]
     fn upper(&mut self, head: &[u8; 20], protocol: u8, length: usize, vlans: Vlans) -> Option<u64> {
+        let ports = u32::from_ne_bytes(part(head, 0));
         match protocol {
             UDP => {
                 let said = usize::from(u16::from_be_bytes([head[4], head[5]]));
@@ -147,13 +134,29 @@ impl Plain {
             TCP => self.tcp = Some(segment(head, length)?),
             _ => return None,
         }
-        let ports = if self.from_a {
-            [head[0], head[1], head[2], head[3]]
-        } else {
-            [head[2], head[3], head[0], head[1]]
-        };
+        let ports = if self.from_a { ports } else { ports.rotate_left(16) };
         Some(tail(ports, vlans, protocol))
     }
+}
+
+/// What a tagged frame carries: ethertype, packet, tags. `None`: not plain.
+#[inline(never)]
+fn untag(frame: &[u8]) -> Option<(u16, &[u8], Vlans)> {
+    let head = frame.first_chunk::<{ ETHERNET + TAG }>()?;
+    let vlans = match u16::from_be_bytes([head[14], head[15]]) & 0x0fff {
+        // Reserved.
+        Vlans::NONE => return None,
+        // A priority and no VLAN.
+        0 => Vlans::UNTAGGED,
+        outer => Vlans { outer, inner: Vlans::NONE },
+    };
+    Some((u16::from_be_bytes([head[16], head[17]]), frame.get(ETHERNET + TAG..)?, vlans))
+}
+
+/// Some bytes of a header, in one load.
+#[inline]
+fn part<const N: usize, const M: usize>(of: &[u8; M], at: usize) -> [u8; N] {
+    of.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
 /// The end of an array that is no shorter than that.

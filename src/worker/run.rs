@@ -12,7 +12,7 @@ use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Outcome, Pipeline, Present, Reason, Released, Scene};
+use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene};
 use crate::wire::Side;
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
@@ -201,10 +201,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             self.pipeline.burst(scene, taken, room, &mut self.outcomes);
         }
         let (mut sent, mut octets) = (0, 0);
-        for (frame, outcome) in self.frames.drain(..).zip(self.outcomes.drain(..)) {
+        for (frame, outcome) in self.frames.drain(..).zip(&self.outcomes) {
             let length = frame.length();
-            match outcome {
-                Outcome::Forward => match self.queues.send(out, frame) {
+            // Nearly all; the rest is another function's.
+            if *outcome == Outcome::Forward {
+                match self.queues.send(out, frame) {
                     Ok(()) => {
                         sent += 1;
                         octets += u64::from(length);
@@ -213,23 +214,12 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                         counters.dropped(side, Reason::TxRingFull);
                         self.queues.recycle(frame);
                     }
-                },
-                Outcome::Drop(_) => self.queues.recycle(frame),
-                Outcome::Hold(place) => match shelve(&mut self.shelf, place, frame) {
-                    None => counters.held(side),
-                    Some(frame) => {
-                        // There is a place for each that waits.
-                        counters.dropped(side, Reason::FragmentHeldFull);
-                        self.queues.recycle(frame);
-                    }
-                },
-                Outcome::HandOver(_) => {
-                    // No ring to another worker is built yet: its frames have no way out.
-                    counters.dropped(side, Reason::HandoverFull);
-                    self.queues.recycle(frame);
                 }
+            } else {
+                keep_back(&mut self.queues, &mut self.shelf, &counters, side, (frame, *outcome));
             }
         }
+        self.outcomes.clear();
         counters.forwarded(side, sent, octets);
         counters.end();
         true
@@ -324,6 +314,33 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         }
         self.publish();
         self.queues
+    }
+}
+
+/// Ends a frame that is not forwarded.
+#[inline(never)]
+fn keep_back<Q: QueuePair>(
+    queues: &mut Q,
+    shelf: &mut [Option<Frame>],
+    counters: &Counters,
+    side: Side,
+    (frame, outcome): (Frame, Outcome),
+) {
+    match outcome {
+        Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
+        Outcome::Hold(place) => match shelve(shelf, place, frame) {
+            None => counters.held(side),
+            Some(frame) => {
+                // There is a place for each that waits.
+                counters.dropped(side, Reason::FragmentHeldFull);
+                queues.recycle(frame);
+            }
+        },
+        Outcome::HandOver(_) => {
+            // No ring to another worker is built yet: its frames have no way out.
+            counters.dropped(side, Reason::HandoverFull);
+            queues.recycle(frame);
+        }
     }
 }
 

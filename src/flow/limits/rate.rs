@@ -4,10 +4,9 @@
 //! addresses gets a fresh bucket with each: this limit is for sources that stay themselves (a scanner, a
 //! host gone wild), the shares are for the rest. Cost: one hash and two cache lines.
 
-use siphasher::sip::SipHasher13;
-
 use super::LimitRefusal;
 use crate::flow::Source;
+use crate::flow::hash::KeyHash;
 
 /// A level is in billionths of a flow, so that a rate a second times nanoseconds needs no division.
 const FLOW: u64 = 1_000_000_000;
@@ -36,7 +35,7 @@ struct Bucket {
 #[derive(Debug)]
 pub struct NewFlows {
     sets: Box<[[Bucket; WAYS]]>,
-    sip: SipHasher13,
+    hash: KeyHash,
     evicted: u64,
 }
 
@@ -47,7 +46,7 @@ impl NewFlows {
         let empty = Bucket { source: Source::NOBODY, level: 0, seen: 0, used: false };
         Self {
             sets: vec![[empty; WAYS]; sources.div_ceil(WAYS).next_power_of_two()].into_boxed_slice(),
-            sip: SipHasher13::new_with_keys(secret.0, secret.1),
+            hash: KeyHash::new(secret),
             evicted: 0,
         }
     }
@@ -57,7 +56,7 @@ impl NewFlows {
     /// # Errors
     /// [`LimitRefusal::SourceRate`]; the source's bucket is as before then, but for the time.
     pub fn admit(&mut self, source: &Source, rate: Rate, now: u32) -> Result<(), LimitRefusal> {
-        let hash = self.sip.hash(&source.block()) & (self.sets.len() as u64 - 1);
+        let hash = self.hash.of_block(source.block()) & (self.sets.len() as u64 - 1);
         let set = usize::try_from(hash).ok().and_then(|at| self.sets.get_mut(at));
         let full = u64::from(rate.burst) * FLOW;
         let set = set.ok_or(LimitRefusal::SourceRate)?;

@@ -7,10 +7,9 @@
 //! average. An exact count a source would need a record a source, and under a flood from random addresses
 //! as many records as flows. Cost: one hash, two cache lines.
 
-use siphasher::sip::SipHasher13;
-
 use super::LimitRefusal;
 use crate::flow::Source;
+use crate::flow::hash::KeyHash;
 use crate::wire::Side;
 
 /// What may be taken of one worker's flow table.
@@ -27,7 +26,7 @@ pub struct ShareLimits {
 pub struct Shares {
     rows: [Box<[u32]>; 2],
     outside: u32,
-    sip: SipHasher13,
+    hash: KeyHash,
 }
 
 impl Shares {
@@ -36,12 +35,12 @@ impl Shares {
     pub fn new(places: u32, secret: (u64, u64)) -> Self {
         let places = usize::try_from(places).unwrap_or(usize::MAX).next_power_of_two();
         let row = || vec![0; places].into_boxed_slice();
-        Self { rows: [row(), row()], outside: 0, sip: SipHasher13::new_with_keys(secret.0, secret.1) }
+        Self { rows: [row(), row()], outside: 0, hash: KeyHash::new(secret) }
     }
 
     /// The two counters of a source.
     fn counters(&mut self, source: &Source) -> Option<(&mut u32, &mut u32)> {
-        let hash = self.sip.hash(&source.block());
+        let hash = self.hash.of_block(source.block());
         let [one, two] = &mut self.rows;
         let place = |half: u64, places: usize| usize::try_from(half & (places as u64 - 1)).ok();
         let at = (place(hash & u64::from(u32::MAX), one.len())?, place(hash >> 32, two.len())?);

@@ -195,6 +195,11 @@ impl AfXdpQueuePair {
         }
     }
 
+    /// A frame's descriptor as it was last seen in an RX ring.
+    fn descriptor(&self, frame: &Frame) -> Option<&FrameDesc> {
+        self.descriptors.get(frame.number())
+    }
+
     fn reap(&mut self, side: Side) {
         let port = match side {
             Side::Outside => &mut self.outside,
@@ -232,19 +237,14 @@ impl QueuePair for AfXdpQueuePair {
             if let Some(slot) = self.descriptors.get_mut(number) {
                 *slot = *descriptor;
             }
-            into.push(Frame {
-                address: u64::try_from(descriptor.addr()).unwrap_or(u64::MAX),
-                length: count(descriptor.lengths().data()),
-                home,
-            });
+            // A frame holds 4 KiB.
+            let length = u16::try_from(descriptor.lengths().data()).unwrap_or(u16::MAX);
+            into.push(Frame::new(count(number), length, home));
         }
     }
 
     fn bytes(&self, frame: &Frame) -> &[u8] {
-        let found = usize::try_from(frame.address).ok().and_then(|address| self.place(address));
-        let Some(descriptor) = found.and_then(|(number, _)| self.descriptors.get(number)) else {
-            return &[];
-        };
+        let Some(descriptor) = self.descriptor(frame) else { return &[] };
         // SAFETY: the descriptor is of this UMEM, as the kernel wrote it. Whoever has the `Frame` has the
         // only claim to its bytes: it left the RX ring and is in no other, and to put it into one the
         // frame must be given up, which ends this borrow.
@@ -264,22 +264,16 @@ impl QueuePair for AfXdpQueuePair {
         if self.room(side) == 0 {
             return Err(frame);
         }
-        let found = usize::try_from(frame.address).ok().and_then(|address| self.place(address));
-        let Some(descriptor) = found.and_then(|(number, _)| self.descriptors.get(number)).copied() else {
-            return Err(frame);
-        };
+        let Some(descriptor) = self.descriptor(&frame).copied() else { return Err(frame) };
         self.held = self.held.saturating_sub(1);
         self.port_mut(side).staged.push(descriptor);
         Ok(())
     }
 
     fn recycle(&mut self, frame: Frame) {
-        let found = usize::try_from(frame.address).ok().and_then(|address| self.place(address));
-        let Some(descriptor) = found.and_then(|(number, _)| self.descriptors.get(number)).copied() else {
-            return;
-        };
+        let Some(descriptor) = self.descriptor(&frame).copied() else { return };
         self.held = self.held.saturating_sub(1);
-        self.port_mut(frame.home).free.push(descriptor);
+        self.port_mut(frame.home()).free.push(descriptor);
     }
 
     fn flush(&mut self) {
