@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn columns_in_one_line_are_counted_once() {
-        let text = format!("a\n{}\nb ü", "ü ".repeat(50_000));
+        let text = format!("a\n{}\nb ü", "ü ".repeat(4_000));
         let file = |text: &str| SourceFile { path: "x".into(), name: "x".into(), text: text.into() };
         let sources = Sources { files: vec![file(&text), file(&text)] };
         let starts = (0..text.len()).filter(|at| text.is_char_boundary(*at)).step_by(7);

@@ -292,7 +292,7 @@ fn probe() -> impl Strategy<Value = Probe> {
 
 fn cases() -> u32 {
     let asked = std::env::var("PORTCULLIS_ORACLE_CASES").ok();
-    asked.map_or(2_000, |n| n.parse().expect("PORTCULLIS_ORACLE_CASES is a number of policies"))
+    asked.map_or(800, |n| n.parse().expect("PORTCULLIS_ORACLE_CASES is a number of policies"))
 }
 
 proptest! {

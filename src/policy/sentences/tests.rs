@@ -38,7 +38,7 @@ fn no_line_is_wider_than_asked_where_words_allow_it() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(700) })]
 
     /// POLICY.md §9: sentences are lossless. Rules that differ in a key differ in their text.
     #[test]
