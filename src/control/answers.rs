@@ -318,7 +318,7 @@ pub struct EventLine {
     pub dst_mac: String,
     /// Tags: `untagged`, `100`, `100.20`.
     pub vlans: String,
-    /// Ethertype; 0 when unreadable.
+    /// Ethertype; 0 where it cannot be seen.
     pub ethertype: u16,
     /// Source address.
     pub src: Option<IpAddr>,

@@ -36,13 +36,13 @@ pub struct Event {
     pub generation: u32,
     /// The mode that governed.
     pub mode: Mode,
-    /// Source MAC; zero when unreadable.
+    /// Source MAC; zero where it cannot be seen.
     pub src_mac: Mac,
     /// Destination MAC.
     pub dst_mac: Mac,
     /// Tags.
     pub vlans: Vlans,
-    /// Ethertype; 0 when unreadable.
+    /// Ethertype; 0 where it cannot be seen.
     pub ethertype: u16,
     /// Addresses, where there are any.
     pub addresses: Option<(IpAddr, IpAddr)>,

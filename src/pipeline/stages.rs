@@ -11,7 +11,7 @@ use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
 use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
-use crate::wire::{Facts, Ip, Mac, Net, Plain, Service, Side, Vlans, parse};
+use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
 /// Packets of one burst at most.
 pub const BURST: usize = crate::flow::BATCH;
@@ -236,9 +236,7 @@ impl Pipeline {
         if !self.may_record() {
             return Outcome::Drop(reason);
         }
-        let mac = |at: usize| {
-            frame.get(at..at + 6).and_then(|b| b.first_chunk()).map_or(Mac::default(), |m| Mac(*m))
-        };
+        let seen = glimpse(frame);
         self.push(Event {
             at: scene.now,
             kind: EventKind::Drop,
@@ -247,12 +245,12 @@ impl Pipeline {
             rule: RuleNumber::NONE,
             generation: scene.generation,
             mode: scene.table.strictest(),
-            src_mac: mac(6),
-            dst_mac: mac(0),
-            vlans: Vlans::UNTAGGED,
-            ethertype: 0,
-            addresses: None,
-            service: None,
+            src_mac: seen.src_mac,
+            dst_mac: seen.dst_mac,
+            vlans: seen.vlans,
+            ethertype: seen.ethertype,
+            addresses: seen.addresses,
+            service: seen.service,
             length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
         });
         Outcome::Drop(reason)

@@ -21,7 +21,7 @@ pub(super) const LACP: u16 = 0x8809;
 pub(super) const LLDP: u16 = 0x88cc;
 /// Tags of customers and of providers. 0x9100, which some equipment used before 802.1ad, is an ethertype
 /// like any unknown one.
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
+pub(super) const TAGS: [u16; 2] = [0x8100, 0x88a8];
 /// From here on the field is a type, below it is the length of an 802.3 frame.
 const FIRST_TYPE: u16 = 0x600;
 

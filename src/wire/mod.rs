@@ -9,6 +9,7 @@ pub mod discovery;
 mod ethernet;
 mod facts;
 mod fragment;
+mod glimpse;
 mod housekeeping;
 mod ipv4;
 mod ipv6;
@@ -30,6 +31,7 @@ pub use facts::{
     Arp, Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, NotAMac, Odd, Quote, Tcp, TcpFlags,
     Unreadable, Vlans,
 };
+pub use glimpse::{Glimpse, glimpse};
 pub use ipv6::is_extension;
 pub use key::{Key, Service};
 pub use parse::parse;

@@ -12,10 +12,11 @@ use super::oracle::{beside_etherparse, twin};
 use super::recipe::{frame, sane_flags};
 use super::{facts, packet};
 use crate::wire::samples::{Ends, every_kind, padded};
-use crate::wire::{Fragment, L4, Net, Odd, Plain, TcpFlags, Vlans, parse};
+use crate::wire::{Fragment, L4, Net, Odd, Plain, TcpFlags, Vlans, glimpse, parse};
 
 /// Everything a frame is asked on its way, for its panics.
 fn ask(frame: &[u8]) {
+    let _ = glimpse(frame);
     let Ok(facts) = parse(frame) else { return };
     let _ = facts.housekeeping();
     let Net::Ip(ip) = facts.net else { return assert_eq!(facts.key(), None) };
