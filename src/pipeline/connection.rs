@@ -207,10 +207,17 @@ impl Pipeline {
             self.counters.loose(scene.side);
         } else if verdict.denial.is_some() {
             return self.deny(scene, facts, verdict);
-        } else if scene.table.rule(verdict.rule).is_some_and(|rule| rule.log) {
-            self.record(scene, EventKind::Allow, facts, None, verdict.rule, verdict.mode);
+        } else {
+            self.log(scene, facts, verdict);
         }
         Outcome::Forward
+    }
+
+    /// Records what crosses by a rule that says `log`.
+    fn log(&mut self, scene: &Scene<'_>, facts: &Facts, verdict: &Verdict) {
+        if scene.table.rule(verdict.rule).is_some_and(|rule| rule.log) {
+            self.record(scene, EventKind::Allow, facts, None, verdict.rule, verdict.mode);
+        }
     }
 
     /// A flow whose first packet was not seen: refused under enforce, else judged in both directions and
@@ -299,6 +306,9 @@ impl Pipeline {
     fn stateless(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         self.account.judged(&verdict);
+        if verdict.denial.is_none() {
+            self.log(scene, facts, &verdict);
+        }
         self.deny(scene, facts, &verdict)
     }
 
