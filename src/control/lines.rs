@@ -1,11 +1,11 @@
 //! Events → [`EventLine`]s, with names in place of numbers.
 
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP, icmp_of};
 use std::net::IpAddr;
 
 use super::answers::EventLine;
 use super::instant;
-use crate::pipeline::{Event, EventKind};
+use crate::pipeline::{Event, EventKind, Kind};
 use crate::policy::RuleNumber;
 use crate::record::Names;
 use crate::wire::Service;
@@ -18,7 +18,7 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
     let rule = known.as_ref().and_then(|names| names.rule(event.rule));
     let (src, dst) = event.addresses.unzip();
     let ports = event.service.filter(|service| service.readable && has_ports(service.protocol));
-    let icmp = event.service.filter(|service| service.readable && is_icmp(service.protocol));
+    let icmp = event.service.filter(|service| service.readable && is_icmp(event, service.protocol));
     let [icmp_type, icmp_code] =
         icmp.map(|service| service.dport.to_be_bytes().map(Some)).unwrap_or_default();
     EventLine {
@@ -65,8 +65,9 @@ const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP)
 }
 
-const fn is_icmp(protocol: u8) -> bool {
-    matches!(protocol, ICMP | ICMPV6)
+/// Over the other family's header either is a protocol without type and code.
+fn is_icmp(event: &Event, protocol: u8) -> bool {
+    event.addresses.is_some_and(|(src, _)| protocol == icmp_of(src.is_ipv6()))
 }
 
 /// What a packet asked for, as policy text would write it.
@@ -86,12 +87,14 @@ fn service_words(event: &Event) -> String {
     let name = match protocol {
         TCP => "tcp",
         UDP => "udp",
-        ICMP => "icmp",
-        ICMPV6 => "icmpv6",
+        ICMP if is_icmp(event, ICMP) => "icmp",
+        ICMPV6 if is_icmp(event, ICMPV6) => "icmpv6",
         other => return format!("ip/{other}"),
     };
+    let unreadable = event.reason.is_some_and(|reason| reason.kind() == Kind::Unreadable);
     let [kind, code] = dport.to_be_bytes();
     match (readable, protocol, kind, code) {
+        (false, ..) if unreadable => name.into(),
         (false, ..) => format!("{name} fragment"),
         (true, ICMP, 8, 0) | (true, ICMPV6, 128, 0) => format!("{name}/echo-request"),
         (true, ICMP | ICMPV6, ..) => format!("{name}/{kind}.{code}"),
@@ -101,9 +104,11 @@ fn service_words(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::sync::Arc;
 
     use super::*;
+    use crate::pipeline::Reason;
     use crate::policy::Mode;
     use crate::record::fixture;
     use crate::wire::Side;
@@ -174,10 +179,15 @@ mod tests {
     #[test]
     fn services_are_written_as_in_policy_text() {
         let base = fixture::no_rule();
+        let six = (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         let ip = |protocol, dport, readable| {
             let service = Some(Service { protocol, sport: 1, dport, readable });
-            service_words(&Event { service, ..base })
+            let addresses = if protocol == 58 { Some(six) } else { base.addresses };
+            service_words(&Event { addresses, service, ..base })
         };
+        let service = Some(Service { protocol: 58, sport: 0, dport: 0, readable: true });
+        let astray = line(1, &Event { service, ..base }, &names());
+        assert_eq!((astray.service.as_str(), astray.icmp_type), ("ip/58", None));
         assert_eq!(ip(6, 443, true), "tcp/443");
         assert_eq!(ip(17, 53, true), "udp/53");
         assert_eq!(ip(1, 8 << 8, true), "icmp/echo-request");
@@ -185,6 +195,9 @@ mod tests {
         assert_eq!(ip(58, 135 << 8, true), "icmpv6/135.0");
         assert_eq!(ip(50, 0, true), "ip/50");
         assert_eq!(ip(17, 0, false), "udp fragment");
+        let cut = Event { reason: Some(Reason::Truncated), service: None, ..base };
+        let hidden = Service { protocol: 6, sport: 0, dport: 0, readable: false };
+        assert_eq!(service_words(&Event { service: Some(hidden), ..cut }), "tcp");
         let other = |ethertype| service_words(&Event { service: None, addresses: None, ethertype, ..base });
         assert_eq!(
             [0, 0x0806, 0x88cc, 0x8809, 0x0800, 0x86dd, 0x88a8].map(other),
