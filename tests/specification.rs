@@ -46,10 +46,11 @@ fn collect(folder: &Path, into: &mut Tests) {
 
 /// Words between backticks that look like a test's name: lower case with underscores.
 fn named(page: &str) -> BTreeSet<String> {
-    let rows = page.lines().filter(|line| line.starts_with("| P"));
+    let rows = page.lines().filter(|line| line.starts_with("| P") || line.starts_with("| F"));
     rows.flat_map(|row| row.split('`').skip(1).step_by(2))
         .filter(|word| word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        .filter(|word| *word != "same_side" && *word != "judge_at")
+        .filter(|word| !portcullis::pipeline::Reason::ALL.iter().any(|reason| reason.name() == *word))
+        .filter(|word| *word != "judge_at")
         .map(str::to_owned)
         .collect()
 }
@@ -69,6 +70,7 @@ fn every_test_named_in_the_specification_exists() {
 
 #[test]
 fn a_name_without_a_test_would_be_seen() {
-    let page = "| P1 | x | `no_such_test_anywhere`, `src/wire/` |\nprose `not_a_row_at_all`";
-    assert_eq!(named(page).into_iter().collect::<Vec<_>>(), ["no_such_test_anywhere"]);
+    let page =
+        "| P1 | x | `no_such_test_anywhere`, `src/wire/` |\nprose `not_a_row_at_all`\n| F1 | `nor_here` |";
+    assert_eq!(named(page).into_iter().collect::<Vec<_>>(), ["no_such_test_anywhere", "nor_here"]);
 }

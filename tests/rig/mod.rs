@@ -74,6 +74,14 @@ pub(crate) fn run(program: &str, line: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
+/// Compiles a kernel half, named from the package's folder.
+pub(crate) fn compile(source: &str, to: &Path) {
+    let include = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+    let source = format!("{}/{source}", env!("CARGO_MANIFEST_DIR"));
+    let to = to.to_str().expect("a temporary path is text");
+    run("clang", &["-O2", "-g", "-target", "bpf", "-mcpu=v3", &include, "-c", &source, "-o", to]);
+}
+
 /// Waits for a condition, at most 20 s.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = traffic::monotonic() + 20_000_000_000;
@@ -107,7 +115,6 @@ impl Rig {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let object = folder.path().join("rig.bpf.o");
         let rig = Self { name, folder, object };
-        rig.compile();
         for host in ["out", "gate", "in"] {
             namespace::add(&rig.netns(host)).expect("a namespace");
             rig.at(host, || {
@@ -129,11 +136,12 @@ impl Rig {
         rig
     }
 
-    fn compile(&self) {
-        let include = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/rig.bpf.c");
-        let to = self.object.to_str().expect("a temporary path is text");
-        run("clang", &["-O2", "-g", "-target", "bpf", "-mcpu=v3", &include, "-c", source, "-o", to]);
+    /// The generator's and the sinks' kernel half, compiled for the first who asks.
+    fn object(&self) -> &Path {
+        if !self.object.exists() {
+            compile("bench/rig.bpf.c", &self.object);
+        }
+        &self.object
     }
 
     pub(crate) fn netns(&self, host: &str) -> String {
@@ -153,7 +161,7 @@ impl Rig {
     }
 
     pub(crate) fn generator(&self) -> Generator {
-        Generator::open(&self.object, &self.netns("out"), "wire", ENDS, 0).expect("generator")
+        Generator::open(self.object(), &self.netns("out"), "wire", ENDS, 0).expect("generator")
     }
 
     pub(crate) fn sink(&self) -> Sink {
@@ -162,7 +170,7 @@ impl Rig {
 
     /// An XDP program of its own on any link.
     pub(crate) fn sink_at(&self, host: &str, link: &str) -> Sink {
-        Sink::open(&self.object, &self.netns(host), link, Hook::Xdp).expect("sink")
+        Sink::open(self.object(), &self.netns(host), link, Hook::Xdp).expect("sink")
     }
 
     /// One link as `ip` shows it, statistics included.

@@ -1,0 +1,180 @@
+//! F1.2, F1.9, F1.7c, `FAU_GEN`: what rules can name, permitted, dropped and logged; what no rule names; who a
+//! source must be.
+
+use portcullis::pipeline::Reason;
+use portcullis::wire::samples::Ends;
+use portcullis::wire::{Side, Vlans};
+
+use crate::bytes::{SYN, icmp};
+use crate::ground::Ground;
+use crate::policy::{client_to_server, rules};
+
+const TAG: Vlans = Vlans { outer: 100, inner: Vlans::NONE };
+
+/// Another host beside this one.
+fn beside(address: std::net::IpAddr) -> std::net::IpAddr {
+    let name = match address.to_string().as_str() {
+        "10.10.0.5" => "10.10.0.6",
+        "10.20.0.9" => "10.20.0.10",
+        "2001:db8:10::5" => "2001:db8:10::6",
+        "2001:db8:20::9" => "2001:db8:20::10",
+        other => panic!("nobody is beside {other}"),
+    };
+    name.parse().unwrap()
+}
+
+/// One attribute after the other: the rule permits and logs, and with another value of that one attribute no
+/// rule does.
+#[test]
+fn a_rule_permits_and_logs_by_every_attribute_and_nothing_beside_it() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.2", &ends);
+        let side = Side::Outside;
+        let syn = |ends: &Ends, dport| ends.tcp(40_000, dport, SYN, 1, 0, b"");
+        let stamp = |ends: &Ends, kind, code| ends.icmp(kind, code, [0; 4], &[0; 12]);
+        let [kind, code] = if ends.src.is_ipv4() { [13, 0] } else { [200, 1] };
+        let gre = |ends: &Ends, protocol| ends.ip(protocol, &[0, 0, 8, 0]);
+        let stranger = Ends { src: beside(ends.src), ..ends };
+        let elsewhere = Ends { dst: beside(ends.dst), ..ends };
+
+        for (what, frame) in [
+            ("TCP to port 80", syn(&ends, 80)),
+            ("UDP to the first port of its range", ends.udp(5_000, 5_000, b"ask")),
+            ("UDP to the last", ends.udp(5_000, 5_009, b"ask")),
+            ("ICMP type and code", stamp(&ends, kind, code)),
+            ("the same again: each by itself", stamp(&ends, kind, code)),
+        ] {
+            ground.logged(what, side, &frame, "allow.logged");
+        }
+        ground.logged("protocol 47", side, &gre(&ends, 47), "allow.logged-tunnel");
+        let home = ends.reply();
+        ground.logged("from the inside", Side::Inside, &syn(&home, 8_443), "allow.home");
+        ground.crosses("TCP to port 443, by a rule that does not log", side, &syn(&ends, 443));
+
+        let none = Reason::NoRule;
+        for (what, frame) in [
+            ("another source, TCP", syn(&stranger, 80)),
+            ("another source, UDP", stranger.udp(5_000, 5_000, b"ask")),
+            ("another source, ICMP", stamp(&stranger, kind, code)),
+            ("another source, protocol 47", gre(&stranger, 47)),
+            ("another destination, TCP", syn(&elsewhere, 80)),
+            ("another destination, UDP", elsewhere.udp(5_000, 5_000, b"ask")),
+            ("another destination, ICMP", stamp(&elsewhere, kind, code)),
+            ("another destination, protocol 47", gre(&elsewhere, 47)),
+            ("another protocol of TCP's port", ends.udp(40_000, 80, b"ask")),
+            ("another protocol of UDP's port", ends.tcp(5_000, 5_000, SYN, 1, 0, b"")),
+            ("another protocol", gre(&ends, 50)),
+            (
+                "the other family's ICMP",
+                ends.ip(if icmp(&ends) == 1 { 58 } else { 1 }, &[kind, code, 0, 0, 0, 0, 0, 0]),
+            ),
+            ("the port below TCP's", syn(&ends, 79)),
+            ("the port above TCP's", syn(&ends, 81)),
+            ("the port below UDP's range", ends.udp(5_000, 4_999, b"ask")),
+            ("the port above UDP's range", ends.udp(5_000, 5_010, b"ask")),
+            ("another source port", ends.udp(5_001, 5_000, b"ask")),
+            ("another ICMP type", stamp(&ends, kind + 2, code)),
+            ("another ICMP code", stamp(&ends, kind, code + 1)),
+            ("the side that may not open this", syn(&ends, 8_443)),
+        ] {
+            ground.drops(what, side, &frame, none);
+        }
+        ground.drops("the other side that may not", Side::Inside, &syn(&home, 80), none);
+    }
+}
+
+#[test]
+fn a_rule_drops_by_name_what_another_allows() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.2", &ends);
+        let syn = |dport| ends.tcp(40_000, dport, SYN, 1, 0, b"");
+        let side = Side::Outside;
+        ground.crosses("the port below", side, &syn(22));
+        let event = ground.drops("the port denied", side, &syn(23), Reason::Denied);
+        assert_eq!(event.rule.as_deref(), Some("deny.telnet"));
+        ground.crosses("the port above", side, &syn(24));
+        let never = ends.udp(40_000, 6_000, b"ask");
+        let event = ground.drops("what a guardrail forbids", side, &never, Reason::Guardrail);
+        assert_eq!(event.rule.as_deref(), Some("guardrail.never"));
+    }
+}
+
+#[test]
+fn what_no_rule_names_is_denied() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        let stranger = if ends.src.is_ipv4() { "198.51.100.7" } else { "2001:db8:ffff::7" };
+        ground.about("F1.9", &ends);
+        for ends in [ends, Ends { src: stranger.parse().unwrap(), ..ends }] {
+            for (what, frame) in [
+                ("TCP", ends.tcp(40_000, 9_999, SYN, 1, 0, b"")),
+                ("UDP", ends.udp(40_000, 9_999, b"ask")),
+                ("ICMP", ends.icmp(17, 0, [0; 4], &[0; 12])),
+                ("SCTP", ends.ip(132, &[0x9c, 0x40, 0x27, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0])),
+                ("protocol 253", ends.ip(253, &[1, 2, 3, 4])),
+            ] {
+                let event = ground.drops(what, Side::Outside, &frame, Reason::NoRule);
+                assert_eq!((event.rule, event.mode.as_str()), (None, "enforce"));
+                ground.drops(what, Side::Inside, &turned(&frame, &ends), Reason::NoRule);
+            }
+        }
+        ground.crosses("what a rule names", Side::Outside, &ends.udp(40_000, 4_433, b"ask"));
+    }
+}
+
+/// The same packet from the other end.
+fn turned(frame: &[u8], ends: &Ends) -> Vec<u8> {
+    let head = if ends.src.is_ipv4() { 34 } else { 54 };
+    let protocol = if ends.src.is_ipv4() { frame[23] } else { frame[20] };
+    ends.reply().ip(protocol, &frame[head..])
+}
+
+#[test]
+fn a_source_that_does_not_belong_to_its_side_or_vlan_is_spoofed() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for (family, ends) in client_to_server().into_iter().enumerate() {
+        ground.about("F1.7c", &ends);
+        let ask = |ends: &Ends| ends.udp(40_000, 4_433, b"ask");
+        let spoofed = Some(Reason::Spoofed);
+        let [near, far] = [["10.20.0.77", "198.51.100.7"], ["2001:db8:20::77", "2001:db8:ffff::7"]][family];
+        let from = |address: &str, ends: Ends| Ends { src: address.parse().unwrap(), ..ends };
+        let bench = Ends { dst: ["10.21.0.9", "2001:db8:21::9"][family].parse().unwrap(), ..ends };
+        let seven = Vlans { outer: 7, inner: Vlans::NONE };
+        let wrong = Some(Reason::WrongVlan);
+        ground.table(
+            Side::Outside,
+            &[
+                ("an outside address", ask(&ends), None),
+                ("an inside address", ask(&from(near, ends)), spoofed),
+                ("the server's own neighbour", ask(&Ends { src: beside(ends.dst), ..ends }), spoofed),
+                ("on a VLAN of its network", ask(&ends.on(TAG)), None),
+                ("on another VLAN", ask(&ends.on(seven)), spoofed),
+                ("on another inner VLAN", ask(&ends.on(Vlans { outer: 100, inner: 21 })), spoofed),
+                ("tagged with priority alone", ask(&ends.on(Vlans { outer: 0, inner: Vlans::NONE })), None),
+                ("on the destination's VLAN", ask(&bench.on(TAG)), None),
+                ("on none, and the destination has one", ask(&bench), wrong),
+                (
+                    "to its own side",
+                    ask(&Ends { dst: far.parse().unwrap(), ..ends }),
+                    Some(Reason::SameSide),
+                ),
+            ],
+        );
+        let home = ends.reply();
+        let syn = |ends: &Ends| ends.tcp(40_000, 443, SYN, 1, 0, b"");
+        ground.table(
+            Side::Inside,
+            &[
+                ("the answer of the live flow", home.udp(4_433, 40_000, b"answer"), None),
+                ("an outside address", syn(&from(far, home)), spoofed),
+                ("the client's own", syn(&ends), spoofed),
+                ("its live flow's packet on the wrong side", ask(&ends), spoofed),
+                ("without the VLAN of its network", syn(&bench.reply()), spoofed),
+            ],
+        );
+        let back = home.udp(4_433, 40_000, b"answer");
+        ground.drops("a live flow's answer on the wrong side", Side::Outside, &back, Reason::Spoofed);
+    }
+}

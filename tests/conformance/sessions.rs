@@ -1,0 +1,248 @@
+//! F1.5a, F1.5b: what is part of a session, and when it is over.
+
+use portcullis::pipeline::Reason;
+use portcullis::wire::samples::Ends;
+use portcullis::wire::{Side, Vlans};
+
+use crate::bytes::{ACK, FIN, PSH, RST, SYN};
+use crate::ground::Ground;
+use crate::policy::{client_to_server, rules};
+use crate::rig::until;
+
+const OUT: Side = Side::Outside;
+const IN: Side = Side::Inside;
+
+/// A connection from this port to 443, open: the client has sent up to 1 000, the server up to 5 000.
+pub(crate) fn open(ground: &mut Ground, ends: &Ends, port: u16) {
+    ground.crosses("SYN", OUT, &ends.tcp(port, 443, SYN, 999, 0, b""));
+    ground.crosses("SYN-ACK", IN, &ends.reply().tcp(443, port, SYN | ACK, 4_999, 1_000, b""));
+    ground.crosses("ACK", OUT, &ends.tcp(port, 443, ACK, 1_000, 5_000, b""));
+}
+
+/// The same ends with one address or tag changed at a time.
+fn altered(ends: &Ends) -> [(&'static str, Ends); 4] {
+    let next = |address: std::net::IpAddr| -> std::net::IpAddr {
+        match address {
+            std::net::IpAddr::V4(v4) => std::net::Ipv4Addr::from_bits(v4.to_bits() + 1).into(),
+            std::net::IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() + 1).into(),
+        }
+    };
+    [
+        ("another source", Ends { src: next(ends.src), ..*ends }),
+        ("another destination", Ends { dst: next(ends.dst), ..*ends }),
+        ("a tag", ends.on(Vlans { outer: 100, inner: Vlans::NONE })),
+        ("two tags", ends.on(Vlans { outer: 100, inner: 20 })),
+    ]
+}
+
+#[test]
+fn a_tcp_session_is_its_addresses_ports_numbers_and_flags() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        let reply =
+            |ends: &Ends, sport, dport, flags, seq, ack| ends.tcp(sport, dport, flags, seq, ack, b"data");
+        open(&mut ground, &ends, 40_000);
+        let none = Reason::TcpNoSession;
+        for (what, other) in altered(&back) {
+            ground.drops(what, IN, &reply(&other, 443, 40_000, ACK, 5_000, 1_000), none);
+        }
+        for (what, other) in altered(&ends) {
+            ground.drops(what, OUT, &other.tcp(40_000, 443, ACK, 1_000, 5_000, b"data"), none);
+        }
+        ground.drops("another source port", IN, &reply(&back, 444, 40_000, ACK, 5_000, 1_000), none);
+        ground.drops("another destination port", IN, &reply(&back, 443, 40_001, ACK, 5_000, 1_000), none);
+        ground.drops("another protocol", IN, &back.udp(443, 40_000, b"data"), Reason::NoRule);
+        ground.drops("the other side", OUT, &reply(&back, 443, 40_000, ACK, 5_000, 1_000), Reason::Spoofed);
+        let (window, state) = (Reason::TcpWindow, Reason::TcpState);
+        for (what, flags, seq, ack, reason) in [
+            ("a sequence number beyond the window", ACK, 5_000 + 65_536, 1_000, window),
+            ("one far beyond", ACK, 3_000_000_000, 1_000, window),
+            ("one before the window", ACK, 5_000_u32.wrapping_sub(70_000), 1_000, window),
+            ("an acknowledgement of what was not sent", ACK, 5_000, 1_001, window),
+            ("one far off", ACK, 5_000, 3_000_000_000, window),
+            ("no ACK", PSH, 5_000, 1_000, state),
+            ("a SYN-ACK of another connection", SYN | ACK, 9_000, 1_000, window),
+            ("a FIN beyond the window", FIN | ACK, 5_000 + 65_536, 1_000, window),
+            ("a RST beyond the window", RST, 5_000 + 65_536, 0, window),
+            ("a RST before it", RST, 4_990, 0, window),
+        ] {
+            ground.drops(what, IN, &reply(&back, 443, 40_000, flags, seq, ack), reason);
+        }
+        ground.crosses("the answer itself", IN, &reply(&back, 443, 40_000, ACK | PSH, 5_000, 1_000));
+        ground.crosses("and what follows it", OUT, &ends.tcp(40_000, 443, ACK, 1_000, 5_004, b"more"));
+    }
+}
+
+#[test]
+fn a_handshake_takes_no_other_flags() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        let (window, state) = (Reason::TcpWindow, Reason::TcpState);
+        for (port, (what, flags)) in (41_000..).zip([
+            ("an ACK", ACK),
+            ("data", ACK | PSH),
+            ("a FIN", FIN | ACK),
+            ("a SYN-ACK", SYN | ACK),
+            ("a RST", RST),
+        ]) {
+            let frame = ends.tcp(port, 443, flags, 1_000, 5_000, b"");
+            ground.drops(&format!("{what} before any SYN"), OUT, &frame, Reason::TcpNoSession);
+            let frame = back.tcp(443, port, flags, 5_000, 1_000, b"");
+            ground.drops(&format!("{what} before any SYN, inside"), IN, &frame, Reason::TcpNoSession);
+        }
+        ground.crosses("a SYN", OUT, &ends.tcp(42_000, 443, SYN, 999, 0, b""));
+        let from_server = |flags, seq, ack| back.tcp(443, 42_000, flags, seq, ack, b"");
+        let from_client = |flags, seq, ack| ends.tcp(42_000, 443, flags, seq, ack, b"");
+        ground.drops("answered by an ACK", IN, &from_server(ACK, 4_999, 1_000), state);
+        ground.drops("answered by data", IN, &from_server(ACK | PSH, 4_999, 1_000), state);
+        ground.drops("answered by a FIN", IN, &from_server(FIN | ACK, 4_999, 1_000), state);
+        ground.drops("answered by a RST without ACK", IN, &from_server(RST, 0, 0), state);
+        ground.drops("answered by another RST", IN, &from_server(RST | ACK, 0, 2_000), window);
+        ground.drops("answered with another number", IN, &from_server(SYN | ACK, 4_999, 1_001), window);
+        ground.drops("completed before it is answered", OUT, &from_client(ACK, 1_000, 5_000), state);
+        ground.drops("a SYN-ACK from the client", OUT, &from_client(SYN | ACK, 999, 5_000), state);
+        ground.crosses("answered as it should be", IN, &from_server(SYN | ACK, 4_999, 1_000));
+        ground.drops("completed with another number", OUT, &from_client(ACK, 1_000, 5_001), window);
+        ground.drops("completed outside the window", OUT, &from_client(ACK, 900_000, 5_000), window);
+        ground.drops("completed without ACK", OUT, &from_client(PSH, 1_000, 5_000), state);
+        ground.crosses("completed", OUT, &from_client(ACK, 1_000, 5_000));
+    }
+}
+
+#[test]
+fn a_udp_session_is_its_addresses_and_ports() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        ground.drops("an answer to nothing", IN, &back.udp(4_433, 40_000, b"answer"), Reason::NoRule);
+        ground.crosses("a question", OUT, &ends.udp(40_000, 4_433, b"question"));
+        let none = Reason::NoRule;
+        for (what, other) in altered(&back) {
+            ground.drops(what, IN, &other.udp(4_433, 40_000, b"answer"), none);
+        }
+        ground.drops("another source port", IN, &back.udp(4_434, 40_000, b"answer"), none);
+        ground.drops("another destination port", IN, &back.udp(4_433, 40_001, b"answer"), none);
+        ground.drops("another protocol", IN, &back.tcp(4_433, 40_000, SYN, 1, 0, b""), none);
+        ground.drops("the other side", OUT, &back.udp(4_433, 40_000, b"answer"), Reason::Spoofed);
+        ground.crosses("the answer itself", IN, &back.udp(4_433, 40_000, b"answer"));
+    }
+}
+
+#[test]
+fn a_ping_is_its_addresses_type_code_and_identifier() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        let stray = Reason::IcmpNoFlow;
+        let (request, reply) = if ends.src.is_ipv4() { (8, 0) } else { (128, 129) };
+        ground.drops("a reply to nothing", IN, &back.echo_reply(7, 1, b"ping"), stray);
+        ground.crosses("a request", OUT, &ends.echo(7, 1, b"ping"));
+        for (what, other) in altered(&back) {
+            ground.drops(what, IN, &other.echo_reply(7, 1, b"ping"), stray);
+        }
+        ground.drops("another identifier", IN, &back.echo_reply(8, 1, b"ping"), stray);
+        let coded = back.icmp(reply, 1, [0, 7, 0, 1], b"ping");
+        ground.drops("another code", IN, &coded, Reason::NoRule);
+        let other = back.icmp(request, 0, [0, 7, 0, 1], b"ping");
+        ground.drops("another type: a request", IN, &other, Reason::NoRule);
+        let stamp = back.icmp(if request == 8 { 14 } else { 140 }, 0, [0, 7, 0, 1], &[0; 12]);
+        ground.drops("another type: another reply", IN, &stamp, Reason::NoRule);
+        ground.drops("the other side", OUT, &back.echo_reply(7, 1, b"ping"), Reason::Spoofed);
+        ground.crosses("the reply itself", IN, &back.echo_reply(7, 1, b"ping"));
+        ground.crosses("the next one", OUT, &ends.echo(7, 2, b"ping"));
+        ground.crosses("and its reply", IN, &back.echo_reply(7, 2, b"ping"));
+    }
+}
+
+#[test]
+fn after_its_close_a_session_meets_the_rules_at_once() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5b", &ends);
+        let back = ends.reply();
+        let none = Reason::TcpNoSession;
+        open(&mut ground, &ends, 40_000);
+        ground.crosses("FIN", OUT, &ends.tcp(40_000, 443, FIN | ACK, 1_000, 5_000, b""));
+        ground.crosses(
+            "data on the half that is open",
+            IN,
+            &back.tcp(443, 40_000, ACK, 5_000, 1_001, b"last"),
+        );
+        ground.crosses("FIN back", IN, &back.tcp(443, 40_000, FIN | ACK, 5_004, 1_001, b""));
+        ground.crosses("its ACK", OUT, &ends.tcp(40_000, 443, ACK, 1_001, 5_005, b""));
+        // All of this within the second.
+        let data = ends.tcp(40_000, 443, ACK | PSH, 1_001, 5_005, b"late");
+        ground.drops("data of the client", OUT, &data, none);
+        ground.drops("data of the server", IN, &back.tcp(443, 40_000, ACK, 5_005, 1_001, b"late"), none);
+        ground.drops("a bare ACK", OUT, &ends.tcp(40_000, 443, ACK, 1_001, 5_005, b""), none);
+        ground.drops("a RST", IN, &back.tcp(443, 40_000, RST, 5_005, 0, b""), none);
+        ground.crosses("the server's FIN again", IN, &back.tcp(443, 40_000, FIN | ACK, 5_004, 1_001, b""));
+        ground.crosses("and the ACK it draws", OUT, &ends.tcp(40_000, 443, ACK, 1_001, 5_005, b""));
+        ground.drops("another FIN", IN, &back.tcp(443, 40_000, FIN | ACK, 5_005, 1_001, b""), none);
+
+        open(&mut ground, &ends, 40_001);
+        ground.crosses("an exact RST", IN, &back.tcp(443, 40_001, RST, 5_000, 0, b""));
+        ground.drops("data after it", OUT, &ends.tcp(40_001, 443, ACK, 1_000, 5_000, b"late"), none);
+        ground.drops("an answer after it", IN, &back.tcp(443, 40_001, ACK, 5_000, 1_000, b"late"), none);
+
+        open(&mut ground, &ends, 40_002);
+        // The rules have changed since: the closed connection's next packet meets the new ones.
+        ground.crosses(
+            "a SYN of a port that is free again",
+            OUT,
+            &ends.tcp(40_001, 443, SYN, 70_000, 0, b""),
+        );
+        ground.crosses(
+            "the other connection lives",
+            OUT,
+            &ends.tcp(40_002, 443, ACK, 1_000, 5_000, b"more"),
+        );
+    }
+}
+
+/// Every timeout is three seconds; each session is used, outlived by silence, and tried again.
+#[test]
+fn a_session_that_falls_silent_is_over() {
+    let timeouts = r#"timeouts = { tcp_opening = "3s", tcp_established = "3s", tcp_half_closed = "3s", tcp_closing = "3s", tcp_closed = "3s", udp_one_way = "3s", udp = "3s", icmp = "3s", other = "3s" }"#;
+    let Some(mut ground) = Ground::under(&rules(timeouts)) else { return };
+    let families = client_to_server();
+    for ends in &families {
+        ground.about("F1.5b", ends);
+        let back = ends.reply();
+        open(&mut ground, ends, 40_000);
+        ground.crosses("data", IN, &back.tcp(443, 40_000, ACK, 5_000, 1_000, b"data"));
+        ground.crosses("a SYN alone", OUT, &ends.tcp(40_001, 443, SYN, 999, 0, b""));
+        open(&mut ground, ends, 40_002);
+        ground.crosses("a FIN", OUT, &ends.tcp(40_002, 443, FIN | ACK, 1_000, 5_000, b""));
+        ground.crosses("a question", OUT, &ends.udp(40_000, 4_433, b"question"));
+        ground.crosses("another", OUT, &ends.udp(40_001, 4_433, b"question"));
+        ground.crosses("its answer", IN, &back.udp(4_433, 40_001, b"answer"));
+        ground.crosses("a ping", OUT, &ends.echo(7, 1, b"ping"));
+        ground.crosses("its reply", IN, &back.echo_reply(7, 1, b"ping"));
+    }
+    until("silence to end every session", || ground.gate().status().workers[0].flows == 0);
+    for ends in &families {
+        ground.about("F1.5b", ends);
+        let back = ends.reply();
+        let none = Reason::TcpNoSession;
+        for (what, frame, reason) in [
+            ("established TCP", back.tcp(443, 40_000, ACK, 5_004, 1_000, b"late"), none),
+            ("opening TCP", back.tcp(443, 40_001, SYN | ACK, 4_999, 1_000, b""), none),
+            ("half-closed TCP", back.tcp(443, 40_002, ACK, 5_000, 1_001, b"late"), none),
+            ("UDP one way", back.udp(4_433, 40_000, b"late"), Reason::NoRule),
+            ("UDP both ways", back.udp(4_433, 40_001, b"late"), Reason::NoRule),
+            ("ICMP", back.echo_reply(7, 1, b"ping"), Reason::IcmpNoFlow),
+        ] {
+            ground.drops(what, IN, &frame, reason);
+        }
+        let late = ends.tcp(40_000, 443, ACK, 1_000, 5_004, b"late");
+        ground.drops("established TCP, its opener", OUT, &late, none);
+        ground.crosses("what the rules let open again", OUT, &ends.udp(40_001, 4_433, b"question"));
+    }
+}
