@@ -219,6 +219,10 @@ pub(crate) struct Stage {
     buffer: Vec<u8>,
 }
 
+/// New flows that the mixed load opens at most: 60 blocks asked for, a tenth of two turns of 32 768 each, three
+/// times as many where most are discarded, at two lengths.
+const MOST_MIXED: u32 = 60 * 2 * 3_277 * 3 * 2;
+
 impl Stage {
     pub(crate) fn raise(family: Family, meets: Meets) -> Result<Self, StageError> {
         let text = POLICY.replace("\"@DEPTH@\"", "256");
@@ -229,7 +233,8 @@ impl Stage {
             // Flows opened outside have three quarters of a table.
             Meets::Flow(flows) => (flows, PRODUCT, (flows + flows / 2).max(4_096)),
             Meets::Ended(flows) => (flows, PRODUCT, flows + flows / 2),
-            Meets::Mixed(flows) => (flows, PRODUCT, flows * 2),
+            // Three times as many blocks as are wanted may be measured, at two lengths.
+            Meets::Mixed(flows) => (flows, PRODUCT, (flows + MOST_MIXED) / 3 * 4),
             Meets::Connection | Meets::Denial => (0, PRODUCT, 4_096),
             Meets::Nothing(most) => (0, most, most * 2),
         };
