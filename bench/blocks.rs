@@ -18,6 +18,7 @@ use crate::measure::{Phases, turn};
 use crate::processors::Ticks;
 use crate::records::{Block, Kind, Record, Run};
 use crate::traffic::{ENDS, Generator, Hook, RigError, SHORTEST, Sink};
+use crate::width::width;
 
 /// A block with more steal than this is discarded, and counted.
 const STEAL_LIMIT: f64 = 0.01;
@@ -222,15 +223,17 @@ impl Rig {
         while kept < blocks {
             let quiet = Ticks::read();
             std::thread::sleep(Duration::from_millis(300));
+            let before = Ticks::read();
+            let background = before.since(quiet).busy;
+            let width = [0, last_core()].map(width);
             let start = Ticks::read();
-            let background = start.since(quiet).busy;
             for (kind, depth) in order(number) {
                 if self.devices.contains(&kind) {
                     self.turn(number, kind, depth)?;
                 }
             }
             let stolen = Ticks::read().since(start).stolen;
-            let block = Block { number, stolen, background, discarded: stolen > STEAL_LIMIT };
+            let block = Block { number, stolen, background, width, discarded: stolen > STEAL_LIMIT };
             self.write(&Record::Block(block))?;
             if block.discarded {
                 discarded += 1;

@@ -140,6 +140,15 @@ fn report(results: &Results) -> (String, bool) {
         busiest * 100.0,
         if busiest > 0.1 { " (NOT QUIET: the spread tells what the figures are worth)" } else { "" }
     );
+    for (core, whose) in ["the generator's core", "the device's core"].into_iter().enumerate() {
+        let widths: Vec<f64> = results.blocks.iter().filter_map(|b| b.width.get(core).copied()).collect();
+        if let Some((median, least, most)) = spread(&widths).filter(|(median, ..)| *median > 0.0) {
+            let _ = writeln!(
+                text,
+                "{whose} between blocks: {median:.0} ({least:.0}–{most:.0}) steps a µs; a wide spread is a stranger on its other hyperthread"
+            );
+        }
+    }
     text += &table(results);
     if results.depths() > 1 {
         return (text, true);
@@ -307,7 +316,8 @@ mod tests {
             if stolen {
                 lines.push(line(block, Kind::Gate, 1.0, 1e9));
             }
-            let end = Block { number: block, stolen: 0.0, background: 0.0, discarded: stolen };
+            let end =
+                Block { number: block, stolen: 0.0, background: 0.0, width: [0.0; 2], discarded: stolen };
             lines.push(serde_json::to_string(&Record::Block(end)).expect("serializes"));
         }
         // Block 16 was cut short.

@@ -65,6 +65,9 @@ pub(crate) struct Block {
     pub(crate) stolen: f64,
     /// Share of processor time that others used just before it.
     pub(crate) background: f64,
+    /// What the generator's core and the device's got done just before it, in steps a microsecond.
+    #[serde(default)]
+    pub(crate) width: [f64; 2],
     /// Too much was stolen: its turns are not used.
     pub(crate) discarded: bool,
 }

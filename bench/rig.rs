@@ -8,6 +8,7 @@ mod measure;
 mod processors;
 mod records;
 mod traffic;
+mod width;
 
 use std::io::Write;
 use std::path::PathBuf;
