@@ -51,12 +51,12 @@ pub(crate) enum BlocksError {
     Stolen(u32),
 }
 
-/// What both verbs ask.
+/// What all verbs ask.
 #[derive(Args)]
 pub(crate) struct Common {
     /// The kernel half, compiled from bench/rig.bpf.c.
     #[arg(long, default_value = "target/bench/rig.bpf.o")]
-    object: PathBuf,
+    pub(crate) object: PathBuf,
     /// The `portcullis` binary.
     #[arg(long, default_value = "target/dist/portcullis")]
     gate: PathBuf,
@@ -95,10 +95,10 @@ pub(crate) struct Common {
     offered: u64,
     /// Short phases: for trying the rig, not for figures.
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
     /// Namespace of the generator, of the device, of the sink.
     #[arg(long, value_delimiter = ',', default_value = "pc-bench-gen,pc-bench-dut,pc-bench-out")]
-    namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
 }
 
 /// `veth`.
@@ -128,15 +128,15 @@ pub(crate) struct RingsLine {
 }
 
 /// Everything a turn needs.
-struct Rig {
-    generator: Generator,
-    sink: Sink,
-    place: Place,
-    phases: Phases,
+pub(crate) struct Rig {
+    pub(crate) generator: Generator,
+    pub(crate) sink: Sink,
+    pub(crate) place: Place,
+    pub(crate) phases: Phases,
     devices: Vec<Kind>,
-    results: File,
-    path: PathBuf,
-    stop: Arc<AtomicBool>,
+    pub(crate) results: File,
+    pub(crate) path: PathBuf,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// Runs the blocks.
@@ -174,7 +174,11 @@ fn last_core() -> usize {
 }
 
 impl Rig {
-    fn open(common: &Common) -> Result<Self, BlocksError> {
+    /// Opens generator, sink and results.
+    ///
+    /// # Errors
+    /// One of them cannot be had.
+    pub(crate) fn open(common: &Common) -> Result<Self, BlocksError> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;

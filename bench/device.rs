@@ -98,11 +98,16 @@ impl Device {
                 device.write_policy(depth)?;
                 let mut command = place.command(&place.gate);
                 command.arg("run").arg("--policy").arg(&device.policy);
-                command.arg("--socket").arg(place.directory.join("gate.sock"));
+                command.arg("--socket").arg(place.socket());
                 device.start(command, "gate", "protects")?;
             }
         }
         Ok(device)
+    }
+
+    /// Its process; 0 where it is the kernel's.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 
     fn bridge(&self) -> Result<(), DeviceError> {
@@ -175,6 +180,11 @@ impl Drop for Device {
 }
 
 impl Place {
+    /// Where a gate's API listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.join("gate.sock")
+    }
+
     /// A program that will run inside the namespace; `nsenter` becomes it, so its pid is the program's.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("nsenter");

@@ -43,6 +43,8 @@ enum Verb {
     Time(Blocks),
     /// Nanoseconds an operation of the flow table, in blocks, beside hashbrown and the calibration.
     Table(Blocks),
+    /// Says how many flows a second a worker opens: judged, learnt, and taking the place of one that ended.
+    Opens,
     /// Does a fixed number of passes over 256 frames, for an instruction counter.
     Run(RunLine),
 }
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
             parts::measure(line.count(), line.quick);
             Ok(())
         }
+        Verb::Opens => opens(),
         Verb::Run(line) => run(&line),
     };
     match done {
@@ -122,6 +125,16 @@ fn run(line: &RunLine) -> Result<(), StageError> {
         stage.pass();
     }
     stage.check()
+}
+
+fn opens() -> Result<(), StageError> {
+    let mut stage = Stage::raise(Family::V4, Meets::Ended(1 << 20))?;
+    stage.time(PACKETS);
+    let turns: Vec<f64> = (0..ENOUGH).map(|_| each(stage.time(PACKETS), u64::from(PACKETS))).collect();
+    stage.check()?;
+    let (nanos, ..) = spread(&turns).unwrap_or_default();
+    let _ = writeln!(std::io::stdout(), "{:.0}", 1e9 / nanos);
+    Ok(())
 }
 
 /// One case of the null-I/O rig: what a packet costs in turns, beside a line fetch.

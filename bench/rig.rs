@@ -4,9 +4,11 @@
 
 mod blocks;
 mod device;
+mod hostile;
 mod measure;
 mod processors;
 mod records;
+mod siege;
 mod traffic;
 mod width;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use blocks::{BlocksError, BlocksLine, RingsLine};
+use siege::SiegeLine;
 use traffic::{ENDS, Generator, Hook, Load, RigError, SHORTEST, Sink};
 
 #[derive(Parser)]
@@ -35,6 +38,8 @@ enum Verb {
     Veth(BlocksLine),
     /// Measures gate and plain forwarder at one ring depth after the other.
     Rings(RingsLine),
+    /// Floods the gate with hostile traffic beside legitimate connections, and says what held.
+    Hostile(SiegeLine),
 }
 
 /// Where a generator or a sink stands.
@@ -92,6 +97,14 @@ fn main() -> ExitCode {
         Verb::Traffic(line) => traffic(&line).map_err(BlocksError::from),
         Verb::Veth(line) => blocks::veth(&line),
         Verb::Rings(line) => blocks::rings(&line),
+        Verb::Hostile(line) => match siege::siege(&line) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(why) => {
+                let _ = writeln!(std::io::stderr(), "bench-rig: {why}");
+                return ExitCode::from(2);
+            }
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -114,7 +114,11 @@ impl Namespace {
         })
     }
 
-    fn index(&self, interface: &str) -> Result<u32, RigError> {
+    /// The number of an interface in it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn index(&self, interface: &str) -> Result<u32, RigError> {
         self.inside(|| {
             let missing =
                 |e: rustix::io::Errno| RigError::Interface { name: interface.to_owned(), source: e.into() };
@@ -269,7 +273,7 @@ const COST_FULL: u128 = 200;
 const COST_PACED: u128 = 50;
 
 /// Frames the kernel makes at a time: a NAPI budget.
-const BATCH: u32 = 64;
+pub(crate) const BATCH: u32 = 64;
 
 /// Makes frames and redirects them into a veth end.
 pub(crate) struct Generator {
@@ -357,7 +361,7 @@ impl Generator {
 }
 
 /// How many calls a run of so many frames and nanoseconds needs at most.
-fn calls(rate: Option<u64>, frames: u64, nanos: u64) -> u32 {
+pub(crate) fn calls(rate: Option<u64>, frames: u64, nanos: u64) -> u32 {
     let (frames, nanos) = (u128::from(frames), u128::from(nanos));
     let calls = match rate {
         None => (nanos / COST_FULL).min(frames),
@@ -367,7 +371,11 @@ fn calls(rate: Option<u64>, frames: u64, nanos: u64) -> u32 {
     u32::try_from(calls.max(1)).unwrap_or(u32::MAX)
 }
 
-fn program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, RigError> {
+/// An XDP program of an object.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, RigError> {
     match object.program_mut(name) {
         Some(p) => Ok(p.try_into()?),
         None => Err(RigError::Missing(name)),

@@ -1,19 +1,25 @@
-//! The veth rig's own counts, held against each other over a pair of veth ends. Needs root and clang.
+//! The veth rig's own counts, held against each other over a pair of veth ends, and its flood through a gate
+//! beside legitimate connections. Needs root and clang.
 #![cfg(feature = "xdp")]
 
-#[expect(dead_code, reason = "the rig itself uses all of it")]
-#[path = "../bench/traffic.rs"]
-mod traffic;
+#[allow(dead_code, reason = "the rig itself uses all of it")]
+#[path = "../bench/hostile/mod.rs"]
+mod hostile;
+#[allow(dead_code, clippy::indexing_slicing, reason = "the gate's tests use all of it")]
+mod rig;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aya::maps::Array;
 use aya::programs::Xdp;
 use aya::{Ebpf, TestRun, TestRunOptions};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use hostile::{End, Ground, Plan, Terms};
+use rig::traffic;
 use traffic::{ENDS, Generator, Hook, Load, SHORTEST, Sink};
 
 /// Two silent namespaces with a veth pair between them, gone with the value.
@@ -195,4 +201,139 @@ fn every_frame_is_valid_and_flows_differ() {
         assert!(seen.insert((header.source, udp.source_port())));
     }
     assert_eq!(seen.len(), 5);
+}
+
+#[test]
+fn every_kind_of_the_flood_keeps_its_checksums_whatever_differs() {
+    if left_out() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut object = Ebpf::load_file(object(directory.path())).expect("loads");
+    let xdp: &mut Xdp = object.program_mut("flood").expect("program").try_into().expect("XDP");
+    xdp.load().expect("the verifier agrees");
+    let kinds = hostile::kinds::kinds();
+    for (number, kind) in (0_u32..).zip(&kinds) {
+        let mut map: Array<_, hostile::flood::Raw> =
+            Array::try_from(object.map_mut("KIND").expect("map")).expect("map");
+        map.set(number, hostile::flood::raw(kind), 0).expect("set");
+        let mut map: Array<_, u32> =
+            Array::try_from(object.map_mut("SCHEDULE").expect("map")).expect("map");
+        map.set(0, number, 0).expect("set");
+        let mut map: Array<_, [u64; 7]> =
+            Array::try_from(object.map_mut("PLAN").expect("map")).expect("map");
+        map.set(0, [1, 1, 0, u64::MAX, u64::MAX, 0, 0], 0).expect("set");
+        let mut seen = HashSet::new();
+        for _ in 0..20 {
+            let xdp: &Xdp = object.program("flood").expect("program").try_into().expect("XDP");
+            let mut frame = vec![0; kind.frame.len()];
+            let done = xdp
+                .test_run(TestRunOptions {
+                    data_in: Some(&[0xff; hostile::kinds::LONGEST]),
+                    data_out: Some(&mut frame),
+                    ..TestRunOptions::default()
+                })
+                .expect("runs");
+            assert_eq!(done.return_value, 4, "XDP_REDIRECT");
+            let mut differing: Vec<u8> = frame.iter().zip(&kind.frame).map(|(a, b)| a ^ b).collect();
+            for field in &kind.fields {
+                for (byte, mask) in differing[field.at..].iter_mut().zip(field.mask.to_be_bytes()) {
+                    *byte &= !mask;
+                }
+            }
+            for check in [kind.ip_check, kind.upper_check] {
+                if check > 0 {
+                    differing[check..check + 2].fill(0);
+                }
+            }
+            assert!(differing.iter().all(|byte| *byte == 0), "{}: {differing:x?}", kind.name);
+            if kind.group != hostile::kinds::Group::Malformed {
+                sums_are_right(kind.name, &frame);
+            }
+            seen.insert(frame);
+        }
+        assert_eq!(seen.len() > 1, !kind.fields.is_empty(), "{}", kind.name);
+    }
+    let made: Array<_, u64> = Array::try_from(object.map("MADE").expect("map")).expect("map");
+    for number in 0..u32::try_from(kinds.len()).expect("few") {
+        assert_eq!(made.get(&number, 0).expect("count"), 20);
+    }
+}
+
+/// A frame's checksums, by etherparse; what is a fragment has no upper layer to check.
+fn sums_are_right(name: &str, frame: &[u8]) {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("valid");
+    let net = sliced.net.expect("IP");
+    if let NetSlice::Ipv4(ip) = &net {
+        let header = ip.header().to_header();
+        assert_eq!(header.header_checksum, header.calc_header_checksum(), "{name}");
+    }
+    let right = match (&sliced.transport, &net) {
+        (Some(TransportSlice::Tcp(tcp)), NetSlice::Ipv4(ip)) => {
+            let (src, dst) = (ip.header().source(), ip.header().destination());
+            tcp.calc_checksum_ipv4(src, dst).expect("short") == tcp.checksum()
+        }
+        (Some(TransportSlice::Tcp(tcp)), NetSlice::Ipv6(ip)) => {
+            let (src, dst) = (ip.header().source(), ip.header().destination());
+            tcp.calc_checksum_ipv6(src, dst).expect("short") == tcp.checksum()
+        }
+        (Some(TransportSlice::Udp(udp)), NetSlice::Ipv4(ip)) => {
+            let (src, dst) = (ip.header().source(), ip.header().destination());
+            udp.to_header().calc_checksum_ipv4_raw(src, dst, udp.payload()).expect("short")
+                == udp.checksum()
+        }
+        (Some(TransportSlice::Udp(udp)), NetSlice::Ipv6(ip)) => {
+            let (src, dst) = (ip.header().source(), ip.header().destination());
+            udp.to_header().calc_checksum_ipv6_raw(src, dst, udp.payload()).expect("short")
+                == udp.checksum()
+        }
+        (Some(TransportSlice::Icmpv4(icmp)), _) => {
+            icmp.icmp_type().calc_checksum(icmp.payload()) == icmp.checksum()
+        }
+        _ => name.contains("fragment"),
+    };
+    assert!(right, "{name}");
+}
+
+/// The benchmark's policy over the rig's wire, with bounds that a short flood reaches.
+fn hostile_policy() -> String {
+    include_str!("../bench/policy/gate.toml")
+        .replace("\"@DEPTH@\"", "256")
+        .replace("flows     = 1048576", "flows     = 16384")
+        .replace("[wire.cde]", "[wire.w]")
+        .replace("\"cde.", "\"w.")
+        + "[gate.timeouts]\nfragment = \"1s\"\n[gate.limits]\nhalf_open = 100\n"
+}
+
+#[test]
+fn connections_outlive_a_flood_and_every_frame_of_it_ends_by_name() {
+    if left_out() {
+        return;
+    }
+    let rig = rig::Rig::raise();
+    let gate = rig.gate(&hostile_policy());
+    let end = |host| End { space: rig.netns(host), link: "wire".to_owned() };
+    let plan = Plan {
+        ground: Ground { sender: end("out"), receiver: end("in"), gate: rig.netns("gate") },
+        object: rig.object().to_owned(),
+        socket: gate.socket().to_owned(),
+        pid: gate.pid(),
+        core: 0,
+        rate: 5_000,
+        // How fast a gate is that was not built to be fast, beside other tests, is no matter here.
+        lossless: None,
+        opens: None,
+        fill: Duration::from_millis(500),
+        warm: Duration::from_millis(1_500),
+        time: Duration::from_secs(3),
+        terms: Terms {
+            connections: 128,
+            pause: Duration::from_millis(300),
+            bound: Duration::from_secs(20),
+            core: 0,
+        },
+        rest: Duration::from_secs(20),
+    };
+    let report = hostile::run(&plan, &AtomicBool::new(false)).expect("the flood runs");
+    assert!(report.is_kept(), "{report}");
 }

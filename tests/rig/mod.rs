@@ -137,7 +137,7 @@ impl Rig {
     }
 
     /// The generator's and the sinks' kernel half, compiled for the first who asks.
-    fn object(&self) -> &Path {
+    pub(crate) fn object(&self) -> &Path {
         if !self.object.exists() {
             compile("bench/rig.bpf.c", &self.object);
         }
@@ -234,6 +234,11 @@ impl Gate {
 
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    #[allow(dead_code, reason = "the flood asks for it")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn health(&self) -> Health {
