@@ -3,7 +3,7 @@
 //! What it is: lookup in stages over a burst, insertion with bounded displacement and eviction, expiry by a
 //! clock hand. What it is not: it judges nothing. Invariants: a live slot stands in the index exactly once,
 //! in one of its key's two buckets; free slots and live ones add up to the capacity; nothing allocates
-//! after [`FlowTable::new`]. Cost: docs/BENCHMARKS.md; a hit reads one line of the index and one (IPv6: two)
+//! after [`FlowTable::over`]. Cost: docs/BENCHMARKS.md; a hit reads one line of the index and one (IPv6: two)
 //! of the slot, both asked for ahead of time.
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::bucket::{Address, Class, Index};
 use super::hash::{BATCH, KeyHash};
 use super::limits::HalfOpen;
 use super::processor::prefetch;
-use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Slot, Timeouts};
+use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Region, Slot, Timeouts};
 use crate::wire::Key;
 
 /// Place of a flow in its table, valid until that flow is removed.
@@ -47,7 +47,7 @@ impl Batch {
 pub struct FlowTable {
     hash: KeyHash,
     index: Index,
-    slots: Box<[Slot]>,
+    region: Region,
     free: Vec<u32>,
     hand: usize,
     bounds: Bounds,
@@ -71,19 +71,25 @@ fn at(slots: &[Slot], slot: u32) -> Option<&Slot> {
 }
 
 impl FlowTable {
-    /// A table within these bounds; all its memory is taken now. `half_open` is the wire's, shared by all its
-    /// workers.
+    /// A table within these bounds in memory of its own; all of it is taken now. `half_open` is the wire's,
+    /// shared by all its workers.
     #[must_use]
     pub fn new(bounds: Bounds, half_open: Arc<HalfOpen>) -> Self {
-        let places = usize::try_from(bounds.flows).unwrap_or(usize::MAX);
-        let (hash, index) = (KeyHash::random(), Index::new(bounds.flows));
+        Self::over(Region::plain(bounds.flows), bounds, half_open)
+    }
+
+    /// A table over the memory it is handed, which says how many flows it can hold.
+    #[must_use]
+    pub fn over(region: Region, bounds: Bounds, half_open: Arc<HalfOpen>) -> Self {
+        let places = u32::try_from(region.slots().len()).unwrap_or(u32::MAX);
+        let (hash, index) = (KeyHash::random(), Index::new(places));
         let nobody = Key::from_words([0; 4], 0, false);
         Self {
             sought: (nobody, index.address(hash.of(&nobody))),
             hash,
             index,
-            slots: vec![Slot::EMPTY; places].into_boxed_slice(),
-            free: (0..bounds.flows).rev().collect(),
+            region,
+            free: (0..places).rev().collect(),
             hand: 0,
             bounds,
             tallies: Tallies::new(&bounds, half_open),
@@ -94,7 +100,7 @@ impl FlowTable {
     /// Live flows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.region.slots().len() - self.free.len()
     }
 
     /// No flow at all.
@@ -106,13 +112,13 @@ impl FlowTable {
     /// Flows it can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.slots.len()
+        self.region.slots().len()
     }
 
     /// Bytes of its slots and its index.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val::<[Slot]>(&self.slots) + self.index.bytes()
+        size_of_val::<[Slot]>(self.region.slots()) + self.index.bytes()
     }
 
     /// How long flows are remembered.
@@ -142,7 +148,7 @@ impl FlowTable {
         }
         for ((hash, guess), key) in batch.hashes.iter().zip(&mut batch.guesses).zip(keys) {
             *guess = self.index.likely(self.index.address(*hash));
-            if let Some(slot) = at(&self.slots, *guess) {
+            if let Some(slot) = at(self.region.slots(), *guess) {
                 prefetch(slot);
                 if key.is_v6() {
                     prefetch(slot.second_line());
@@ -183,19 +189,19 @@ impl FlowTable {
     }
 
     fn locate_at(&self, address: Address, key: &Key) -> Option<(u32, u32, u32)> {
-        self.index.find(address, |slot| at(&self.slots, slot).is_some_and(|slot| slot.is(key)))
+        self.index.find(address, |slot| at(self.region.slots(), slot).is_some_and(|slot| slot.is(key)))
     }
 
     /// What is remembered of a flow.
     #[must_use]
     pub fn entry(&self, id: FlowId) -> Option<&Slot> {
-        at(&self.slots, id.0)
+        at(self.region.slots(), id.0)
     }
 
     /// The same, to change it.
     #[inline]
     pub fn entry_mut(&mut self, id: FlowId) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::try_from(id.0).ok()?)
+        self.region.slots_mut().get_mut(usize::try_from(id.0).ok()?)
     }
 
     /// Remembers a flow; one with the same key is replaced. A full table gives up a closed flow, or the
@@ -214,7 +220,7 @@ impl FlowTable {
             self.tallies.end((opener(key, opening.by_a), opening.side), key, place);
             return Err(Refusal::TableFull);
         };
-        if let Some(entry) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
+        if let Some(entry) = self.region.slots_mut().get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
             entry.open(key, opening, place, tick);
         }
         Ok(FlowId(slot))
@@ -227,7 +233,7 @@ impl FlowTable {
             None => self.evict(address, tick)?,
         };
         loop {
-            let (hash, slots) = (&self.hash, &self.slots);
+            let (hash, slots) = (&self.hash, self.region.slots());
             let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
             if self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash) {
                 return Some(slot);
@@ -297,18 +303,21 @@ impl FlowTable {
     /// The flow in a slot, if it has not ended.
     #[must_use]
     pub fn living(&self, slot: usize, tick: u32) -> Option<FlowId> {
-        let found = self.slots.get(slot)?;
+        let found = self.region.slots().get(slot)?;
         let lives = found.has(Flags::LIVE) && !found.has_ended(tick, self.timeouts());
         lives.then_some(FlowId(u32::try_from(slot).ok()?))
     }
 
     /// Moves the clock hand over at most `slots` slots and removes what has ended.
     pub fn sweep(&mut self, tick: u32, slots: usize) {
-        for _ in 0..slots.min(self.slots.len()) {
+        for _ in 0..slots.min(self.region.slots().len()) {
             let here = self.hand;
-            self.hand = if here + 1 == self.slots.len() { 0 } else { here + 1 };
-            let ended =
-                self.slots.get(here).is_some_and(|slot| slot.has(Flags::LIVE) && self.is_over(slot, tick));
+            self.hand = if here + 1 == self.region.slots().len() { 0 } else { here + 1 };
+            let ended = self
+                .region
+                .slots()
+                .get(here)
+                .is_some_and(|slot| slot.has(Flags::LIVE) && self.is_over(slot, tick));
             if ended && let Ok(slot) = u32::try_from(here) {
                 self.remove(FlowId(slot));
             }
@@ -326,12 +335,12 @@ impl FlowTable {
     /// The invariants: each live slot stands in the index once, in reach of its key, and `moved` is exact.
     pub(super) fn check(&self) {
         let live: std::collections::HashSet<u32> = (0..)
-            .zip(&self.slots)
+            .zip(self.region.slots())
             .filter(|(_, slot)| slot.has(Flags::LIVE))
             .map(|(number, _)| number)
             .collect();
         assert_eq!(live.len(), self.len());
         assert!(self.free.iter().all(|slot| !live.contains(slot)));
-        self.index.check(&live, |slot| self.hash.of(&at(&self.slots, slot).expect("a slot").key()));
+        self.index.check(&live, |slot| self.hash.of(&at(self.region.slots(), slot).expect("a slot").key()));
     }
 }
