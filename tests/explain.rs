@@ -31,6 +31,8 @@ fn policy(mode: &str, profile: &str) -> (Loaded, Table) {
          [network.out]\nat = \"w.outside\"\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n\
          [workload.c]\naddresses = [\"10.10.0.5\", \"2001:db8:10::5\"]\nlabels = {{ app = \"c\" }}\n\
          [workload.s]\naddresses = [\"10.20.0.9\", \"2001:db8:20::9\"]\nlabels = {{ app = \"s\" }}\nmacs = [\"02:00:00:20:00:09\"]\n\
+         [group.g]\naddresses = [\"224.0.0.9\", \"10.20.0.255\", \"ff0e::9\"]\n\
+         [allow.group]\nfrom = {{ app = \"c\" }}\nto = {{ group = \"g\" }}\nservices = [\"tcp/443\", \"icmp/13\", \"icmp/3\", \"icmpv6/1\"]\n\
          [allow.all]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"any\"]\n\
          [deny.echo]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"tcp/22\", \"icmp/13\", \"icmpv6/200\"]\n"
     );
@@ -143,6 +145,8 @@ fn every_icmp_type_is_explained_as_it_is_decided() {
         ("10.20.0.9", "10.10.0.5", Side::Inside),
         ("10.10.0.5", "10.20.0.9", Side::Inside),
         ("10.10.0.5", "224.0.0.9", Side::Outside),
+        ("10.10.0.5", "10.20.0.255", Side::Outside),
+        ("10.10.0.5", "224.0.0.10", Side::Outside),
         ("2001:db8:10::5", "2001:db8:20::9", Side::Outside),
         ("2001:db8:20::9", "2001:db8:10::5", Side::Inside),
         ("2001:db8:10::5", "2001:db8:99::9", Side::Outside),
@@ -221,6 +225,7 @@ fn every_kind_of_address_is_explained_as_it_is_decided() {
         "192.0.2.1",
         "223.255.255.255",
         "224.0.0.1",
+        "224.0.0.9",
         "239.1.2.3",
         "240.0.0.1",
         "255.255.255.254",

@@ -33,7 +33,7 @@ impl Pipeline {
 
     /// A packet whose ports are known, if its protocol has any.
     pub(super) fn whole(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
-        if is_group(ip) {
+        if scene.table.is_group(ip.dst) {
             return self.stateless(scene, facts, ip);
         }
         if let L4::Icmp(icmp) = &ip.l4 {
@@ -349,12 +349,4 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
 /// ICMP over IPv4 or ICMPv6 over IPv6.
 fn is_icmp(ip: &Ip) -> bool {
     ip.protocol == icmp_of(ip.src.is_ipv6())
-}
-
-/// A multicast or broadcast destination: no side, no state, no replies.
-fn is_group(ip: &Ip) -> bool {
-    match ip.dst {
-        std::net::IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
-        std::net::IpAddr::V6(v6) => v6.is_multicast(),
-    }
 }

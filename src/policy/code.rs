@@ -92,6 +92,7 @@ codes! {
     Value "P0115" Error Place "a value out of its range or form" => "use what the message asks for";
     Name "P0116" Error Place "a name with characters that names can't have" => "use letters, digits, `-`, `_` and `.`";
     NoEffect "P0117" Warning Whole "a rule without effect" => "correct or remove it: the word says why";
+    UnknownGroup "P0118" Error Whole "a group that is not declared" => "declare `[group.NAME]`";
 
     Prefix "P0201" Error Place "not an IP address or prefix" => "write 10.20.0.10 or 10.20.0.0/24";
     HostBits "P0202" Error Place "a prefix with bits set beyond its length" => "write the network, or the address alone";
@@ -108,6 +109,7 @@ codes! {
     OddAddress "P0213" Warning Place "a claim of addresses whose packets are odd, whatever rules say" => "claim addresses that may cross: not link-local, loopback, 0.0.0.0/8, 240.0.0.0/4";
     Instant "P0214" Error Place "not an instant with an offset, nor a date" => "write 2027-05-31T18:00:00Z, or 2027-05-31, which ends at 24:00 UTC";
     Lapsed "P0215" Warning Place "a binding that has lapsed: no allow matches it" => "renew `valid_until`, or remove the workload";
+    GroupAddress "P0216" Error Whole "an address that is no group's" => "write addresses of 224.0.0.0/4 or ff00::/8, 255.255.255.255, or the last address of an IPv4 network";
 
     Service "P0301" Error Place "not a service" => "write a service's name, tcp/443, udp/67 from 68, icmp/8, icmp/3.4 or ip/50";
     Ports "P0302" Error Place "a bad port, type or protocol number, or a range that runs backwards" => "ports are 1 to 65535, the lower first";
@@ -118,14 +120,16 @@ codes! {
     BothWays "P0307" Error Place "an allow of a protocol without ports that does not say `both_ways`" => "write both_ways = true: it has no client";
     BothWaysUnused "P0308" Error Place "`both_ways` where it has no meaning" => "remove it; write a second rule for the other direction";
     ResetOfOther "P0309" Error Place "`reply = \"reset\"` for services that are not TCP alone" => "name TCP services only, or write reply = \"unreachable\"";
+    GroupAnswers "P0310" Error Place "`both_ways` or `reply` on a rule to a group" => "remove it: a group answers nobody, and nobody is answered for one";
 
     EmptySelector "P0401" Error Place "a selector without keys" => "write any = true for every claimed workload";
-    MixedSelector "P0402" Error Place "`any` or `except` beside other keys" => "write it alone";
+    MixedSelector "P0402" Error Place "`any`, `except` or `group` beside other keys" => "write it alone";
     ExceptHere "P0403" Error Place "`except` where it is not allowed" => "only the ends of denies and guardrails may say `except`";
     ZoneHere "P0404" Error Place "`zone` in a zone's members" => "select the members by labels";
     UnknownHere "P0405" Error Place "`unknown` where it is not allowed" => "only rules may say `unknown = true`";
     UnknownIntoZone "P0406" Error Whole "an allow for unknown addresses that reaches into a zone" => "claim the addresses in the inventory and select them";
     EmptyZone "P0407" Warning Whole "a zone that no workload is a member of" => "correct `members`, or label the workloads";
+    GroupHere "P0408" Error Place "`group` where it is not allowed" => "only `to` of a rule names groups: nobody sends from one, and no zone has one as a member";
 
     RequiredLabel "P0601" Warning Whole "an allow that does not name a required label at both ends" => "name it, or read the rule as for any value";
     NoOwner "P0602" Warning Place "a rule or zone without owner" => "write who answers for it";
@@ -134,7 +138,6 @@ codes! {
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
     NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and echo replies are decided before or beside rules";
 
-    LaterGroup "P0901" Error Place "`[group]`: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
     LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";
     LaterDiffers "P0906" Error Place "`differs` in selectors: not available yet" => "write one rule for each value";
@@ -145,7 +148,6 @@ codes! {
     LaterManagement "P0911" Error Place "`management` of `[gate]`: not available yet" => "leave it out";
     LaterColdStart "P0914" Error Place "`cold_start_reset` of `[gate]`: not available yet" => "leave it out";
     LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings lapse by `valid_until` alone";
-    LaterGroupSelector "P0916" Error Place "`group` in a selector: not available yet" => "leave multicast out; the profile covers ARP, NDP and DHCP";
 }
 
 impl fmt::Display for Code {

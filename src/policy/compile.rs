@@ -5,14 +5,15 @@
 //! both ends, strongest first; equal lists share one program over services. Cost: selectors × identities,
 //! then matches of rows × columns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use super::digest;
 use super::identity::{Consulted, Identities};
 use super::matrix::Matrix;
 use super::model::Model;
 use super::space::Space;
-use super::table::{Lease, NetworkFace, RuleFace, Spot, Table, WorkloadFace};
+use super::table::{Lease, NetworkFace, RuleFace, Spot, Table, WorkloadFace, is_group};
 use super::verdict::{Action, Mode};
 use crate::wire::Housekeeping;
 
@@ -24,7 +25,9 @@ pub fn compile(model: &Model) -> Table {
     let consulted = Consulted::new(model, &identities);
     let matrix = Matrix::new(model, &identities, &consulted);
     let (spots, leases) = spots(model, &space, &identities, &matrix);
-    let groups = identities.groups.map(|group| matrix.column_of.get(group).copied().unwrap_or(0));
+    let column = |identity: usize| matrix.column_of.get(identity).copied().unwrap_or(0);
+    let groups = identities.groups.iter().map(|sides| sides.map(column)).collect();
+    let broadcasts = broadcasts(model);
     let [_, inside] = &space.zones_at;
     let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
     let Matrix { rows, columns, cells, programs, answers, .. } = matrix;
@@ -32,6 +35,7 @@ pub fn compile(model: &Model) -> Table {
         spots,
         leases,
         groups,
+        broadcasts,
         networks: model
             .networks
             .iter()
@@ -107,10 +111,17 @@ fn spots(
             workload: narrow(stretch.workload),
             rows: rows(*identity),
             column: column(*identity),
+            group: narrow(stretch.group),
             lease: narrow(lease(stretch.workload, *lapsed)),
         })
         .collect();
     (spots, leases)
+}
+
+/// Addresses of groups that only their groups tell from hosts.
+fn broadcasts(model: &Model) -> HashSet<IpAddr> {
+    let listed = model.groups.iter().flat_map(|group| &group.addresses);
+    listed.map(|prefix| prefix.address).filter(|address| !is_group(*address)).collect()
 }
 
 fn strictest(model: &Model) -> Mode {

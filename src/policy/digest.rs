@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Atom, Gate, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector, ServiceSet,
-    Timeouts, Wire, Workload, Zone,
+    Atom, Gate, Group, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector,
+    ServiceSet, Timeouts, Wire, Workload, Zone,
 };
 
 /// Version of the canonical form.
-const FORM: &str = "portcullis policy 2";
+const FORM: &str = "portcullis policy 3";
 
 /// The digest of a policy.
 pub(super) fn of(model: &Model) -> [u8; 32] {
-    let Model { gate, wire, profile, labels, owners, networks, workloads, zones, services, rules } = model;
+    let Model { gate, wire, profile, labels, owners, networks, workloads, groups, zones, services, rules } =
+        model;
     let mut canon = Canon::default();
     canon.text(FORM);
     canon.gate(gate);
@@ -27,6 +28,11 @@ pub(super) fn of(model: &Model) -> [u8; 32] {
     canon.list(owners, |c, (name, Owner { authors, approvers })| c.text(name).set(authors).set(approvers));
     canon.sorted(networks, |n| &n.name, Canon::network);
     canon.sorted(workloads, |w| &w.name, Canon::workload);
+    canon.sorted(
+        groups,
+        |g| &g.name,
+        |c, Group { name, addresses, origin: _ }| c.text(name).set(addresses),
+    );
     canon.sorted(zones, |z| &z.name, Canon::zone);
     canon.list(services, |c, (name, NamedService { atoms, origin: _ })| c.text(name).atoms(atoms));
     canon.sorted(rules, |r| (r.tier, &r.id), Canon::rule);
@@ -201,12 +207,13 @@ impl Canon {
     }
 
     fn keys(&mut self, keys: &Match) -> &mut Self {
-        let Match { labels, not, names, zones, networks, accounts, unknown } = keys;
+        let Match { labels, not, names, zones, networks, groups, accounts, unknown } = keys;
         self.list(labels, |c, (key, values)| c.text(key).set(values))
             .list(not, |c, (key, values)| c.text(key).set(values))
             .set(names)
             .set(zones)
             .set(networks)
+            .set(groups)
             .set(accounts)
             .flag(*unknown)
     }

@@ -9,7 +9,6 @@ use std::collections::{BTreeSet, HashMap};
 use super::model::{Model, Selector, Tier};
 use super::selector::Reading;
 use super::space::{Space, Stretch, View};
-use crate::wire::Side;
 
 /// One class of addresses.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) struct Identity<'a> {
     view: View<'a>,
     /// Its claims are single addresses: with a true MAC, its account is held.
     host: bool,
-    /// A workload claims it.
+    /// A workload claims it, or a group lists it.
     pub(super) claimed: bool,
     /// Indexes of its zones.
     pub(super) zones: Vec<usize>,
@@ -35,8 +34,8 @@ pub(super) struct Identities<'a> {
     pub(super) of_stretch: Vec<usize>,
     /// By stretch: what it is once the binding of its claim has lapsed, where that can be.
     pub(super) lapsed_of_stretch: Vec<Option<usize>>,
-    /// Multicast and broadcast destinations, by the side they go to.
-    pub(super) groups: [usize; 2],
+    /// Multicast and broadcast destinations, by the side they go to: those in no group, then each group's.
+    pub(super) groups: Vec<[usize; 2]>,
     /// Number of zones.
     zones: usize,
 }
@@ -50,6 +49,7 @@ struct Key<'a> {
     labels: usize,
     networks: &'a [usize],
     zones: &'a [usize],
+    group: Option<usize>,
     /// Keys of the workload's own labels, if its binding has lapsed.
     lapsed: Option<Vec<&'a str>>,
 }
@@ -67,12 +67,13 @@ impl<'a> Identities<'a> {
             let account = workload.and_then(|w| w.service_account.as_deref());
             let key = Key {
                 name: stretch.workload.filter(|_| by_name),
-                claimed: workload.is_some(),
+                claimed: workload.is_some() || stretch.group.is_some(),
                 account,
                 host: stretch.host && account.is_some(),
                 labels: stretch.labels,
                 networks: &stretch.networks,
                 zones: &stretch.zones,
+                group: stretch.group,
                 lapsed: None,
             };
             let leased = workload.filter(|w| w.valid_until.is_some());
@@ -101,15 +102,17 @@ impl<'a> Identities<'a> {
             }
             of_stretch.push(identity);
         }
-        let groups = Side::BOTH.map(|side| {
-            let zones = match (side, &space.zones_at) {
-                (Side::Outside, [outside, _]) => outside,
-                (Side::Inside, [_, inside]) => inside,
-            };
-            let stretch = Stretch { zones: zones.clone(), ..Stretch::NOWHERE };
-            all.push(Identity::new(space.view(model, &stretch), &stretch));
-            all.len() - 1
-        });
+        let each = std::iter::once(None).chain((0..model.groups.len()).map(Some));
+        let groups = each
+            .map(|group| {
+                let [outside, inside] = &space.zones_at;
+                [outside, inside].map(|zones| {
+                    let stretch = Stretch { zones: zones.clone(), group, ..Stretch::NOWHERE };
+                    all.push(Identity::new(space.view(model, &stretch), &stretch));
+                    all.len() - 1
+                })
+            })
+            .collect();
         Self { all, of_stretch, lapsed_of_stretch, groups, zones: model.zones.len() }
     }
 }
@@ -119,7 +122,7 @@ impl<'a> Identity<'a> {
         Self {
             view,
             host: stretch.host,
-            claimed: stretch.workload.is_some(),
+            claimed: stretch.workload.is_some() || stretch.group.is_some(),
             zones: stretch.zones.clone(),
             workloads: Vec::new(),
             inhabited: false,

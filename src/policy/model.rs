@@ -32,6 +32,8 @@ pub struct Model {
     pub networks: Vec<Network>,
     /// Workloads, sorted by name.
     pub workloads: Vec<Workload>,
+    /// Groups, sorted by name.
+    pub groups: Vec<Group>,
     /// Zones, sorted by name.
     pub zones: Vec<Zone>,
     /// Named services, resolved to ports.
@@ -117,6 +119,17 @@ impl Workload {
     pub fn is_lapsed(&self, now: Moment) -> bool {
         self.valid_until.is_some_and(|end| end <= now)
     }
+}
+
+/// `[group.G]`.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Multicast and broadcast destinations; never empty.
+    pub addresses: Vec<Prefix>,
+    /// Where it stands.
+    pub origin: Origin,
 }
 
 /// `[zone.Z]`.
@@ -247,6 +260,17 @@ pub enum Selector {
     Match(Match),
 }
 
+impl Selector {
+    /// The groups that it names; then it means nothing else.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        match self {
+            Self::Match(keys) => &keys.groups,
+            Self::Any | Self::Except(_) => &[],
+        }
+    }
+}
+
 /// The keys of one selector: all must hold; within a list any one does. Empty lists are not written
 /// keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
@@ -261,6 +285,8 @@ pub struct Match {
     pub zones: Vec<String>,
     /// Networks.
     pub networks: Vec<String>,
+    /// Groups; then no other key is written.
+    pub groups: Vec<String>,
     /// Service accounts.
     pub accounts: Vec<String>,
     /// `unknown = true`: of the addresses that the other keys match, those that no workload claims.

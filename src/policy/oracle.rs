@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::model::{Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone};
+use super::model::{Group, Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone};
 use super::prefix::Prefix;
 use super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Service, Side};
@@ -31,6 +31,7 @@ pub(super) struct Oracle<'m> {
 #[derive(Clone)]
 struct End<'m> {
     workload: Option<&'m Workload>,
+    group: Option<&'m Group>,
     held: bool,
     lapsed: bool,
     networks: Vec<&'m Network>,
@@ -44,8 +45,13 @@ impl<'m> Oracle<'m> {
             Self { model, witnesses: Vec::new(), peopled: [Vec::new(), Vec::new()], products: Vec::new() };
         let claims = model.workloads.iter().flat_map(|w| &w.addresses);
         let networks = model.networks.iter().flat_map(|n| &n.prefixes);
-        let witnesses: BTreeSet<IpAddr> =
-            claims.chain(networks).flat_map(|p| [Some(p.address), past(*p)]).flatten().collect();
+        let groups = model.groups.iter().flat_map(|g| &g.addresses);
+        let witnesses: BTreeSet<IpAddr> = claims
+            .chain(networks)
+            .chain(groups)
+            .flat_map(|p| [Some(p.address), past(*p)])
+            .flatten()
+            .collect();
         oracle.witnesses = witnesses.into_iter().collect();
         for side in Side::BOTH {
             oracle.peopled[side.index()] = model
@@ -71,15 +77,18 @@ impl<'m> Oracle<'m> {
         side: Side,
         now: Moment,
     ) -> Verdict {
-        let group = match dst {
-            IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
-            IpAddr::V6(v6) => v6.octets()[0] == 255,
-        };
+        let listed = self.listed(dst);
+        let group = listed.is_some()
+            || match dst {
+                IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
+                IpAddr::V6(v6) => v6.octets()[0] == 255,
+            };
         let genuine = self.genuine(src, side);
         let from = self.end(src.address, genuine, now);
         let to = if group {
             End {
                 workload: None,
+                group: listed,
                 held: false,
                 lapsed: false,
                 networks: Vec::new(),
@@ -109,7 +118,7 @@ impl<'m> Oracle<'m> {
             if rule.both_ways {
                 ways.push((&rule.to, &rule.from));
             }
-            let both_known = from.workload.is_some() && to.workload.is_some();
+            let both_known = [&from, &to].iter().all(|end| end.workload.is_some() || end.group.is_some());
             let open = both_known || to.zones.is_empty();
             let matches = ways.iter().any(|(f, t)| match rule.tier {
                 Tier::Allow => open && grants(f, &from) && grants(t, &to),
@@ -177,6 +186,12 @@ impl<'m> Oracle<'m> {
         claims.filter(|(_, p)| p.contains(address)).max_by_key(|(_, p)| p.length)
     }
 
+    /// The group with the longest prefix that holds an address.
+    fn listed(&self, address: IpAddr) -> Option<&'m Group> {
+        let all = self.model.groups.iter().flat_map(|g| g.addresses.iter().map(move |p| (g, p)));
+        all.filter(|(_, p)| p.contains(address)).max_by_key(|(_, p)| p.length).map(|(g, _)| g)
+    }
+
     fn genuine(&self, src: Sender, side: Side) -> bool {
         let mac = match src.mac {
             SenderMac::Seen(mac) => mac,
@@ -190,6 +205,11 @@ impl<'m> Oracle<'m> {
 
     /// An end without its zones.
     fn bare(&self, address: IpAddr, genuine: bool) -> End<'m> {
+        let group = self.listed(address);
+        if group.is_some() {
+            let (networks, labels, zones) = (Vec::new(), BTreeMap::new(), Vec::new());
+            return End { workload: None, group, held: false, lapsed: false, networks, labels, zones };
+        }
         let claim = self.claim(address);
         let mut networks: Vec<(Reverse<u8>, &Network)> = self
             .model
@@ -210,7 +230,7 @@ impl<'m> Oracle<'m> {
             labels.extend(layer.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         }
         let held = genuine && claim.is_some_and(|(w, p)| p.is_host() && w.service_account.is_some());
-        End { workload, held, lapsed: false, networks, labels, zones: Vec::new() }
+        End { workload, group, held, lapsed: false, networks, labels, zones: Vec::new() }
     }
 
     fn end(&self, address: IpAddr, genuine: bool, now: Moment) -> End<'m> {
@@ -350,13 +370,18 @@ fn keys(m: &Match, end: &End<'_>, granting: bool) -> bool {
         (!m.networks.is_empty()).then(|| end.networks.iter().any(|n| has(&m.networks, &n.name))),
         (!m.accounts.is_empty())
             .then(|| account.is_some_and(|a| has(&m.accounts, a)) && (end.held || !granting)),
-        m.unknown.then(|| name.is_none()),
+        (!m.groups.is_empty()).then(|| end.group.is_some_and(|g| has(&m.groups, &g.name))),
+        m.unknown.then(|| name.is_none() && end.group.is_none()),
     ];
     let labels = m.labels.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| has(v, x)));
     let own = |k: &str| end.lapsed && end.workload.is_some_and(|w| w.labels.contains_key(k));
     let refused =
         m.not.iter().map(|(k, v)| end.labels.get(k.as_str()).is_some_and(|x| own(k) || !has(v, x)));
     let all: Vec<bool> = wanted.into_iter().flatten().chain(labels).chain(refused).collect();
-    let helped = !granting || ((name.is_some() || m.unknown) && !end.lapsed);
+    let known = match end.group {
+        Some(_) => !m.groups.is_empty(),
+        None => name.is_some() || m.unknown,
+    };
+    let helped = !granting || (known && !end.lapsed);
     !all.is_empty() && all.iter().all(|k| *k) && helped
 }

@@ -25,6 +25,7 @@ pub(super) fn empty() -> Model {
         owners: BTreeMap::new(),
         networks: Vec::new(),
         workloads: Vec::new(),
+        groups: Vec::new(),
         zones: Vec::new(),
         services: BTreeMap::new(),
         rules: Vec::new(),

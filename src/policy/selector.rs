@@ -39,11 +39,18 @@ pub(super) struct Subject<'a> {
     pub(super) networks: &'a [&'a str],
     /// Its zones.
     pub(super) zones: &'a [&'a str],
+    /// The group that lists it, if it is a multicast or broadcast destination.
+    pub(super) group: Option<&'a str>,
     /// Its workload's own labels, if the binding has lapsed.
     pub(super) lapsed: Option<&'a Labels>,
 }
 
 impl Subject<'_> {
+    /// Neither a workload nor a group has it.
+    pub(super) const fn is_unknown(&self) -> bool {
+        self.workload.is_none() && self.group.is_none()
+    }
+
     /// What could grant it something: a claim that has not lapsed.
     fn is_claimed_now(&self) -> bool {
         self.workload.is_some() && self.lapsed.is_none()
@@ -82,12 +89,13 @@ impl Selector {
 impl Match {
     /// No key at all: the reader refuses it, and it matches nothing.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { labels, not, names, zones, networks, accounts, unknown } = self;
+        let Self { labels, not, names, zones, networks, groups, accounts, unknown } = self;
         labels.is_empty()
             && not.is_empty()
             && names.is_empty()
             && zones.is_empty()
             && networks.is_empty()
+            && groups.is_empty()
             && accounts.is_empty()
             && !unknown
     }
@@ -111,13 +119,16 @@ impl Match {
                 || subject.workload.is_some_and(|name| self.names.iter().any(|n| n == name)))
             && any_of(&self.zones, subject.zones)
             && any_of(&self.networks, subject.networks)
+            && any_of(&self.groups, subject.group.as_slice())
     }
 
-    /// The key `unknown`.
+    /// The key `unknown`. A group is granted something by its name only: it is touched by zones and member
+    /// of none.
     pub(super) fn knows(&self, subject: &Subject<'_>, reading: Reading) -> bool {
         match reading {
-            Reading::ByAddress => !self.unknown || subject.workload.is_none(),
-            Reading::Granted | Reading::Assumed => self.unknown == subject.workload.is_none(),
+            Reading::ByAddress => !self.unknown || subject.is_unknown(),
+            Reading::Granted | Reading::Assumed if subject.group.is_some() => !self.groups.is_empty(),
+            Reading::Granted | Reading::Assumed => self.unknown == subject.is_unknown(),
         }
     }
 

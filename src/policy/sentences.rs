@@ -73,6 +73,9 @@ pub struct End {
     pub unknown: bool,
     /// Of the workloads, how many are in which zone.
     pub zones: BTreeMap<String, usize>,
+    /// Addresses of the groups that it names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// The whole policy as sentences: zones, guardrails, denies, allows, defaults.
@@ -81,7 +84,11 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let model = &policy.model;
     let identities = Identities::new(model, table.space());
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
-    let end = |selector: &Selector, tier| End::new(selector, &identities.meaning(selector, tier), &names);
+    let end = |selector: &Selector, tier| {
+        let named = model.groups.iter().filter(|group| selector.groups().contains(&group.name));
+        let addresses = named.flat_map(|group| &group.addresses).map(ToString::to_string).collect();
+        End { addresses, ..End::new(selector, &identities.meaning(selector, tier), &names) }
+    };
     let zones = model.zones.iter().map(|zone| {
         let members = end(&zone.members, Tier::Deny);
         Sentence { place: Some(policy.sources.place(zone.origin)), ..Sentence::of_zone(zone, members) }
@@ -108,11 +115,15 @@ impl End {
             workloads: meaning.workloads.len(),
             unknown: meaning.unknown,
             zones: zones.map(|(name, inside)| ((*name).to_owned(), *inside)).collect(),
+            addresses: Vec::new(),
         }
     }
 
-    /// `[2, all in cde]`; behind an exception, `[others: 2, and unknown]`.
+    /// `[2, all in cde]`; behind an exception, `[others: 2, and unknown]`; of groups, `[224.0.0.18]`.
     fn count(&self) -> String {
+        if !self.addresses.is_empty() {
+            return format!("[{}]", self.addresses.join(", "));
+        }
         let mut words = match self.selector {
             Selector::Except(_) => vec![format!("others: {}", self.workloads)],
             Selector::Any | Selector::Match(_) => vec![self.workloads.to_string()],

@@ -35,6 +35,8 @@ pub(super) struct Stretch {
     pub(super) labels: usize,
     /// Indexes of its zones, sorted.
     pub(super) zones: Vec<usize>,
+    /// Index of the group that lists it: nobody's address, at no side.
+    pub(super) group: Option<usize>,
     /// Narrower prefixes cover it whole: no address ends up here.
     pub(super) covered: bool,
 }
@@ -48,6 +50,7 @@ impl Stretch {
         side: None,
         labels: 0,
         zones: Vec::new(),
+        group: None,
         covered: false,
     };
 }
@@ -109,11 +112,12 @@ impl Hasher for AddressHasher {
     }
 }
 
-/// What a prefix of the policy is: a claim, a network, or both.
+/// What a prefix of the policy is: a claim, a network, both, or a group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     workload: Option<usize>,
     network: Option<usize>,
+    group: Option<usize>,
 }
 
 /// What a prefix gives to the prefixes inside it.
@@ -122,6 +126,7 @@ struct Has {
     workload: Option<usize>,
     host: bool,
     networks: Vec<usize>,
+    group: Option<usize>,
 }
 
 /// A prefix on the way down to the current one.
@@ -187,6 +192,7 @@ impl Space {
             labels: self.labels_of(stretch),
             networks: names(&stretch.networks, &model.networks, |n| &n.name),
             zones: names(&stretch.zones, &model.zones, |z| &z.name),
+            group: stretch.group.and_then(|g| model.groups.get(g)).map(|g| g.name.as_str()),
             lapsed: None,
         }
     }
@@ -207,6 +213,11 @@ impl Space {
         for (index, workload) in model.workloads.iter().enumerate() {
             for prefix in &workload.addresses {
                 written.entry(*prefix).or_default().workload.get_or_insert(index);
+            }
+        }
+        for (index, group) in model.groups.iter().enumerate() {
+            for prefix in &group.addresses {
+                written.entry(*prefix).or_default().group.get_or_insert(index);
             }
         }
         let mut known: HashMap<Labels, usize> = HashMap::from([(Labels::new(), 0)]);
@@ -232,6 +243,7 @@ impl Space {
                 inherited.networks.retain(|n| *n != network);
                 inherited.networks.insert(0, network);
             }
+            inherited.group = what.group.or(inherited.group);
             let stretch = self.all.len();
             self.add(model, &inherited, &mut known);
             found.push((prefix, StretchId::try_from(stretch).unwrap_or(0)));
@@ -244,6 +256,10 @@ impl Space {
     }
 
     fn add(&mut self, model: &Model, has: &Has, known: &mut HashMap<Labels, usize>) {
+        if has.group.is_some() {
+            self.all.push(Stretch { group: has.group, ..Stretch::NOWHERE });
+            return;
+        }
         let networks = || has.networks.iter().filter_map(|n| model.networks.get(*n).map(|net| (*n, net)));
         let side = networks().next().map(|(_, net)| net.side);
         let mut labels = has
@@ -269,6 +285,7 @@ impl Space {
             side,
             labels,
             zones: Vec::new(),
+            group: None,
             covered: false,
         });
     }
@@ -315,6 +332,7 @@ impl Space {
             let key = Asked {
                 workload: stretch.workload.filter(|_| by_name || account),
                 claimed: stretch.workload.is_some(),
+                group: stretch.group.is_some(),
                 host: stretch.host,
                 labels: stretch.labels,
                 networks: stretch.networks.clone(),
@@ -360,6 +378,7 @@ impl Space {
 struct Asked {
     workload: Option<usize>,
     claimed: bool,
+    group: bool,
     host: bool,
     labels: usize,
     networks: Vec<usize>,
@@ -373,6 +392,7 @@ pub(super) struct View<'a> {
     labels: &'a Labels,
     networks: Vec<&'a str>,
     zones: Vec<&'a str>,
+    group: Option<&'a str>,
     lapsed: Option<&'a Labels>,
 }
 
@@ -386,6 +406,7 @@ impl<'a> View<'a> {
             labels: self.labels,
             networks: &self.networks,
             zones: &self.zones,
+            group: self.group,
             lapsed: self.lapsed,
         }
     }

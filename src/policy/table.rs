@@ -12,6 +12,7 @@
 //! (row, column) ─→ cell ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
 //! ```
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::model::{Labels, Reply, Tier};
@@ -29,8 +30,10 @@ pub struct Table {
     pub(super) spots: Vec<Spot>,
     /// What spots become once the binding behind them has lapsed.
     pub(super) leases: Vec<Lease>,
-    /// Columns of a multicast or broadcast destination, by the side it goes to.
-    pub(super) groups: [u32; 2],
+    /// Columns of multicast and broadcast destinations, by the side they go to: in no group, then each group's.
+    pub(super) groups: Vec<[u32; 2]>,
+    /// Addresses of groups that look like hosts': broadcast addresses of networks.
+    pub(super) broadcasts: HashSet<IpAddr>,
     pub(super) networks: Vec<NetworkFace>,
     pub(super) workloads: Vec<WorkloadFace>,
     pub(super) zones: Vec<String>,
@@ -123,6 +126,8 @@ pub(super) struct Spot {
     pub(super) rows: [u32; 2],
     /// Column as destination.
     pub(super) column: u32,
+    /// Group that lists it; [`Spot::NONE`] none.
+    pub(super) group: u32,
     /// Index into [`Table::leases`]; [`Spot::NONE`]: its binding never lapses.
     pub(super) lease: u32,
 }
@@ -253,8 +258,8 @@ impl Table {
     /// `simulate` has its flows dropped, and one with `observe` in a zone in `enforce` as well, because the
     /// strictest holds.
     ///
-    /// *Groups*: a multicast or broadcast destination is unknown, lies on no side, has no network and is in
-    /// every zone with a member on the far side.
+    /// *Groups*: a multicast or broadcast destination lies on no side, has no network and is in every zone with
+    /// a member on the far side; it is the group that lists it, else unknown.
     ///
     /// *Unreadable services* (a later fragment): denies and guardrails match if they touch the protocol
     /// at all, allows only if they leave out no port of it; zones take the strictest of all their modes.
@@ -282,15 +287,10 @@ impl Table {
     ) -> (Verdict, bool) {
         let from = self.spot(self.space.find(src.address));
         let lease = at(&self.leases, from.lease);
-        let (column, target, far_end) = if is_group(dst) {
-            let [outside, inside] = self.groups;
-            let far = match side {
-                Side::Outside => inside,
-                Side::Inside => outside,
-            };
-            (far, Target::Group, Moment::NEVER)
+        let to = self.spot(self.space.find(dst));
+        let (column, target, far_end) = if to.group != Spot::NONE || is_group(dst) {
+            (self.group_column(to.group, side), Target::Group, Moment::NEVER)
         } else {
-            let to = self.spot(self.space.find(dst));
             let lease = at(&self.leases, to.lease);
             let column = Lease::lapsed(lease, now).map_or(to.column, |lease| lease.column);
             (column, Target::Host(at(&self.networks, to.network)), Lease::left(lease, now))
@@ -318,6 +318,24 @@ impl Table {
         (Verdict { denial, mode, rule, also: *also, judge_at }, genuine)
     }
 
+    /// The column of a destination in this group, or in none, for what arrives at a side.
+    fn group_column(&self, group: u32, side: Side) -> u32 {
+        let index = if group == Spot::NONE { 0 } else { group.saturating_add(1) };
+        let [outside, inside] = at(&self.groups, index).copied().unwrap_or([0, 0]);
+        match side {
+            Side::Outside => inside,
+            Side::Inside => outside,
+        }
+    }
+
+    /// Whether a destination is no host: multicast, limited broadcast, or a broadcast address that a group
+    /// lists. It has no side, no state and no replies.
+    #[must_use]
+    #[inline]
+    pub fn is_group(&self, address: IpAddr) -> bool {
+        is_group(address) || (!self.broadcasts.is_empty() && self.broadcasts.contains(&address))
+    }
+
     /// The address space it was compiled over.
     pub(super) fn space(&self) -> &Space {
         &self.space
@@ -325,8 +343,14 @@ impl Table {
 
     fn spot(&self, stretch: StretchId) -> Spot {
         // Row and column 0 are nowhere's.
-        const NOWHERE: Spot =
-            Spot { network: Spot::NONE, workload: Spot::NONE, rows: [0, 0], column: 0, lease: Spot::NONE };
+        const NOWHERE: Spot = Spot {
+            network: Spot::NONE,
+            workload: Spot::NONE,
+            rows: [0, 0],
+            column: 0,
+            group: Spot::NONE,
+            lease: Spot::NONE,
+        };
         at(&self.spots, stretch).copied().unwrap_or(NOWHERE)
     }
 

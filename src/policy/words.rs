@@ -9,9 +9,9 @@ use super::model::{Match, Reply, Selector, ServiceSet};
 use super::verdict::Mode;
 
 /// Words that mean something in a sentence: as names they are quoted.
-const RESERVED: [&str; 16] = [
-    "and", "any", "anything", "app", "as", "but", "env", "in", "may", "named", "network", "nothing", "not",
-    "or", "role", "zone",
+const RESERVED: [&str; 17] = [
+    "and", "any", "anything", "app", "as", "but", "env", "group", "in", "may", "named", "network",
+    "nothing", "not", "or", "role", "zone",
 ];
 
 /// A name as it is, or in quotes where it could be misread.
@@ -88,8 +88,8 @@ impl Match {
         }
         parts.extend(labels.iter().map(|(k, values)| format!("{} {}", key(k), any_of(values))));
         parts.extend(self.not.iter().map(|(k, values)| format!("{} not {}", key(k), any_of(values))));
-        let Self { labels: _, not: _, names, zones, networks, accounts, unknown } = self;
-        for (word, list) in [("named", names), ("zone", zones), ("network", networks)] {
+        let Self { labels: _, not: _, names, zones, networks, groups, accounts, unknown } = self;
+        for (word, list) in [("named", names), ("zone", zones), ("network", networks), ("group", groups)] {
             if !list.is_empty() {
                 parts.push(format!("{word} {}", any_of(list)));
             }

@@ -12,6 +12,7 @@ mod bounds;
 mod connection;
 mod fragment;
 mod frame;
+mod group;
 mod icmp;
 mod limit;
 mod neighbour;

@@ -11,7 +11,7 @@ use crate::policy::selector::Reading;
 use crate::policy::sentences::governs;
 use crate::policy::space::{Space, Stretch, View};
 use crate::policy::stage::{Stage, oddity};
-use crate::policy::table::{Table, is_group};
+use crate::policy::table::Table;
 use crate::policy::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Housekeeping, Service, Side, Vlans, is_link_local};
 
@@ -30,6 +30,8 @@ pub(super) struct Way<'a> {
     /// The MAC is one of those written for the source, or taken as such.
     pub(super) genuine: bool,
     source: Side,
+    /// The destination is no host.
+    pub(super) to_group: bool,
     near: Lookup<'a>,
     far: Lookup<'a>,
     strangers: &'a [usize],
@@ -87,13 +89,20 @@ impl<'a> Lookup<'a> {
         Self { holds: stretch.host && genuine && !lapsed, workload, view, stretch, lapsed }
     }
 
+    /// A workload or a group that has it, else the address.
+    fn name(&self, address: IpAddr) -> String {
+        let group = self.view.subject(false).group;
+        let name = self.workload.map(|workload| workload.name.as_str()).or(group);
+        name.map_or_else(|| address.to_string(), str::to_owned)
+    }
+
     fn end(&self, policy: &Loaded, address: IpAddr, account: Option<Account>) -> End {
         let model = &policy.model;
         let subject = self.view.subject(self.holds);
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         End {
-            name: self.workload.map_or_else(|| address.to_string(), |w| w.name.clone()),
-            known: self.workload.is_some(),
+            name: self.name(address),
+            known: !subject.is_unknown(),
             address,
             side: self.stretch.side.map(|side| format!("{}.{side}", model.wire.name)),
             network: subject.networks.first().map(|n| (*n).to_owned()),
@@ -115,7 +124,12 @@ pub(super) fn ways<'a>(
     table: &'a Table,
     query: &Query,
 ) -> Result<Vec<Way<'a>>, NotExplained> {
-    let (froms, tos) = (addresses(policy, table, &query.from)?, addresses(policy, table, &query.to)?);
+    let froms = addresses(policy, table, &query.from)?;
+    let group = policy.model.groups.iter().find(|group| group.name == query.to);
+    let tos = match group.filter(|_| policy.model.workloads.iter().all(|w| w.name != query.to)) {
+        Some(group) => group.addresses.iter().map(|prefix| prefix.address).collect(),
+        None => addresses(policy, table, &query.to)?,
+    };
     let pairs = froms.iter().flat_map(|from| tos.iter().map(move |to| (*from, *to)));
     let mut ways: Vec<Way<'a>> = pairs
         .filter(|(from, to)| from.is_ipv4() == to.is_ipv4())
@@ -172,12 +186,12 @@ impl<'a> Way<'a> {
         let source = near.side.unwrap_or(Side::Outside);
         let side = query.side.unwrap_or(source);
         let [outside, inside] = &space.zones_at;
-        let far = if is_group(to) {
+        let far = if table.is_group(to) {
             let zones = match side.other() {
                 Side::Outside => outside.clone(),
                 Side::Inside => inside.clone(),
             };
-            Stretch { zones, ..Stretch::NOWHERE }
+            Stretch { zones, group: stretch(to).group, ..Stretch::NOWHERE }
         } else {
             stretch(to)
         };
@@ -192,6 +206,7 @@ impl<'a> Way<'a> {
             sender,
             genuine,
             source,
+            to_group: table.is_group(to),
             strangers: if side == Side::Inside && !genuine { inside } else { &[] },
             near: Lookup::new(model, space, near, genuine, query.now),
             far: Lookup::new(model, space, far, true, query.now),
@@ -212,7 +227,7 @@ impl<'a> Way<'a> {
 
     /// The stage that decides, and what comes of a packet of no live flow.
     pub(super) fn decide(&self, table: &Table, service: Service, now: Moment) -> Decision {
-        let stage = Stage::of(self.from, self.to, service);
+        let stage = Stage::of(self.from, self.to, service, self.to_group);
         let verdict = self.judge(table, service, now);
         let misplaced = match verdict.denial {
             Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => true,
@@ -289,10 +304,7 @@ impl<'a> Way<'a> {
 
     /// What people call the ends.
     pub(super) fn names(&self) -> (String, String) {
-        let name = |end: &Lookup<'_>, address: IpAddr| {
-            end.workload.map_or_else(|| address.to_string(), |w| w.name.clone())
-        };
-        (name(&self.near, self.from), name(&self.far, self.to))
+        (self.near.name(self.from), self.far.name(self.to))
     }
 
     /// Names of the ends whose binding has lapsed.
@@ -309,8 +321,8 @@ impl<'a> Way<'a> {
     /// Unknown reaches no zone by an allow.
     pub(super) fn may_allow(&self) -> bool {
         crate::policy::identity::may_allow(
-            self.near.workload.is_some(),
-            self.far.workload.is_some(),
+            !self.near.view.subject(false).is_unknown(),
+            !self.far.view.subject(false).is_unknown(),
             !self.far.stretch.zones.is_empty(),
         )
     }

@@ -58,8 +58,13 @@ pub(super) fn find(policy: &Loaded, way: &Way<'_>, service: Service, query: &Que
     let would_need = if !lapsed.is_empty() {
         format!("a fresh binding of {}: no allow counts for a lapsed one", lapsed.join(" and "))
     } else if blocked {
-        let unknown = if from.workload.is_none() { &names.0 } else { &names.1 };
-        format!("an entry in the inventory for {unknown}: no allow lets unknown into a zone")
+        match (from.is_unknown(), way.to_group) {
+            (false, true) => format!("a [group] that lists {}: no allow lets unknown into a zone", names.1),
+            (unknown, _) => {
+                let unknown = if unknown { &names.0 } else { &names.1 };
+                format!("an entry in the inventory for {unknown}: no allow lets unknown into a zone")
+            }
+        }
     } else {
         match &nearest {
             // Every key is met but the holding: no rule is missing.
@@ -126,7 +131,7 @@ impl Near {
     }
 
     fn keys(&mut self, keys: &Match, subject: &Subject<'_>, name: &str) {
-        let Match { labels, not, names, zones, networks, accounts, unknown } = keys;
+        let Match { labels, not, names, zones, networks, groups, accounts, unknown } = keys;
         let value = |key: &str| match subject.labels.get(key) {
             Some(value) => format!("{name} has {key}={value}"),
             None => format!("{name} has no {key}"),
@@ -154,6 +159,14 @@ impl Near {
                 self.key(in_list(list, have), || format!("{word} {}", list.join(" or ")), has);
             }
         }
+        if !groups.is_empty() {
+            let has = || match subject.group {
+                Some(group) => format!("this is group {group}"),
+                None => format!("{name} is in no group"),
+            };
+            let met = in_list(groups, subject.group.as_slice());
+            self.key(met, || format!("group {}", groups.join(" or ")), has);
+        }
         if !accounts.is_empty() {
             let declared = subject.account.is_some_and(|a| accounts.iter().any(|w| w == a));
             let has = || match subject.account {
@@ -164,7 +177,12 @@ impl Near {
             let wants = || format!("service account {}", accounts.join(" or "));
             self.key(declared && subject.held, wants, has);
         }
-        if *unknown != subject.workload.is_none() {
+        if subject.group.is_some() {
+            if groups.is_empty() {
+                let has = format!("{name} is a group");
+                self.misses.push(Miss { wants: "a workload".to_owned(), has });
+            }
+        } else if *unknown != subject.is_unknown() {
             let (wants, has) = if *unknown {
                 ("an unknown address", format!("{name} is a workload"))
             } else {
@@ -185,7 +203,10 @@ impl Near {
 fn selector(subject: &Subject<'_>) -> String {
     let labels: &Labels = subject.labels;
     match subject.workload {
-        None => "{ unknown = true }".to_owned(),
+        None => match subject.group {
+            Some(group) => format!("{{ group = {group:?} }}"),
+            None => "{ unknown = true }".to_owned(),
+        },
         Some(name) if labels.is_empty() => format!("{{ name = {name:?} }}"),
         Some(_) => {
             let mut text = String::from("{");

@@ -95,6 +95,19 @@ fn a_group_has_no_side() {
 }
 
 #[test]
+fn a_group_is_asked_for_by_its_name() {
+    let rule = "[group.vrrp]\naddresses = [\"224.0.0.18\", \"ff02::12\"]\n[allow.elect]\nfrom = { app = \"payments\" }\n\
+                to = { group = \"vrrp\" }\nservices = [\"ip/112\"]\n";
+    let policy = format!("{BIG}{rule}");
+    insta::assert_snapshot!(ask_of(&policy, &query("payments-7", "vrrp", "ip/112")).unwrap());
+    insta::assert_snapshot!(ask_of(&policy, &query("acquirer", "vrrp", "ip/112")).unwrap());
+    let loaded = sample::load(&policy);
+    let all = crate::policy::sentences::sentences(&loaded, &compile(&loaded.model));
+    let said = all.iter().find(|sentence| sentence.id.as_deref() == Some("elect")).unwrap();
+    assert_eq!(said.text, "payments [1] may open ip/112 to group vrrp [224.0.0.18, ff02::12]");
+}
+
+#[test]
 fn a_source_on_the_wrong_side_is_spoofed() {
     let side = Some(Side::Inside);
     insta::assert_snapshot!(shown(&Query { side, ..query("payments-7", "vault-1", "https") }));

@@ -118,7 +118,8 @@ fn end(end: &End) -> String {
     let mut text =
         if end.known { format!("{}  {address}  {side}", end.name) } else { format!("{address}  {side}") };
     if !end.known {
-        text.push_str("  unknown: no workload claims it");
+        let why = if end.side.is_some() { "no workload claims it" } else { "no [group] lists it" };
+        text = format!("{text}  unknown: {why}");
     }
     if !end.labels.is_empty() {
         let labels: Vec<String> = end.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();

@@ -10,7 +10,7 @@ use proptest::sample::{select, subsequence};
 
 use super::Oracle;
 use crate::policy::model::{
-    Atom, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload, Zone,
+    Atom, Group, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload, Zone,
 };
 use crate::policy::prefix::Prefix;
 use crate::policy::sample;
@@ -23,6 +23,7 @@ const VALUES: [&str; 3] = ["x", "y", "z"];
 const ACCOUNTS: [&str; 2] = ["acct-1", "acct-2"];
 const NETWORKS: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
 const WORKLOADS: [&str; 8] = ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7"];
+const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 const ZONES: [&str; 3] = ["z0", "z1", "z2"];
 const PROTOCOLS: [u8; 5] = [6, 17, 1, 58, 50];
 const PORTS: [u16; 9] = [0, 1, 80, 81, 443, 2048, 2050, 2303, 65_535];
@@ -134,6 +135,7 @@ fn keys(zones: bool) -> impl Strategy<Value = Match> {
             names,
             zones: if zones { in_zones } else { Vec::new() },
             networks,
+            groups: Vec::new(),
             accounts,
             unknown,
         },
@@ -146,6 +148,41 @@ fn selector() -> impl Strategy<Value = Selector> {
         7 => keys(true).prop_map(Selector::Match),
         2 => vec(keys(true), 1..3).prop_map(Selector::Except),
     ]
+}
+
+/// Names of groups, alone as the reader has it.
+fn named_groups() -> impl Strategy<Value = Match> {
+    subsequence(&GROUPS[..], 1..=2).prop_map(|list| Match {
+        groups: list.into_iter().map(str::to_owned).collect(),
+        ..Match::default()
+    })
+}
+
+fn destination() -> impl Strategy<Value = Selector> {
+    prop_oneof![
+        6 => selector(),
+        2 => named_groups().prop_map(Selector::Match),
+        1 => (named_groups(), vec(keys(true), 0..2))
+            .prop_map(|(groups, more)| Selector::Except(std::iter::once(groups).chain(more).collect())),
+    ]
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    let listed = select(vec![
+        "224.0.0.18",
+        "224.0.0.0/24",
+        "224.0.0.0/4",
+        "255.255.255.255",
+        "ff02::1",
+        "ff00::/8",
+        "10.0.1.3",
+        "10.0.0.1",
+    ]);
+    vec(listed.prop_map(sample::prefix), 1..4).prop_map(|addresses| Group {
+        name: String::new(),
+        addresses,
+        origin: Origin::default(),
+    })
 }
 
 fn range() -> impl Strategy<Value = (u16, u16)> {
@@ -189,7 +226,7 @@ fn zone() -> impl Strategy<Value = Zone> {
 
 fn rule() -> impl Strategy<Value = Rule> {
     let tier = select(vec![Tier::Guardrail, Tier::Deny, Tier::Deny, Tier::Allow, Tier::Allow, Tier::Allow]);
-    (tier, selector(), selector(), services(), mode(), prop::bool::weighted(0.2)).prop_map(
+    (tier, selector(), destination(), services(), mode(), prop::bool::weighted(0.2)).prop_map(
         |(tier, from, to, services, mode, both_ways)| Rule {
             mode: (tier == Tier::Guardrail).then_some(mode),
             both_ways,
@@ -249,25 +286,30 @@ pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
 }
 
 fn model() -> impl Strategy<Value = Model> {
-    (vec(network(), 1..=5), vec(workload(), 0..=8), vec(zone(), 0..=3), vec(rule(), 0..10), mode())
-        .prop_map(|(mut networks, mut workloads, mut zones, mut rules, unzoned)| {
+    let groups = prop_oneof![1 => Just(Vec::new()), 1 => vec(group(), 1..=3)];
+    (vec(network(), 1..=5), vec(workload(), 0..=8), groups, vec(zone(), 0..=3), vec(rule(), 0..10), mode())
+        .prop_map(|(mut networks, mut workloads, mut groups, mut zones, mut rules, unzoned)| {
             // As the reader leaves it: names, no prefix twice, rules by tier and id.
             let mut seen = BTreeSet::new();
             for network in &mut networks {
                 network.prefixes.retain(|p| seen.insert(*p));
             }
             let mut seen = BTreeSet::new();
+            for group in &mut groups {
+                group.addresses.retain(|p| seen.insert(*p));
+            }
             for workload in &mut workloads {
                 workload.addresses.retain(|p| seen.insert(*p));
             }
             networks.iter_mut().zip(NETWORKS).for_each(|(n, name)| name.clone_into(&mut n.name));
             workloads.iter_mut().zip(WORKLOADS).for_each(|(w, name)| name.clone_into(&mut w.name));
+            groups.iter_mut().zip(GROUPS).for_each(|(g, name)| name.clone_into(&mut g.name));
             zones.iter_mut().zip(ZONES).for_each(|(z, name)| name.clone_into(&mut z.name));
             rules.sort_by_key(|r| r.tier);
             rules.iter_mut().enumerate().for_each(|(i, r)| r.id = format!("r{}", (i * 7) % 10));
             let mut model = sample::empty();
             model.wire.unzoned = unzoned;
-            Model { networks, workloads, zones, rules, ..model }
+            Model { networks, workloads, groups, zones, rules, ..model }
         })
 }
 

@@ -1,7 +1,7 @@
 //! §7: the policy digest.
 
 use super::*;
-use crate::policy::model::{Reply, Tier};
+use crate::policy::model::{Match, Reply, Selector, Tier};
 
 fn digest(model: &Model) -> [u8; 32] {
     compile(model).digest()
@@ -9,7 +9,8 @@ fn digest(model: &Model) -> [u8; 32] {
 
 fn whole() -> String {
     let rules = rule("guardrail", "g", "{ app = \"dev\" }", "{ zone = \"cards\" }", r#"["any"]"#);
-    format!("{}{rules}", zones("observe", "simulate"))
+    let group = "[group.vrrp]\naddresses = [\"224.0.0.18\", \"ff02::12\"]\n";
+    format!("{group}{}{rules}", zones("observe", "simulate"))
 }
 
 #[test]
@@ -62,6 +63,12 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.workloads[0].valid_until = Some(Moment(1))),
         changed(|m| m.workloads[0].owner = Some("x".into())),
         changed(|m| _ = m.workloads[0].labels.insert("x".into(), "y".into())),
+        changed(|m| m.groups[0].name = "x".into()),
+        changed(|m| m.groups[0].addresses.truncate(1)),
+        changed(|m| {
+            let named = Match { groups: vec!["x".into()], ..Match::default() };
+            m.rules[0].to = Selector::Match(named);
+        }),
         changed(|m| m.zones[0].mode = Mode::Enforce),
         changed(|m| m.zones[0].data_class = Some("x".into())),
         changed(|m| m.rules[0].tier = Tier::Deny),

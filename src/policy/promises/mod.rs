@@ -1,6 +1,7 @@
 //! POLICY.md, sentence by sentence: what the compiled table decides for policies in their own language.
 
 mod digest;
+mod group;
 mod identity;
 mod lease;
 mod mode;

@@ -12,6 +12,7 @@ mod document;
 mod duration;
 mod findings;
 mod gate;
+mod group;
 mod instant;
 mod label;
 mod lease;
@@ -270,6 +271,7 @@ fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Mo
     };
     let networks = network::networks(&sections, &names, findings);
     let workloads = workload::workloads(&sections, &mut names, findings);
+    let groups = group::groups(&sections, &networks, &workloads, findings);
     let (services, named) = Services::read(&sections, findings);
     let zones = zone::zones(&sections, &names, &services, findings);
     let placed = rule::rules(&sections, &names, &services, findings);
@@ -282,6 +284,7 @@ fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Mo
         owners,
         networks,
         workloads,
+        groups,
         zones,
         services: named,
         rules: placed.into_iter().map(|placed| placed.rule).collect(),

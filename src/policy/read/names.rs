@@ -18,6 +18,7 @@ pub(super) struct Names<'a> {
     pub(super) zones: BTreeSet<&'a str>,
     pub(super) networks: BTreeSet<&'a str>,
     pub(super) workloads: BTreeSet<&'a str>,
+    pub(super) groups: BTreeSet<&'a str>,
     pub(super) accounts: BTreeSet<&'a str>,
 }
 
@@ -30,6 +31,7 @@ impl<'a> Names<'a> {
             zones: names("zone"),
             networks: names("network"),
             workloads: names("workload"),
+            groups: names("group"),
             accounts: BTreeSet::new(),
         }
     }
@@ -48,6 +50,10 @@ impl<'a> Names<'a> {
 
     pub(super) fn workload(&self, name: Text<'_>, findings: &mut Findings) -> String {
         known(Code::UnknownWorkload, "workload", &self.workloads, name, findings)
+    }
+
+    pub(super) fn group(&self, name: Text<'_>, findings: &mut Findings) -> String {
+        known(Code::UnknownGroup, "group", &self.groups, name, findings)
     }
 
     pub(super) fn account(&self, name: Text<'_>, findings: &mut Findings) -> String {

@@ -90,6 +90,7 @@ impl<'m> Spot<'m> {
             labels: &self.labels,
             networks: &self.networks,
             zones: &self.zones,
+            group: None,
             // A lease may be renewed: what the policy means does not hang on it.
             lapsed: None,
         };
@@ -138,8 +139,10 @@ fn by_kind(
             findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
         }
     }
-    let mut inside = spots.iter().filter(|spot| spot.side() == Some(Side::Inside));
-    let zone_inside = inside.find_map(|spot| spot.zones.first().copied());
+    let zone_at = Side::BOTH.map(|side| {
+        let mut here = spots.iter().filter(|spot| spot.side() == Some(side));
+        here.find_map(|spot| spot.zones.first().copied())
+    });
     for placed in rules {
         let reading = match placed.rule.tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
@@ -150,7 +153,7 @@ fn by_kind(
         };
         let (from, to) = (selected(&placed.rule.from), selected(&placed.rule.to));
         if placed.rule.tier == Tier::Allow {
-            allow(placed, &from, &to, zone_inside, findings);
+            allow(placed, &from, &to, zone_at, findings);
         }
         if !complete {
             continue;
@@ -214,10 +217,11 @@ fn allow(
     placed: &Placed,
     from: &[&Spot<'_>],
     to: &[&Spot<'_>],
-    zone_inside: Option<&str>,
+    zone_at: [Option<&str>; 2],
     findings: &mut Findings,
 ) {
     let rule = &placed.rule;
+    let [zone_outside, zone_inside] = zone_at;
     let unknown = |selector: &Selector| match selector {
         Selector::Any | Selector::Except(_) => false,
         Selector::Match(matched) => matched.unknown,
@@ -232,7 +236,16 @@ fn allow(
             .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|zone| (*zone).to_owned())))
             .or_else(|| zone_inside.filter(|_| unknown(selector)).map(str::to_owned))
     };
-    let into = zone(&rule.to, to);
+    let far = |sender: Side| match sender {
+        Side::Outside => zone_inside,
+        Side::Inside => zone_outside,
+    };
+    // A group touches the zones that have members beyond its senders.
+    let touched = || {
+        let known = from.iter().filter_map(|spot| spot.side()).find_map(far);
+        known.or_else(|| if unknown(&rule.from) { zone_inside.or(zone_outside) } else { None })
+    };
+    let into = if rule.to.groups().is_empty() { zone(&rule.to, to) } else { touched().map(str::to_owned) };
     if rule.services.any
         && let Some(zone) = into.clone().or_else(|| zone(&rule.from, from))
     {
@@ -257,7 +270,7 @@ fn empty(
     findings: &mut Findings,
 ) {
     let Selector::Match(matched) = selector else { return };
-    if spots.is_empty() && !matched.unknown {
+    if spots.is_empty() && !matched.unknown && matched.groups.is_empty() {
         let message = format!("{} has no effect: empty", placed.rule.full_id());
         let report = Diagnostic::new(Code::NoEffect, Some(at), message)
             .label(format!("no workload matches `{end}` now"));

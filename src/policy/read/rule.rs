@@ -12,7 +12,7 @@ use super::findings::Findings;
 use super::names::Names;
 use super::network::MODES;
 use super::sections::{Entry, Sections};
-use super::selector::{Place, selector};
+use super::selector::{End, Place, selector};
 use super::service::Services;
 
 const GUARDRAIL: Keys = Keys {
@@ -79,11 +79,15 @@ fn rule(
         Tier::Allow => ALLOW,
     };
     let fields = Fields::open(id.as_str(), entry.value, keys, findings)?;
-    let place = if tier == Tier::Allow { Place::Allow } else { Place::Deny };
+    let place = |end| if tier == Tier::Allow { Place::Allow(end) } else { Place::Deny(end) };
     let from_value = fields.need("from", "from = { LABEL = \"VALUE\" }", findings);
-    let from = from_value.and_then(|value| selector(value, place, names, findings));
+    let from = from_value.and_then(|value| selector(value, place(End::From), names, findings));
     let to_value = fields.need("to", "to = { LABEL = \"VALUE\" }", findings);
-    let to = to_value.and_then(|value| selector(value, place, names, findings));
+    let to = to_value.and_then(|value| selector(value, place(End::To), names, findings));
+    let to_group = to.as_ref().is_some_and(|to| !to.groups().is_empty());
+    if to_group {
+        unanswered(&id, &fields, findings);
+    }
     let services_value = fields.need("services", "services = [\"NAME\"]", findings);
     if let Some(value) = services_value {
         not_asked(&id, value, services, findings);
@@ -91,7 +95,7 @@ fn rule(
     let services = services_value.map(|value| services.set(value, findings));
     let mode = guardrail_mode(tier, &fields, findings);
     let reply = reply(tier, &id, &fields, services.as_ref(), findings);
-    let both_ways = both_ways(tier, &id, &fields, services.as_ref(), findings);
+    let both_ways = !to_group && both_ways(tier, &id, &fields, services.as_ref(), findings);
     let log = fields.get("log").and_then(|value| value.boolean(findings)).unwrap_or_default();
     let mut words = |key: &str| {
         let text = fields.get(key)?.text(findings)?;
@@ -164,6 +168,16 @@ fn guardrail_mode(
     }
     let remedy = "mode = \"observe\", \"simulate\" or \"enforce\": it can bite before its zone does";
     fields.need("mode", remedy, findings)?.word(&MODES, findings)
+}
+
+/// Neither comes anything back from a group, nor does anything go back for what was sent to one.
+fn unanswered(id: &str, fields: &Fields<'_>, findings: &mut Findings) {
+    for key in ["both_ways", "reply"] {
+        if let Some(value) = fields.get(key) {
+            let message = format!("{id} is to a group, and `{key}` is for what is answered");
+            findings.say_with(Code::GroupAnswers, value.origin, message, Code::GroupAnswers.remedy());
+        }
+    }
 }
 
 /// Only TCP can be reset: where other packets match too, they would be dropped in silence unsaid.
@@ -254,6 +268,9 @@ fn required_labels(
     findings: &mut Findings,
 ) {
     let (Some(value), Some(selector)) = (value, selector) else { return };
+    if !selector.groups().is_empty() {
+        return;
+    }
     let none = Match::default();
     let matched = match selector {
         Selector::Match(matched) => matched,

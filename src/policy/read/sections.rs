@@ -20,13 +20,14 @@ const TOP: Keys = Keys {
         "wire",
         "network",
         "workload",
+        "group",
         "zone",
         "service",
         "allow",
         "deny",
         "guardrail",
     ],
-    later: &[("group", Code::LaterGroup), ("test", Code::LaterTest)],
+    later: &[("test", Code::LaterTest)],
 };
 
 /// What one section holds under one name.

@@ -15,11 +15,20 @@ pub(super) enum Place {
     /// Members of a zone.
     Members,
     /// An end of an allow.
-    Allow,
+    Allow(End),
     /// An end of a deny or a guardrail.
-    Deny,
+    Deny(End),
     /// Within `except`.
-    Except,
+    Except(End),
+}
+
+/// An end of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Who opens.
+    From,
+    /// To whom.
+    To,
 }
 
 /// Reads a selector.
@@ -53,6 +62,11 @@ pub(super) fn selector(
             except(*key, *value, place, names, findings)
         };
     }
+    if let Some((key, _)) = keys.iter().find(|(key, _)| key.text == "group").filter(|_| keys.len() > 1) {
+        let help = "write it alone: a group has no labels, no network and no side";
+        findings.say_with(Code::MixedSelector, key.origin, "`group` stands beside other keys", help);
+        return None;
+    }
     let mut matched = Match::default();
     for (key, value) in keys {
         key_of(key, value, place, names, &mut matched, findings);
@@ -61,7 +75,7 @@ pub(super) fn selector(
 }
 
 fn any(value: Value<'_>, place: Place, findings: &mut Findings) -> Option<Selector> {
-    if place == Place::Except {
+    if matches!(place, Place::Except(_)) {
         let help = "to except every claimed workload, select { unknown = true } instead";
         findings.say_with(Code::MixedSelector, value.origin, "`any` within `except`", help);
         return None;
@@ -80,16 +94,16 @@ fn except(
     names: &Names<'_>,
     findings: &mut Findings,
 ) -> Option<Selector> {
-    if place != Place::Deny {
+    let Place::Deny(end) = place else {
         let words = match place {
             Place::Members => "`except` in the members of a zone",
-            Place::Allow => "`except` in an allow",
-            Place::Except | Place::Deny => "`except` within `except`",
+            Place::Allow(_) => "`except` in an allow",
+            Place::Except(_) | Place::Deny(_) => "`except` within `except`",
         };
         let help = "only the ends of denies and guardrails may say `except`: it takes in unknown addresses";
         findings.say_with(Code::ExceptHere, key.origin, words, help);
         return None;
-    }
+    };
     let DeValue::Array(items) = value.raw else {
         value.not(Wanted::Selectors, findings);
         return None;
@@ -106,7 +120,7 @@ fn except(
     let read: Vec<_> = value
         .items(findings)
         .into_iter()
-        .map(|item| selector(item, Place::Except, names, findings))
+        .map(|item| selector(item, Place::Except(end), names, findings))
         .collect();
     let matches = read.into_iter().map(|selector| match selector {
         Some(Selector::Match(matched)) => Some(matched),
@@ -145,7 +159,22 @@ fn key_of(
             matched.accounts = texts.into_iter().map(|text| names.account(text, findings)).collect();
         }
         "unknown" => unknown(key, value, place, matched, findings),
-        "group" => not_yet(Code::LaterGroupSelector, "`group` in a selector", key.origin, findings),
+        "group" => match place {
+            Place::Allow(End::To) | Place::Deny(End::To) | Place::Except(End::To) => {
+                let texts = value.one_or_more(findings);
+                matched.groups = texts.into_iter().map(|text| names.group(text, findings)).collect();
+            }
+            Place::Members
+            | Place::Allow(End::From)
+            | Place::Deny(End::From)
+            | Place::Except(End::From) => {
+                let words = match place {
+                    Place::Members => "a group is no member of a zone",
+                    Place::Allow(_) | Place::Deny(_) | Place::Except(_) => "nobody sends from a group",
+                };
+                findings.say_with(Code::GroupHere, key.origin, words, Code::GroupHere.remedy());
+            }
+        },
         "same" => not_yet(Code::LaterSame, "`same`", key.origin, findings),
         "differs" => not_yet(Code::LaterDiffers, "`differs`", key.origin, findings),
         "not" => {

@@ -26,7 +26,8 @@ pub(super) enum Wanted {
 }
 
 /// Sections with an entry for each name.
-const NAMED: [&str; 8] = ["allow", "deny", "guardrail", "wire", "network", "workload", "zone", "owner"];
+const NAMED: [&str; 9] =
+    ["allow", "deny", "guardrail", "wire", "network", "workload", "group", "zone", "owner"];
 
 impl Wanted {
     /// `a list of strings`.

@@ -498,11 +498,59 @@ const CASES: &[(&str, Code, Case)] = &[
             "macs      = [\"02:00:00:20:00:10\"]\nvalid_until = 2026-11-23",
         ),
     ),
-    ("", Code::LaterGroup, More("[group.vrrp]\naddress = \"224.0.0.18\"\n")),
     (
         "",
-        Code::LaterGroupSelector,
-        Line("to            = { zone = \"cde\" }", "to            = { group = \"vrrp\" }"),
+        Code::UnknownGroup,
+        Line("to            = { zone = \"cde\" }", "to            = { group = [\"vrrp\", \"ospf\"] }"),
+    ),
+    (
+        "",
+        Code::GroupAddress,
+        More(
+            "[group.all]\naddresses = [\"10.20.0.255\", \"255.255.255.255\", \"10.20.0.254\", \"224.0.0.0/3\", \"2001:db8::1\"]\n",
+        ),
+    ),
+    (
+        "group",
+        Code::ClaimTwice,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[group.ha]\naddresses = [\"224.0.0.18\", \"10.30.0.255\"]\n[network.lab]\nat = \"cde.inside\"\nprefixes = [\"10.30.0.0/24\"]\n[workload.odd]\naddresses = [\"10.30.0.255\"]\n",
+        ),
+    ),
+    (
+        "",
+        Code::GroupAnswers,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[allow.vrrp]\nfrom = { app = \"vault\", env = \"prod\" }\nto = { group = \"vrrp\" }\nservices = [\"ip/112\"]\nboth_ways = true\nowner = \"pay\"\njustification = \"x\"\n[deny.vrrp]\nfrom = { any = true }\nto = { group = \"vrrp\" }\nservices = [\"tcp/1\"]\nreply = \"reset\"\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "",
+        Code::GroupHere,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[deny.vrrp]\nfrom = { except = [{ group = \"vrrp\" }] }\nto = { any = true }\nservices = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n[zone.vrrp]\nmembers = { group = \"vrrp\" }\nowner = \"pay\"\nmode = \"observe\"\n",
+        ),
+    ),
+    (
+        "group",
+        Code::MixedSelector,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[deny.vrrp]\nfrom = { any = true }\nto = { group = \"vrrp\", zone = \"cde\" }\nservices = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "group",
+        Code::AnyIntoZone,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[allow.vrrp]\nfrom = { app = \"payments\", env = \"prod\" }\nto = { group = \"vrrp\" }\nservices = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "group",
+        Code::UnknownIntoZone,
+        More(
+            "[group.vrrp]\naddresses = [\"224.0.0.18\"]\n[allow.vrrp]\nfrom = { unknown = true }\nto = { group = \"vrrp\" }\nservices = [\"ip/112\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
     ),
     (
         "",

@@ -174,6 +174,7 @@ fn every_key_of_a_selector() {
         names: strings(&["vault-1", "api-1"]),
         zones: strings(&["cde"]),
         networks: strings(&["servers"]),
+        groups: Vec::new(),
         accounts: strings(&["payments-prod"]),
         unknown: true,
     };
