@@ -508,6 +508,7 @@ fn a_start_puts_right_what_was_changed_on_a_dead_gates_ports() {
     assert_eq!(again.stop(), Some(0));
     release(&rig);
     fs::remove_file(rig.folder().join("gate.toml")).unwrap();
+    fs::remove_file(rig.folder().join("rig.bpf.o")).unwrap();
     assert_eq!(traces(&rig), before);
 }
 

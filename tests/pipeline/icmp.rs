@@ -1,6 +1,6 @@
 //! Pings, errors and what has no identifier.
 
-use portcullis::pipeline::Reason;
+use portcullis::pipeline::{EventKind, Reason};
 use portcullis::wire::Side;
 
 use crate::memory::{POLICY, Rig};
@@ -45,6 +45,7 @@ fn icmp_without_an_identifier_is_judged_packet_by_packet() {
     let mut rig = Rig::under(&policy);
     let link = to_vault(0);
     rig.forwarded(Side::Outside, &link.icmp(13, 0, [0; 4], &[0; 12]));
+    assert_eq!(rig.event().expect("allow.web says log").kind, EventKind::Allow);
     for kind in [10, 15, 253] {
         rig.dropped(Side::Outside, &link.icmp(kind, 0, [0; 4], &[0; 12]), Reason::NoRule);
         rig.dropped(Side::Inside, &link.reply().icmp(kind, 0, [0; 4], &[0; 12]), Reason::NoRule);
