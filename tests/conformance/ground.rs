@@ -78,6 +78,11 @@ impl Ground {
         self.about = format!("{row} {family}");
     }
 
+    /// Puts another policy in force.
+    pub(crate) fn reload(&mut self, policy: &str) {
+        self.gate.reload(policy).expect("in force");
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }
@@ -184,6 +189,18 @@ impl Ground {
         add(&mut moved, &dropped(side, reason, 1));
         self.check(what, &settled, [&[], &[]], &moved);
         self.told(what, settled, &Told::drop(side, frame, reason))
+    }
+
+    /// It arrives, and the gate says what enforcement would have done.
+    #[track_caller]
+    pub(crate) fn would(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason) -> EventLine {
+        self.send(side, frame);
+        let settled = self.settle();
+        let mut moved = received(side, &[frame]);
+        add(&mut moved, &forwarded(side, &[frame]));
+        moved.insert(format!("{}.would_drop.{}", side.name(), reason.name()), 1);
+        self.check(what, &settled, at_far_end(side, &[frame]), &moved);
+        self.told(what, settled, &Told::would(side, frame, reason))
     }
 
     /// It arrives, and the rule that let it says `log`.
@@ -295,7 +312,8 @@ fn flatten(name: &str, value: &Value, into: &mut Moved) {
     }
 }
 
-fn add(to: &mut Moved, more: &Moved) {
+/// Adds movements up.
+pub(crate) fn add(to: &mut Moved, more: &Moved) {
     for (name, count) in more {
         *to.entry(name.clone()).or_default() += count;
     }

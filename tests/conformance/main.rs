@@ -14,6 +14,9 @@ mod bytes;
 mod fragments;
 mod ground;
 mod headers;
+mod icmp;
+mod life;
+mod limits;
 mod policy;
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../rig/mod.rs"]
@@ -21,4 +24,5 @@ mod rig;
 mod rules;
 mod sessions;
 mod tap;
+mod tcp;
 mod told;

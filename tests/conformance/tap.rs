@@ -28,21 +28,29 @@ pub(crate) fn object(rig: &Rig) -> std::path::PathBuf {
     object
 }
 
+/// What sends at the link `wire` of a host.
+pub(crate) fn sender(rig: &Rig, host: &str) -> Box<dyn DataLinkSender> {
+    rig.at(host, || {
+        let wire = pnet_datalink::interfaces().into_iter().find(|link| link.name == "wire").unwrap();
+        let config = Config { write_timeout: Some(Duration::from_secs(10)), ..Config::default() };
+        match pnet_datalink::channel(&wire, config).unwrap() {
+            Channel::Ethernet(sender, _) => sender,
+            _ => panic!("not an Ethernet channel"),
+        }
+    })
+}
+
 impl Tap {
     /// At the link `wire` of a host.
     pub(crate) fn at(rig: &Rig, host: &str, object: &Path) -> Self {
         let index = rig.link(host, "wire")["ifindex"].as_u64().unwrap();
-        let (sender, mut program) = rig.at(host, || {
-            let wire = pnet_datalink::interfaces().into_iter().find(|link| link.name == "wire").unwrap();
-            let config = Config { write_timeout: Some(Duration::from_secs(10)), ..Config::default() };
-            let Channel::Ethernet(sender, _) = pnet_datalink::channel(&wire, config).unwrap() else {
-                panic!("not an Ethernet channel");
-            };
+        let sender = sender(rig, host);
+        let mut program = rig.at(host, || {
             let mut program = Ebpf::load_file(object).unwrap();
             let tap: &mut Xdp = program.program_mut("tap").unwrap().try_into().unwrap();
             tap.load().unwrap();
             tap.attach_to_if_index(u32::try_from(index).unwrap(), XdpMode::Driver).unwrap();
-            (sender, program)
+            program
         });
         let arrivals = RingBuf::try_from(program.take_map("ARRIVALS").unwrap()).unwrap();
         let missed = Array::try_from(program.take_map("MISSED").unwrap()).unwrap();

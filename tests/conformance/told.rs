@@ -69,6 +69,11 @@ impl Told {
         Self { ends: Some(ends), protocol, ports, ..said }
     }
 
+    /// That it crossed, and enforcement would have dropped it.
+    pub(crate) fn would(side: Side, frame: &[u8], reason: Reason) -> Self {
+        Self { kind: "would_drop", ..Self::drop(side, frame, reason) }
+    }
+
     /// That a rule with `log` let it cross.
     pub(crate) fn allow(side: Side, frame: &[u8]) -> Self {
         Self { kind: "allow", reason: None, ..Self::drop(side, frame, Reason::NoRule) }
