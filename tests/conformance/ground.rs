@@ -111,8 +111,9 @@ impl Ground {
         for (arrived, tap) in arrived.iter_mut().zip(&mut self.taps) {
             arrived.extend(tap.take());
         }
-        let events = self.events(port);
+        // While the counters are read the record catches up.
         let now = self.read();
+        let events = self.events(port);
         let mut moved = now.clone();
         for (name, count) in self.counts.iter().chain(&expected) {
             *moved.entry(name.clone()).or_default() -= count;

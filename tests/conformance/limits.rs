@@ -15,9 +15,9 @@ const IN: Side = Side::Inside;
 const LIMIT: u32 = 64;
 
 /// A source that nobody has heard of, with its port and its first number.
-fn stranger(ends: &Ends, n: u32) -> (Ends, u16, u32) {
+fn stranger(ends: &Ends, which: u32) -> (Ends, u16, u32) {
     // Spread over the whole family, never twice the same.
-    let noise = n.wrapping_mul(0x9e37_79b1);
+    let noise = which.wrapping_mul(0x9e37_79b1);
     let [a, b, c, d] = noise.to_be_bytes();
     let src = if ends.src.is_ipv4() {
         std::net::Ipv4Addr::new(11 + a % 80, b, c, d).into()

@@ -17,6 +17,7 @@ mod headers;
 mod icmp;
 mod life;
 mod limits;
+mod neighbours;
 mod policy;
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../rig/mod.rs"]
