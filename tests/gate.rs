@@ -12,7 +12,8 @@ mod rig;
 
 use std::time::Duration;
 
-use portcullis::control::answers::Status;
+use portcullis::control::answers::{Cuts, Flows, RuleLine, Status};
+use portcullis::control::client;
 use portcullis::io::BpfCounts;
 use portcullis::io::af_xdp::KernelCounters;
 use rig::traffic::{Load, SHORTEST, Sent, Sink};
@@ -345,6 +346,8 @@ fn a_reload_under_traffic_loses_nothing_and_from_its_return_on_nothing_denied_cr
     assert_eq!(arrived(&sink), 15_000, "no packet is lost");
     assert_eq!(side(&gate.status(), 0).dropped, [].into());
     assert_eq!(gate.status().workers[0].generation, 6);
+    flows_are_listed(&gate);
+    one_flow_is_cut(&gate);
 
     // Another service is allowed now: of the very same flows nothing crosses, from the return on.
     let denied = POLICY.replace("udp/4739", "udp/4740");
@@ -354,12 +357,113 @@ fn a_reload_under_traffic_loses_nothing_and_from_its_return_on_nothing_denied_cr
     until("the frames to be judged", || side(&gate.status(), 0).dropped.get("no_rule") == Some(&500));
     assert_eq!(arrived(&sink), 15_000);
     until("the flows to end", || gate.status().workers[0].flows == 0);
+    let cuts = complete(&gate);
+    assert_eq!((cuts.generation, cuts.ended, cuts.kept, cuts.forgotten, cuts.lost), (8, 99, 100, 0, 0));
+    for cut in &cuts.cuts[1..] {
+        assert_eq!((cut.reason.as_str(), cut.was_generation, cut.generation), ("no_rule", 7, 8));
+        assert_eq!((&cut.rule, cut.service.as_str()), (&None, "udp/4739"));
+        assert_eq!(cut.was.as_ref().map(|rule| rule.id.as_str()), Some("allow.load"));
+    }
+
     // And back.
     gate.reload(POLICY).expect("in force");
     generator.run(&Load { frames: 500, ..SOME }).expect("runs");
     assert_eq!(arrived(&sink), 15_500);
     assert!(gate.health().ok);
     assert_eq!(gate.stop(), Some(0));
+}
+
+fn ask(gate: &rig::Gate, words: &[&str]) -> String {
+    let socket = gate.socket().to_str().unwrap();
+    rig::run(env!("CARGO_BIN_EXE_portcullis"), &[words, &["--socket", socket]].concat())
+}
+
+/// The hundred flows of [`SOME`], whole, in pages and by name.
+fn flows_are_listed(gate: &rig::Gate) {
+    let listed = |words: &[&str]| -> Flows {
+        serde_json::from_str(&ask(gate, &[&["flows", "--format", "json"], words].concat())).unwrap()
+    };
+    // The gauge follows within a tenth of a second.
+    until("the gauge", || gate.status().workers[0].flows == 100);
+    let all = listed(&[]);
+    assert_eq!((all.flows.len(), all.next.as_deref(), all.live, all.generation), (100, None, 100, 6));
+    let mut ports: Vec<u16> = all.flows.iter().filter_map(|flow| flow.from.port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, (1_024..1_124).collect::<Vec<u16>>());
+    for flow in &all.flows {
+        let names = [&flow.from, &flow.to].map(|end| end.name.as_deref());
+        assert_eq!(names, [Some("senders"), Some("sink")]);
+        assert_eq!((flow.from.packets, flow.to.packets, flow.generation), (150, 0, 6));
+        assert_eq!((flow.service.as_str(), flow.state.as_str()), ("udp/4739", "opening"));
+        assert_eq!((flow.side.as_str(), flow.verdict.as_str()), ("outside", "allow"));
+        assert_eq!(flow.rule.as_ref().map(|rule| rule.id.as_str()), Some("allow.load"));
+    }
+    // In pages, as a program asks for them.
+    let (mut paged, mut after) = (Vec::new(), "0.0".to_owned());
+    loop {
+        let page = client::flows(gate.socket(), [("limit", "7"), ("after", &after)]).unwrap();
+        assert!(page.flows.len() <= 7);
+        paged.extend(page.flows.into_iter().filter_map(|flow| flow.from.port));
+        let Some(next) = page.next else { break };
+        after = next;
+    }
+    paged.sort_unstable();
+    assert_eq!(paged, ports);
+    let limited = listed(&["--limit", "9"]);
+    assert_eq!((limited.flows.len(), limited.next.is_some()), (9, true));
+    let counted = |words: &[&str]| listed(&[&["--count"], words].concat()).counts.flows;
+    assert_eq!(counted(&["--workload", "sink", "--state", "opening"]), 100);
+    assert_eq!(counted(&["--service", "udp/53"]), 0);
+    assert_eq!(counted(&["--workload", "10.99.0.1"]), 0);
+    let none: Cuts = serde_json::from_str(&ask(gate, &["flows", "--cut", "--format", "json"])).unwrap();
+    assert_eq!((none.ended, none.kept, none.generation), (0, 0, 6));
+}
+
+/// The list of cuts once it is complete.
+fn complete(gate: &rig::Gate) -> Cuts {
+    let read = || client::cuts(gate.socket(), 4_096).expect("cuts");
+    until("the list of cuts to be complete", || read().complete);
+    read()
+}
+
+/// A rule with an owner that ends one flow of the hundred.
+fn one_flow_is_cut(gate: &rig::Gate) {
+    let rule = r#"
+[owner.security]
+authors = ["group:netsec"]
+approvers = ["group:netsec-leads"]
+[deny.one]
+from = { app = "sender" }
+to = { app = "sink" }
+services = ["udp/4739 from 1030"]
+owner = "security"
+"#;
+    gate.reload(&(POLICY.to_owned() + rule)).expect("in force");
+    let cuts = complete(gate);
+    assert_eq!((cuts.generation, cuts.ended, cuts.kept), (7, 1, 1));
+    let cut = &cuts.cuts[0];
+    let ends = [&cut.from, &cut.to].map(|end| (end.port, end.name.as_deref(), end.packets));
+    assert_eq!(ends, [(Some(1_030), Some("senders"), 150), (Some(4_739), Some("sink"), 0)]);
+    assert_eq!((cut.reason.as_str(), cut.by.as_str()), ("denied", "hand"));
+    let line = POLICY.lines().count() + 4;
+    let by = RuleLine {
+        id: "deny.one".into(),
+        place: Some(format!("gate.toml:{}", line + 1)),
+        owner: Some("security".into()),
+    };
+    assert_eq!(cut.rule, Some(by));
+    assert_eq!(cut.was.as_ref().map(|rule| rule.id.as_str()), Some("allow.load"));
+    assert_eq!((cut.was_generation, cut.generation), (6, 7));
+    let page = ask(gate, &["flows", "--cut"]);
+    assert!(
+        page.contains(" by deny.one gate.toml:")
+            && page.contains(", owner security\n    was allowed by allow.load"),
+        "{page}"
+    );
+    assert!(
+        page.ends_with("generation 7 ended 1 flow · complete: every flow has been judged by it\n"),
+        "{page}"
+    );
 }
 
 #[test]

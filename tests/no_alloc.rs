@@ -129,6 +129,7 @@ fn a_turn_of_the_worker() {
         frames.push(ends.tcp(4_000 + port, 443, TcpFlags::SYN, 1, 0, b""));
         frames.push(ends.tcp(4_000 + port, 443, TcpFlags::ACK, 2, 1, b"data"));
     }
+    let mut copied = 0;
     for round in 0..4 {
         for side in [Side::Outside, Side::Inside] {
             for frame in &frames {
@@ -139,9 +140,18 @@ fn a_turn_of_the_worker() {
             let time = rig.time;
             let busy = allocations(|| assert!(black_box(rig.worker.turn(&time))));
             assert_eq!(busy, 0, "round {round}");
+            // What follows a turn, while somebody asks for the flows.
+            let face = std::sync::Arc::clone(&rig.face);
+            let asker = face.desk.sit(0).expect("nobody else asks");
+            let copying = allocations(|| {
+                black_box(rig.worker.sweep(&time, true));
+            });
+            assert_eq!(copying, 0, "round {round}");
+            copied += std::iter::from_fn(|| asker.take()).count();
             while rig.take(Side::Outside).or_else(|| rig.take(Side::Inside)).is_some() {}
         }
     }
+    assert!(copied > 8, "only {copied} flows were copied");
     let [outside, inside] = rig.face.counters.snapshot().sides;
     assert!(outside.forwarded_packets > 40 && inside.rx_packets > 100, "{outside:?} {inside:?}");
 }

@@ -37,4 +37,6 @@ fn every_command_of_the_operating_page_runs_as_printed() {
     assert!(done.status.success(), "{}\n{out}\n{err}", done.status);
     assert!(out.contains("1 received") && out.contains("no answer, as promised"), "{out}");
     assert!(out.contains("no rule"), "events name what was denied: {out}");
+    assert!(out.contains("icmp/echo-request id "), "flows list what was allowed: {out}");
+    assert!(out.contains("\ngeneration 2 ended 0 flows · "), "and nothing was cut: {out}");
 }

@@ -117,7 +117,7 @@ pub(crate) fn entry(event: &EventLine) -> String {
 }
 
 /// `vault-1 10.20.0.10:443`.
-fn end(name: Option<&str>, address: IpAddr, port: Option<u16>) -> String {
+pub(super) fn end(name: Option<&str>, address: IpAddr, port: Option<u16>) -> String {
     let address = match (address, port) {
         (IpAddr::V6(v6), Some(port)) => format!("[{v6}]:{port}"),
         (IpAddr::V4(v4), Some(port)) => format!("{v4}:{port}"),

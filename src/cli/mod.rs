@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 mod explain;
 mod fault;
+mod flows;
 mod lab;
 mod page;
 mod release;
@@ -50,6 +51,8 @@ enum Verb {
     Status(status::StatusArgs),
     /// The latest packets that did not cross, or would not have.
     Events(events::EventsArgs),
+    /// The connections that a running gate remembers, and those that a new policy ended.
+    Flows(flows::FlowsArgs),
     /// Read a policy and report everything that is wrong with it.
     Check(check::CheckArgs),
     /// What the policy says of one new connection, and why.
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => reload::run(args, &mut screen),
         Verb::Status(args) => status::run(args, &mut screen),
         Verb::Events(args) => events::run(args, &mut screen),
+        Verb::Flows(args) => flows::run(args, &mut screen),
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),

@@ -57,6 +57,7 @@ pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let view = View {
         shared: running.shared(),
         log: recorder.log(),
+        cuts: recorder.cuts(),
         names: recorder.names(),
         clock: ticking(),
         notes: running.notes().to_vec(),

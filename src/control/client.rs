@@ -13,7 +13,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
-use super::answers::{Events, Health, Problem, Reloaded, Status, Told, Whoami};
+use super::answers::{Cuts, Events, Flows, Health, Problem, Reloaded, Status, Told, Whoami};
 use super::question::Question;
 use super::reload;
 
@@ -126,6 +126,25 @@ pub fn rules(socket: &Path, width: usize) -> Result<Told, ClientError> {
 /// [`ClientError`]; what the gate does not know is [`ClientError::Refused`].
 pub fn explain(socket: &Path, question: &Question) -> Result<Told, ClientError> {
     get_json(socket, &question.path())
+}
+
+/// `GET /v1/flows`: a page of those that match.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn flows<'a>(
+    socket: &Path,
+    query: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Flows, ClientError> {
+    get_json(socket, &with_query("/v1/flows", query))
+}
+
+/// `GET /v1/flows/cut`: the latest `limit`.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn cuts(socket: &Path, limit: usize) -> Result<Cuts, ClientError> {
+    get_json(socket, &format!("/v1/flows/cut?limit={limit}"))
 }
 
 /// `GET /v1/health`.

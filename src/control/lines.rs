@@ -61,11 +61,12 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
     }
 }
 
-const fn has_ports(protocol: u8) -> bool {
+/// Whether a protocol's packets have ports.
+pub(super) const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP)
 }
 
-/// Over the other family's header either is a protocol without type and code.
+/// Over the other family's header either ICMP is a protocol without type and code.
 fn is_icmp(event: &Event, protocol: u8) -> bool {
     event.addresses.is_some_and(|(src, _)| protocol == icmp_of(src.is_ipv6()))
 }
@@ -84,21 +85,33 @@ fn service_words(event: &Event) -> String {
             (None, other) => format!("ethertype 0x{other:04x}"),
         };
     };
-    let name = match protocol {
-        TCP => "tcp",
-        UDP => "udp",
-        ICMP if is_icmp(event, ICMP) => "icmp",
-        ICMPV6 if is_icmp(event, ICMPV6) => "icmpv6",
-        other => return format!("ip/{other}"),
-    };
     let unreadable = event.reason.is_some_and(|reason| reason.kind() == Kind::Unreadable);
+    match name_of(protocol, is_icmp(event, protocol)) {
+        Some(name) if !readable && unreadable => name.into(),
+        Some(name) if !readable => format!("{name} fragment"),
+        Some(_) | None => words_of(protocol, is_icmp(event, protocol), dport),
+    }
+}
+
+/// Protocols that policy text knows by name. `icmp`: of its own family.
+const fn name_of(protocol: u8, icmp: bool) -> Option<&'static str> {
+    match protocol {
+        TCP => Some("tcp"),
+        UDP => Some("udp"),
+        ICMP if icmp => Some("icmp"),
+        ICMPV6 if icmp => Some("icmpv6"),
+        _ => None,
+    }
+}
+
+/// A service as policy text would write it.
+pub(super) fn words_of(protocol: u8, icmp: bool, dport: u16) -> String {
+    let Some(name) = name_of(protocol, icmp) else { return format!("ip/{protocol}") };
     let [kind, code] = dport.to_be_bytes();
-    match (readable, protocol, kind, code) {
-        (false, ..) if unreadable => name.into(),
-        (false, ..) => format!("{name} fragment"),
-        (true, ICMP, 8, 0) | (true, ICMPV6, 128, 0) => format!("{name}/echo-request"),
-        (true, ICMP | ICMPV6, ..) => format!("{name}/{kind}.{code}"),
-        (true, ..) => format!("{name}/{dport}"),
+    match (protocol, kind, code) {
+        (ICMP, 8, 0) | (ICMPV6, 128, 0) => format!("{name}/echo-request"),
+        (ICMP | ICMPV6, ..) => format!("{name}/{kind}.{code}"),
+        _ => format!("{name}/{dport}"),
     }
 }
 

@@ -1,14 +1,15 @@
 //! All of it into an API: HTTP and JSON over a unix socket, and its client.
 //!
-//! What it is not: it judges nothing; every answer is read from [`crate::gateway::Shared`] and the event log.
-//! The one path that changes something is `POST /v1/reload`, for root and the gate's own user. Cost: one thread off the workers' cores, bounded
-//! connections, bounded answers.
+//! What it is not: it judges nothing; every answer is read from [`crate::gateway::Shared`] and the records.
+//! The one path that changes something is `POST /v1/reload`, for root and the gate's own user. Cost: one thread
+//! off the workers' cores, bounded connections, bounded answers.
 
 pub mod answers;
 pub mod client;
 mod cores;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod flows;
 mod lines;
 pub mod question;
 pub mod reload;

@@ -53,6 +53,7 @@ pub(super) fn reload(view: &View, request: &Request) -> Result<Reloaded, (Status
         (view.shared.examine(loaded, now).map_err(refused)?, None)
     } else {
         let Published { tried, workers } = view.shared.publish(loaded, now).map_err(refused)?;
+        view.names.learn(&tried.policy);
         (tried, Some(workers))
     };
     let Tried { policy, sampled } = tried;

@@ -12,10 +12,10 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::answers::{Events, Health, Problem, Reloaded, Status, Told, Whoami};
+use super::answers::{Cuts, Events, Flows, Health, Problem, Reloaded, Status, Told, Whoami};
 use super::question::{self, BadQuestion, Question, WIDTH};
 use super::view::View;
-use super::{reload, status};
+use super::{flows, reload, status};
 
 /// Events a page holds at most.
 pub(super) const PAGE: usize = 4_096;
@@ -30,8 +30,8 @@ const BODY: usize = 64 << 10;
 /// Columns a page may have.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=400;
 
-const PATHS: &str =
-    "GET /v1/status /v1/health /v1/events /v1/rules /v1/explain /v1/whoami, POST /v1/reload";
+const PATHS: &str = "GET /v1/status /v1/health /v1/events /v1/flows /v1/flows/cut /v1/rules /v1/explain /v1/whoami, POST \
+     /v1/reload";
 
 #[derive(Clone)]
 struct Api {
@@ -48,6 +48,8 @@ pub(super) fn router(view: View) -> Router {
         .route("/v1/rules", get(get_rules))
         .route("/v1/explain", get(get_explain))
         .route("/v1/whoami", get(get_whoami))
+        .route("/v1/flows", get(get_flows))
+        .route("/v1/flows/cut", get(get_cuts))
         .route("/v1/reload", post(post_reload))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -182,6 +184,54 @@ async fn get_explain(
         question.answer(&policy.loaded, &policy.table, Some(policy.generation), (api.view.clock)())
     })
     .await
+}
+
+async fn get_flows(
+    State(api): State<Api>,
+    query: Result<Query<flows::Query>, QueryRejection>,
+) -> Result<Json<Flows>, Refusal> {
+    let Query(query) = query.map_err(|error| {
+        let remedy = "the query may take after, limit, workload, zone, service, state and count=true";
+        Refusal::bad_request(error.body_text(), remedy)
+    })?;
+    flow_limit(query.limit)?;
+    match tokio::task::spawn_blocking(move || flows::page(&api.view, &query)).await {
+        Ok(Ok(page)) => Ok(Json(page)),
+        Ok(Err(error @ flows::NoFlows::Look(_))) => {
+            let problem = Problem::new(error.to_string(), error.remedy());
+            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, problem))
+        }
+        Ok(Err(error)) => Err(Refusal::bad_request(error.to_string(), error.remedy())),
+        Err(_) => Err(Refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Problem::new("the answer was not found", "look at the gate's log"),
+        )),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CutsQuery {
+    limit: Option<usize>,
+}
+
+async fn get_cuts(
+    State(api): State<Api>,
+    query: Result<Query<CutsQuery>, QueryRejection>,
+) -> Result<Json<Cuts>, Refusal> {
+    let Query(query) =
+        query.map_err(|error| Refusal::bad_request(error.body_text(), "the query may take limit=COUNT"))?;
+    Ok(Json(flows::cuts(&api.view, flow_limit(query.limit)?)))
+}
+
+fn flow_limit(limit: Option<usize>) -> Result<usize, Refusal> {
+    let limit = limit.unwrap_or(flows::PAGE);
+    if (1..=flows::PAGE).contains(&limit) {
+        Ok(limit)
+    } else {
+        let error = format!("a page holds 1 to {} flows", flows::PAGE);
+        Err(Refusal::bad_request(error, "ask for the rest with after=NEXT"))
+    }
 }
 
 /// Changes what is in force: for root and the gate's own user, whoever else may read.

@@ -132,15 +132,21 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream as Blocking;
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::control::answers::{Status, WorkerTook};
+    use crate::control::answers::{Cuts, Flows, Status, WorkerTook};
     use crate::control::client::{self, ClientError};
     use crate::control::question::Question;
     use crate::control::reload;
     use crate::control::{Clock, SocketError};
+    use crate::flow::limits::HalfOpen;
+    use crate::flow::{Bounds, Owner};
+    use crate::io::Unwatched;
+    use crate::io::memory::{Drain, MemoryQueuePair};
     use crate::policy::Moment;
-    use crate::record::{Log, Names, fixture};
+    use crate::record::{Log, Names, Taken, fixture};
+    use crate::worker::{Orders, Worker};
 
     struct Rig {
         folder: tempfile::TempDir,
@@ -159,6 +165,7 @@ mod tests {
             let view = View {
                 shared,
                 log: Arc::new(Log::new(100)),
+                cuts: Arc::default(),
                 names,
                 clock,
                 notes: vec!["copy mode".into()],
@@ -248,6 +255,49 @@ mod tests {
         assert_eq!(get("/v1/events?after=1&last=1").0, "after and last exclude each other");
         assert!(get("/v1/events?afer=1").0.contains("afer"));
         assert!(get("/v1/events?after=-1").1.contains("after=NUMBER"));
+        assert_eq!(get("/v1/flows?limit=5000").0, "a page holds 1 to 4096 flows");
+        assert_eq!(get("/v1/flows/cut?limit=0").0, "a page holds 1 to 4096 flows");
+        assert!(get("/v1/flows?zon=cde").1.contains("workload, zone, service, state"));
+        assert_eq!(get("/v1/flows?zone=dmz").0, "there is no zone \"dmz\" in the policy in force");
+        assert!(get("/v1/flows?state=x").1.contains("half_closed"));
+        assert_eq!(get("/v1/flows?after=x").1, "send what `next` said");
+    }
+
+    #[test]
+    fn flows_and_cuts_are_told_over_the_socket() {
+        let rig = Rig::up();
+        assert_eq!(client::cuts(rig.path(), 10).unwrap(), Cuts { generation: 1, ..Cuts::default() });
+        let cuts = fixture::named(&rig.view.names, [1, 2, 3].map(fixture::cut));
+        rig.view.cuts.append(cuts, Taken { generation: 2, complete: true, lost: 0 });
+        let told = client::cuts(rig.path(), 2).unwrap();
+        let ports: Vec<_> = told.cuts.iter().map(|cut| cut.from.port).collect();
+        assert_eq!((ports, told.kept), (vec![Some(2), Some(3)], 3));
+        // Generation 1 is in force: what the list knows of another is not its.
+        assert_eq!((told.generation, told.ended, told.swept, told.complete), (1, 0, false, false));
+
+        // A worker that has no flow answers at once; one that does not work is told.
+        let shared = Arc::clone(&rig.view.shared);
+        let stop = Arc::new(AtomicBool::new(false));
+        let orders =
+            Orders { policy: Arc::clone(&shared.policy), stop: Arc::clone(&stop), heartbeat: 500_000_000 };
+        let worker = Worker::new(
+            MemoryQueuePair::new(4, 4, Drain::Keep),
+            Unwatched,
+            crate::io::clock::Clock::start(),
+            (Owner::new(1, (1, 2)), 0),
+            (Bounds::of(4_096), Arc::new(HalfOpen::new(64, (5, 6)))),
+            Arc::clone(&shared.workers[0]),
+            orders,
+        );
+        let worker = worker.unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(worker.run()));
+            let flows = client::flows(rig.path(), [("zone", "cde"), ("count", "true")]);
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(flows.unwrap(), Flows { generation: 1, ..Flows::default() });
+        });
+        let (error, _) = refused(client::get_json(rig.path(), "/v1/flows"));
+        assert_eq!(error, "the worker of queue 0 does not answer");
     }
 
     #[test]

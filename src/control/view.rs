@@ -6,7 +6,7 @@ use super::answers::{Events, LinkStatus, Status};
 use super::{lines, status};
 use crate::gateway::Shared;
 use crate::policy::Moment;
-use crate::record::{Log, Names, Page};
+use crate::record::{CutList, Generation, Log, Names, Page};
 
 /// A clock: time is an argument, also of a server.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
@@ -18,7 +18,9 @@ pub struct View {
     pub shared: Arc<Shared>,
     /// Its events.
     pub log: Arc<Log>,
-    /// Their names.
+    /// The flows that new policies ended.
+    pub cuts: Arc<CutList>,
+    /// What numbers and addresses are called.
     pub names: Arc<Names>,
     /// Now.
     pub clock: Clock,
@@ -31,6 +33,15 @@ impl View {
     #[must_use]
     pub fn status(&self) -> Status {
         status::read(&self.shared, &self.log, (self.clock)(), &super::cores::own(), &self.notes)
+    }
+
+    /// The names of a generation. One that was put in force just now is learned.
+    #[must_use]
+    pub(super) fn names_of(&self, generation: u32) -> Option<Generation> {
+        self.names.of(generation).or_else(|| {
+            self.names.learn(&self.shared.policy.load_full());
+            self.names.of(generation)
+        })
     }
 
     /// How the ports stand now, outside and inside.

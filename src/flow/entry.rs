@@ -1,6 +1,6 @@
 //! What an entry means: who opened a flow, what was judged of it, how far it has got.
 
-use crate::wire::protocol::TCP;
+use crate::wire::protocol::{TCP, icmp_of};
 use std::net::IpAddr;
 
 use super::bucket::Class;
@@ -9,7 +9,7 @@ use super::slot::{Head, mode_bits, read_rule_word, rule_word};
 use super::tcp::{Phase, Step, Track};
 use super::{Flags, Slot, Timeouts};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Key, Side, Tcp};
+use crate::wire::{Key, Service, Side, Tcp};
 
 /// Time and policy, as entries are held against them: the same for all packets of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,40 @@ impl Slot {
     #[must_use]
     pub const fn opened_by_a(&self) -> bool {
         self.has(Flags::A_OPENED)
+    }
+
+    /// Address and port of both ends, its opener's first.
+    #[must_use]
+    pub fn ends(&self) -> [(IpAddr, u16); 2] {
+        self.opener_first(self.key().ends())
+    }
+
+    /// Packets and bytes that its opener sent, and its target.
+    #[must_use]
+    pub fn traffic(&self) -> [(u64, u64); 2] {
+        self.opener_first(self.counts())
+    }
+
+    /// What its opener asked for; an echo is taken for a request.
+    #[must_use]
+    pub fn opened_service(&self) -> Service {
+        let [(_, sport), (_, dport)] = self.ends();
+        let key = self.key();
+        let request: u8 = if key.is_v6() { 128 } else { 8 };
+        let echo = (0, u16::from_be_bytes([request, 0]));
+        let (sport, dport) = if self.is_echo() { echo } else { (sport, dport) };
+        Service { protocol: key.protocol(), sport, dport, readable: true }
+    }
+
+    /// A request with its replies. Over the other family's header either ICMP is a protocol like any other.
+    #[must_use]
+    pub fn is_echo(&self) -> bool {
+        let key = self.key();
+        key.protocol() == icmp_of(key.is_v6())
+    }
+
+    fn opener_first<T>(&self, [a, b]: [T; 2]) -> [T; 2] {
+        if self.opened_by_a() { [a, b] } else { [b, a] }
     }
 
     /// The side the sender of a packet must arrive on.

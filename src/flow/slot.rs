@@ -101,7 +101,7 @@ pub const MOST_RULES: u32 = NO_RULE;
 
 impl Slot {
     /// No flow.
-    pub(super) const EMPTY: Self = Self {
+    pub const EMPTY: Self = Self {
         head: Head { generation: 0, judge_at: 0, seen: 0, flags: 0, states: 0, scales: 0 },
         body: [0; 14],
     };

@@ -4,6 +4,7 @@
 //! frame is passed on before a worker with a compiled policy beats its heart, and a start that fails
 //! leaves nothing behind.
 
+mod look;
 mod past;
 mod place;
 mod publish;
@@ -12,6 +13,7 @@ mod shared;
 mod start;
 mod stray;
 
+pub use look::{Cursor, LookError};
 pub use place::{Place, PlaceError};
 pub use publish::{Fixed, PublishError, Published, Publishing, Took, Tried};
 pub use release::{ReleaseError, Released, abandon, release};

@@ -71,7 +71,14 @@ impl Cuts {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(super) fn push(&self, cut: Cut) {
+    /// Nothing waits to be taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Appends one. Only the worker that owns the list does.
+    pub fn push(&self, cut: Cut) {
         if self.ring.push(cut).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }

@@ -13,7 +13,6 @@ use super::stages::{Objection, Scene};
 use super::{Event, EventKind, Pipeline, Reason};
 use crate::flow::{FlowId, Judgement, Now, Refusal, Slot};
 use crate::policy::{Mode, Moment, Sender, SenderMac, Table, Verdict};
-use crate::wire::protocol::{ICMP, ICMPV6};
 use crate::wire::{Mac, Service, Side};
 
 /// Where the hand is.
@@ -145,31 +144,16 @@ impl Pipeline {
 impl Opened {
     /// What a flow's opener asked for; `None` where only its next packet can tell.
     fn of(slot: &Slot) -> Option<Self> {
-        let echo = matches!(slot.key().protocol(), ICMP | ICMPV6);
-        (!echo || !slot.is_unseen()).then(|| Self::as_told(slot))
+        (!slot.is_echo() || !slot.is_unseen()).then(|| Self::as_told(slot))
     }
 
     /// The same, an echo taken for a request.
     fn as_told(slot: &Slot) -> Self {
-        let key = slot.key();
-        let ends = if slot.opened_by_a() { key.ends() } else { turned(key.ends()) };
-        let [(from, sport), (_, dport)] = ends;
-        let protocol = key.protocol();
-        let echo = match protocol {
-            ICMP => Some(8_u8),
-            ICMPV6 => Some(128),
-            _ => None,
-        };
-        let service = match echo {
-            Some(request) => {
-                let dport = u16::from_be_bytes([request, 0]);
-                Service { protocol, sport: 0, dport, readable: true }
-            }
-            None => Service { protocol, sport, dport, readable: true },
-        };
+        let (ends, service) = (slot.ends(), slot.opened_service());
+        let [(from, _), _] = ends;
         let mac = if slot.is_mac_true() { SenderMac::Assumed } else { SenderMac::Stranger };
         let side = slot.side_of(slot.opened_by_a());
-        Self { sender: Sender { address: from, mac, vlans: key.vlans() }, ends, service, side }
+        Self { sender: Sender { address: from, mac, vlans: slot.key().vlans() }, ends, service, side }
     }
 
     /// As its other end would have opened it, with a MAC taken as true.
@@ -203,7 +187,7 @@ fn cut(slot: &Slot, opened: &Opened, present: &Present<'_>, why: Objection) -> C
         reason: why.reason,
         rule: why.rule,
         by_packet: false,
-        counts: if slot.opened_by_a() { slot.counts() } else { turned(slot.counts()) },
+        counts: slot.traffic(),
     }
 }
 

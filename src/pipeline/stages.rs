@@ -9,7 +9,7 @@ use super::fragment::Waiting;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
-use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, random_secret};
+use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, Slot, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
@@ -340,6 +340,12 @@ impl Pipeline {
         if !self.fragments.is_empty() {
             self.fragments.sweep(tick, u32::try_from(slots).unwrap_or(u32::MAX));
         }
+    }
+
+    /// A copy of the flow in a slot, if it has not ended.
+    #[must_use]
+    pub fn flow(&self, slot: usize, tick: u32) -> Option<Slot> {
+        self.flows.entry(self.flows.living(slot, tick)?).copied()
     }
 
     /// Live flows and room for flows.

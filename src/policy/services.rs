@@ -172,16 +172,21 @@ fn covers(atoms: &[(usize, Atom)], set: usize) -> bool {
     sweep(&spans).iter().all(|(_, over)| !over.is_empty())
 }
 
+impl Atom {
+    /// Whether a readable service is in it.
+    #[must_use]
+    pub fn contains(&self, service: Service) -> bool {
+        let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
+        self.protocol == service.protocol
+            && within(self.to, service.dport)
+            && within(self.from, service.sport)
+    }
+}
+
 impl ServiceSet {
     /// Whether a readable service is in it.
     pub(super) fn contains(&self, service: Service) -> bool {
-        let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
-        self.any
-            || self.atoms.iter().any(|atom| {
-                atom.protocol == service.protocol
-                    && within(atom.to, service.dport)
-                    && within(atom.from, service.sport)
-            })
+        self.any || self.atoms.iter().any(|atom| atom.contains(service))
     }
 
     /// How much it spans (POLICY.md §5): 1 a port or ICMP type, 65 536 a whole protocol or `any`. Ports

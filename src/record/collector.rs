@@ -1,4 +1,4 @@
-//! The thread that empties the workers' event rings.
+//! The thread that empties the workers' rings of events and of cuts.
 //!
 //! Invariants: it never waits for a worker and no worker ever waits for it. A sweep takes at most
 //! [`SWEEP`] events a worker and is followed by a pause, so that a flood of events costs this thread a
@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::cuts::{CutList, NamedCut, Naming, Taken};
 use super::{Log, Names};
 use crate::gateway::Shared;
-use crate::pipeline::Event;
+use crate::pipeline::{Cut, Event};
 
 /// Events a sweep takes from one worker.
 const SWEEP: usize = 4_096;
@@ -26,6 +27,7 @@ const IDLE: Duration = Duration::from_millis(20);
 pub struct Recorder {
     log: Arc<Log>,
     names: Arc<Names>,
+    cuts: Arc<CutList>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,17 +40,19 @@ impl Recorder {
     pub fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
         let log = Arc::new(Log::default());
         let names = Arc::new(Names::default());
+        let cuts = Arc::new(CutList::default());
         let stopping = Arc::new(AtomicBool::new(false));
         names.learn(&shared.policy.load_full());
         let thread = thread::Builder::new().name("record".into()).spawn({
             let (log, names, stopping) = (log.clone(), names.clone(), stopping.clone());
+            let cuts = cuts.clone();
             move || {
                 let mut pause = IDLE;
                 loop {
                     // Read before the sweep: what was pushed before the stop is in the log after it.
                     let last = stopping.load(Ordering::Acquire);
                     names.learn(&shared.policy.load_full());
-                    let taken = sweep(&shared, &log);
+                    let taken = sweep(&shared, &log) + sweep_cuts(&shared, &names, &cuts);
                     if last && taken == 0 {
                         return;
                     }
@@ -59,7 +63,7 @@ impl Recorder {
                 }
             }
         })?;
-        Ok(Self { log, names, stopping, thread: Some(thread) })
+        Ok(Self { log, names, cuts, stopping, thread: Some(thread) })
     }
 
     /// The log it fills.
@@ -72,6 +76,12 @@ impl Recorder {
     #[must_use]
     pub fn names(&self) -> Arc<Names> {
         self.names.clone()
+    }
+
+    /// The flows that new policies ended.
+    #[must_use]
+    pub fn cuts(&self) -> Arc<CutList> {
+        self.cuts.clone()
     }
 
     /// Stops once every ring is empty. The workers have stopped before, else this may not end.
@@ -105,11 +115,34 @@ fn sweep(shared: &Shared, log: &Log) -> usize {
     batch.len()
 }
 
+/// Takes the cuts, names them, and says whether these are all.
+fn sweep_cuts(shared: &Shared, names: &Names, list: &CutList) -> usize {
+    // In this order: what is lost or swept before the policy is read is this generation's or an older one's,
+    // and what a worker cut before it was swept is in its ring.
+    let lost = shared.workers.iter().map(|worker| worker.cuts.lost()).sum();
+    let generation = shared.policy.load().generation;
+    let swept = shared.workers.iter().all(|worker| worker.reviewed.load(Ordering::Acquire) == generation);
+    let mut batch: Vec<Cut> = Vec::new();
+    let mut emptied = true;
+    for worker in &shared.workers {
+        batch.extend(std::iter::from_fn(|| worker.cuts.take()).take(SWEEP));
+        emptied &= worker.cuts.is_empty();
+    }
+    batch.sort_by_key(|cut| cut.at);
+    // After the rings: the batch names this generation at most.
+    names.learn(&shared.policy.load_full());
+    let mut naming = Naming::new(names);
+    let batch: Vec<NamedCut> = batch.into_iter().map(|cut| naming.name(cut)).collect();
+    let count = batch.len();
+    list.append(batch, Taken { generation, complete: swept && emptied, lost });
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::Moment;
-    use crate::record::fixture;
+    use crate::record::{CutTally, fixture};
 
     #[test]
     fn events_of_all_workers_reach_the_log_in_order_of_time() {
@@ -123,6 +156,31 @@ mod tests {
         let times: Vec<u64> = log.after(0, 10).events.iter().map(|(_, event)| event.at.0).collect();
         assert_eq!(times, [10, 20, 30, 40]);
         assert_eq!(sweep(&shared, &log), 0);
+    }
+
+    #[test]
+    fn cuts_are_complete_once_all_workers_are_swept_and_their_rings_empty() {
+        let (shared, names, list) = (fixture::shared(2), Names::default(), CutList::new(10_000));
+        let cut = |port, nanos| Cut { generation: 1, at: Moment(nanos), ..fixture::cut(port) };
+        let [first, second] = shared.workers.as_slice() else { panic!("two workers") };
+        second.reviewed.store(0, Ordering::Relaxed);
+        first.cuts.push(cut(1, 20));
+        second.cuts.push(cut(2, 10));
+        assert_eq!(sweep_cuts(&shared, &names, &list), 2);
+        let page = list.last(10);
+        let ports: Vec<u16> = page.cuts.iter().map(|named| named.cut.ends[0].1).collect();
+        assert_eq!(ports, [2, 1], "in order of time");
+        assert_eq!(page.cuts[0].workloads, [Some("acquirer".into()), Some("vault-1".into())]);
+        let tally = CutTally { generation: 1, ended: 2, forgotten: 0, lost: 0, swept: false };
+        assert_eq!(page.latest, tally, "one worker still judges");
+        second.reviewed.store(1, Ordering::Relaxed);
+        assert_eq!(sweep_cuts(&shared, &names, &list), 0);
+        assert_eq!(list.last(0).latest, CutTally { swept: true, ..tally });
+        // A cut that finds its ring full is counted for whoever reads the list.
+        let full = (0..3_000).map(|port| first.cuts.push(cut(port, 30))).count();
+        assert_eq!((full, sweep_cuts(&shared, &names, &list)), (3_000, 2_048));
+        let latest = list.last(0).latest;
+        assert_eq!(latest, CutTally { ended: 3_002, lost: 3_000 - 2_048, swept: true, ..tally });
     }
 
     #[test]

@@ -5,14 +5,19 @@ use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 
+use super::cuts::Naming;
+use super::{NamedCut, Names};
+use crate::flow::limits::HalfOpen;
+use crate::flow::tcp::Track;
+use crate::flow::{Bounds, FlowTable, Judgement, Now, Opening, Progress, Slot};
 use crate::gateway::{
     BpfCounts, Gauges, Policy, PortFace, PortState, Publishing, Shared, WorkerFace, XdpMode,
 };
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Counters, Event, EventKind, Reason};
+use crate::pipeline::{Counters, Cut, Event, EventKind, Reason};
 use crate::policy::read::read_text;
-use crate::policy::{Mode, Moment, RuleNumber};
-use crate::wire::{Mac, Service, Side, Vlans};
+use crate::policy::{Denial, Mode, Moment, RuleNumber};
+use crate::wire::{Key, Mac, Service, Side, Tcp, TcpFlags, Vlans};
 
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000_000_000;
@@ -159,6 +164,89 @@ pub(crate) fn no_rule() -> Event {
         service: Some(Service { protocol: 6, sport: 40_000, dport: 22, readable: true }),
         length: 74,
     }
+}
+
+/// A connection of the acquirer to the vault, opened from a port, that no rule of generation 2 allows.
+pub(crate) fn cut(port: u16) -> Cut {
+    let event = no_rule();
+    let (from, to) = event.addresses.unwrap();
+    Cut {
+        at: event.at,
+        ends: [(from, port), (to, 443)],
+        service: Service { protocol: 6, sport: port, dport: 443, readable: true },
+        vlans: event.vlans,
+        side: event.side,
+        was_generation: 1,
+        was: RuleNumber(1),
+        generation: 2,
+        reason: Reason::NoRule,
+        rule: RuleNumber::NONE,
+        by_packet: false,
+        counts: [(3, 300), (2, 1_200)],
+    }
+}
+
+/// Cuts with their names.
+pub(crate) fn named(names: &Names, cuts: impl IntoIterator<Item = Cut>) -> Vec<NamedCut> {
+    let mut naming = Naming::new(names);
+    cuts.into_iter().map(|cut| naming.name(cut)).collect()
+}
+
+/// The tick at which [`flows`] are looked at: 67 seconds after they were opened.
+pub(crate) const LOOKED: u32 = 4_000;
+
+/// Three flows as generation 1 judged them, but for the last: a TCP handshake that is allowed, a UDP flow over
+/// IPv6 that would be dropped, and an echo of which only the reply was seen, judged by generation 7.
+pub(crate) fn flows() -> Vec<Slot> {
+    let mut table = FlowTable::new(Bounds::of(64), Arc::new(HalfOpen::new(64, (5, 6))));
+    let mut open = |ends: [(&str, u16); 2], protocol, vlans, judgement, unseen, lengths: &[(bool, u32)]| {
+        let [(src, sport), (dst, dport)] = ends;
+        let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+        let (key, by_a) = Key::new(src, dst, sport, dport, protocol, vlans);
+        let syn = Tcp {
+            sport,
+            dport,
+            seq: 1,
+            ack: 0,
+            flags: TcpFlags(TcpFlags::SYN),
+            window: 64_000,
+            payload: 0,
+            scale: None,
+        };
+        let track = if protocol == 6 { Track::first(&syn, by_a) } else { None };
+        let side = Side::Outside;
+        let opening = Opening { judgement, by_a, side, mac_true: true, unseen, track };
+        let id = table.insert(&key, &opening, 0).unwrap();
+        for (from_opener, length) in lengths {
+            let now = Now { tick: LOOKED - 200, generation: 1 };
+            table.advance(id, &Progress::Packet, *from_opener == by_a, *length, now);
+        }
+        *table.entry(id).unwrap()
+    };
+    let judged = |denial, mode, rule, generation| Judgement { denial, mode, rule, generation, judge_at: 0 };
+    let allowed = judged(None, Mode::Enforce, RuleNumber(1), 1);
+    let denied = judged(Some(Denial::Guardrail), Mode::Simulate, RuleNumber(0), 1);
+    let older = judged(Some(Denial::Rule), Mode::Observe, RuleNumber(4), 7);
+    let tagged = Vlans { outer: 100, inner: 20 };
+    vec![
+        open(
+            [("198.51.100.7", 40_000), ("10.20.0.10", 443)],
+            6,
+            Vlans::UNTAGGED,
+            allowed,
+            false,
+            &[(true, 74), (true, 74)],
+        ),
+        open(
+            [("2001:db8:9::7", 50_000), ("2001:db8:20::10", 53)],
+            17,
+            tagged,
+            denied,
+            false,
+            &[(true, 90), (false, 1_300)],
+        ),
+        open([("198.51.100.9", 7), ("10.20.0.99", !7)], 1, Vlans::UNTAGGED, older, true, &[(false, 98)]),
+    ]
 }
 
 /// An echo request over IPv6 that a guardrail would drop.

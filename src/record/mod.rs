@@ -5,11 +5,13 @@
 //! hold a worker up: a ring that is not emptied in time loses events, which its worker counts.
 
 mod collector;
+mod cuts;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod names;
 
 pub use collector::Recorder;
+pub use cuts::{CutList, CutPage, CutTally, NamedCut, RuleName, Taken};
 pub use events::{Log, Page};
 pub use names::{Generation, Names};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gateway::Policy;
 use crate::policy::RuleNumber;
-use crate::policy::table::RuleFace;
+use crate::policy::table::{Place, RuleFace};
 
 /// The names of the latest generations.
 #[derive(Debug, Default)]
@@ -25,16 +25,18 @@ impl Names {
     /// Generations kept: the one in force and the one before it.
     pub const GENERATIONS: usize = 2;
 
-    /// Takes in the generation in force, if it is new.
+    /// Takes in a generation, if it is new.
     pub fn learn(&self, policy: &Arc<Policy>) {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        if generations.back().is_some_and(|latest| latest.generation == policy.generation) {
+        // Whoever comes late with an older one than the latest finds its place among them, or none.
+        let after = generations.partition_point(|known| known.generation < policy.generation);
+        if generations.get(after).is_some_and(|known| known.generation == policy.generation) {
             return;
         }
-        if generations.len() == Self::GENERATIONS {
+        generations.insert(after, Arc::clone(policy));
+        if generations.len() > Self::GENERATIONS {
             generations.pop_front();
         }
-        generations.push_back(Arc::clone(policy));
     }
 
     /// The names of a generation, if they are still kept.
@@ -49,7 +51,13 @@ impl Generation {
     /// The workload with the most specific claim to an address.
     #[must_use]
     pub fn workload(&self, address: IpAddr) -> Option<&str> {
-        self.0.table.locate(address).workload
+        self.locate(address).workload
+    }
+
+    /// What it knows of an address.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Place<'_> {
+        self.0.table.locate(address)
     }
 
     /// A rule by its number.
@@ -88,9 +96,21 @@ mod tests {
             names.learn(&Arc::new(fixture::policy(generation)));
             names.learn(&Arc::new(fixture::policy(generation)));
         }
-        assert!(names.of(1).is_none());
+        names.learn(&Arc::new(fixture::policy(1)));
+        assert!(names.of(1).is_none(), "too late");
         assert_eq!(names.of(2).unwrap().0.generation, 2);
         assert_eq!(names.of(3).unwrap().0.generation, 3);
+    }
+
+    #[test]
+    fn who_comes_late_takes_no_ones_place() {
+        let names = Names::default();
+        for generation in [4, 3, 4] {
+            names.learn(&Arc::new(fixture::policy(generation)));
+        }
+        assert_eq!([3, 4].map(|of| names.of(of).unwrap().0.generation), [3, 4]);
+        names.learn(&Arc::new(fixture::policy(5)));
+        assert!(names.of(3).is_none() && names.of(4).is_some() && names.of(5).is_some());
     }
 
     #[test]

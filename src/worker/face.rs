@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
 
+use super::Desk;
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Cuts, Event};
 use crate::policy::Table;
@@ -31,6 +32,8 @@ pub struct WorkerFace {
     pub generation: AtomicU32,
     /// Generation by which it has judged every flow at least once; 0 before the first.
     pub reviewed: AtomicU32,
+    /// Where its flows are asked for.
+    pub desk: Desk,
     /// Flows that a new policy ended.
     pub cuts: Arc<Cuts>,
 }
@@ -47,6 +50,7 @@ impl WorkerFace {
             gauges: AtomicCell::new(Gauges::default()),
             generation: AtomicU32::new(0),
             reviewed: AtomicU32::new(0),
+            desk: Desk::default(),
             cuts: Arc::new(Cuts::default()),
         }
     }

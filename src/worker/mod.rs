@@ -5,11 +5,13 @@
 //! waits for: counters and gauges are published, the policy is read through a cached pointer. [`Replay`] is
 //! the same over captures, with their own time.
 
+mod desk;
 mod face;
 mod replay;
 mod run;
 mod sides;
 
+pub use desk::{Copied, Desk, Reached, Sitting};
 pub use face::{Gauges, Policy, WorkerFace};
 pub use replay::{End, Replay, Replayed};
 pub use run::{Orders, Worker};

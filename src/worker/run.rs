@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
+use super::desk::Copier;
 use super::{Gauges, Policy, WorkerFace};
 use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
@@ -57,6 +58,7 @@ pub struct Worker<Q, H> {
     /// Frames of fragments that wait, by place.
     shelf: Vec<Option<Frame>>,
     published: u64,
+    copier: Copier,
 }
 
 impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
@@ -100,6 +102,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             outcomes: Vec::with_capacity(BURST),
             shelf,
             published: 0,
+            copier: Copier::default(),
         })
     }
 
@@ -132,7 +135,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             } else {
                 idle += 1;
                 if settled && idle > SPIN_TURNS {
-                    self.queues.wait(self.patience());
+                    let patience = self.patience();
+                    self.queues.wait(patience);
                 } else {
                     std::hint::spin_loop();
                 }
@@ -164,8 +168,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         busy
     }
 
-    /// What is done after each turn: both hands go on over the flow table. True: nothing is left to do at
-    /// once.
+    /// What is done after each turn: both hands go on over the flow table, and flows are copied for whoever
+    /// asks. True: nothing is left to do at once.
     pub fn sweep(&mut self, now: &Reading, busy: bool) -> bool {
         let tick = tick(now.boot);
         let (slots, reviewed) = if busy { (SWEEP_BUSY, SWEEP_BUSY) } else { (SWEEP_IDLE, REVIEW_IDLE) };
@@ -177,7 +181,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         if through {
             self.face.reviewed.store(*generation, Ordering::Release);
         }
-        through
+        let pipeline = &self.pipeline;
+        let (_, capacity) = pipeline.flows();
+        let flow = |slot| pipeline.flow(slot, tick);
+        let copied = self.copier.go_on(&self.face.desk, tick, slots, capacity, flow);
+        through && copied
     }
 
     fn burst(&mut self, scene: &Scene<'_>) -> bool {
@@ -261,9 +269,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         counters.end();
     }
 
-    /// How long to sleep: a quiet wire must not look dead, and a frame in a TX ring must not wait.
-    fn patience(&self) -> Duration {
-        if self.queues.sending() {
+    /// How long to sleep: a quiet wire must not look dead, and neither a frame in a TX ring nor who asks for
+    /// flows must wait.
+    fn patience(&mut self) -> Duration {
+        let attentive = self.copier.is_attentive();
+        if self.queues.sending() || attentive {
             Duration::from_millis(1)
         } else {
             Duration::from_nanos(self.orders.heartbeat / 4).min(Duration::from_millis(100))

@@ -15,6 +15,7 @@ mod frame;
 mod group;
 mod icmp;
 mod limit;
+mod listing;
 mod neighbour;
 mod review;
 mod says;

@@ -65,6 +65,23 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, as a connection goes through them.
+    pub const ALL: [Self; 6] =
+        [Self::Opening, Self::Established, Self::HalfClosed, Self::Closing, Self::Doubted, Self::Closed];
+
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Established => "established",
+            Self::HalfClosed => "half_closed",
+            Self::Closing => "closing",
+            Self::Doubted => "doubted",
+            Self::Closed => "closed",
+        }
+    }
+
     pub(in crate::flow) fn of(states: u8) -> Self {
         let (a, b) = (State::of(states), State::of(states >> 4));
         let finished = |state| matches!(state, State::FinSent | State::FinAcked);

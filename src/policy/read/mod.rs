@@ -46,7 +46,7 @@ use names::Names;
 use sections::Sections;
 pub use sections::{NotAName, is_name};
 use service::Services;
-pub(super) use service::service_atoms;
+pub use service::service_atoms;
 use syntax::Read;
 
 /// A policy that holds together.

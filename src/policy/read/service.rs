@@ -216,10 +216,7 @@ impl<'a> Services<'a> {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(in crate::policy) fn service_atoms(
-    text: &str,
-    declared: &BTreeMap<String, NamedService>,
-) -> Result<Vec<Atom>, String> {
+pub fn service_atoms(text: &str, declared: &BTreeMap<String, NamedService>) -> Result<Vec<Atom>, String> {
     let mut findings = Findings::new();
     if text == ANY {
         return Err("`any` is every service at once: ask for one".to_owned());
