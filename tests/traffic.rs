@@ -9,15 +9,16 @@
 )]
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis::control::answers::{SideStatus, Status};
-use portcullis::control::client;
+use portcullis::control::answers::{RuleLine, SideStatus, Status};
+use portcullis::control::{client, reload};
 use portcullis::io::clock::boot_nanos;
 use portcullis::lab::demo::Gate;
 use portcullis::lab::probe::{self, Ending, Transfer};
@@ -27,6 +28,7 @@ use portcullis::lab::{Lab, LabName, link, namespace};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab/gate.toml");
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab");
 /// How long one read may wait: many retransmissions.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Two pools of 256 frames.
@@ -283,6 +285,88 @@ fn neighbours_find_each_other_and_full_size_frames_pass_both_ways() {
     }
     let status = stage.settled();
     assert_eq!(reasons(&status), BTreeSet::new(), "{status:#?}");
+}
+
+/// A connection of payments to the vault that has heard who answers.
+fn hold(stage: &Stage, v6: bool) -> BufReader<TcpStream> {
+    let target = path("payments", "vault", v6).target();
+    let stream = stage.at("payments", || TcpStream::connect_timeout(&target, PATIENCE)).expect("it opens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut stream, mut banner) = (BufReader::new(stream), String::new());
+    stream.read_line(&mut banner).expect("it answers");
+    assert_eq!(banner, "vault 443\n");
+    stream
+}
+
+/// Asks for one byte more; none comes where nothing crosses.
+fn byte(stream: &mut BufReader<TcpStream>, patience: Duration) -> Option<u8> {
+    stream.get_ref().set_read_timeout(Some(patience)).unwrap();
+    stream.get_mut().write_all(b"GET 1\n").unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).ok().map(|()| byte[0])
+}
+
+#[test]
+fn a_reload_ends_the_connection_that_a_rule_denies_and_names_rule_and_owner() {
+    let Some(_alone) = alone() else { return };
+    let stage = Stage::raise('s');
+    let socket = stage.lab().name.socket();
+    let (mut stays, mut ends) = (hold(&stage, true), hold(&stage, false));
+    let port = |stream: &BufReader<TcpStream>| stream.get_ref().local_addr().unwrap().port();
+    let asked = [("state", "established"), ("service", "https"), ("zone", "cde")];
+    let open = || -> BTreeSet<(u16, u32)> {
+        let flows = client::flows(&socket, asked).expect("flows");
+        assert_eq!(flows.next, None);
+        let told = flows.flows.iter().map(|flow| {
+            let names = [&flow.from, &flow.to].map(|end| end.name.as_deref());
+            assert_eq!(names, [Some("payments"), Some("vault")]);
+            let rule = flow.rule.as_ref().map(|rule| (rule.id.as_str(), rule.owner.as_deref()));
+            assert_eq!(rule, Some(("allow.payments-to-vault", Some("payments-platform"))));
+            assert_eq!(
+                (flow.mode.as_str(), flow.side.as_str(), flow.unseen),
+                ("enforce", "outside", false)
+            );
+            assert!(flow.from.packets >= 2 && flow.to.packets >= 2 && flow.idle_seconds < 30, "{flow:?}");
+            (flow.from.port.expect("TCP"), flow.generation)
+        });
+        told.collect()
+    };
+    assert_eq!(open(), [(port(&stays), 1), (port(&ends), 1)].into());
+
+    // The same policy, and a rule with an owner against one of the two.
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").args([CONFIG, "."]).current_dir(folder.path()).status();
+    assert!(copied.unwrap().success());
+    let rules = folder.path().join("lab/rules/guardrails.toml");
+    let mut text = std::fs::read_to_string(&rules).unwrap();
+    text += &format!(
+        "[deny.one]\nfrom = {{ app = \"payments\" }}\nto = {{ zone = \"cde\" }}\nservices = [\"tcp/443 from {}\"]\n\
+         owner = \"security\"\njustification = \"A test.\"\n",
+        port(&ends)
+    );
+    std::fs::write(&rules, text).unwrap();
+    let policy = Some(folder.path().join("lab/gate.toml"));
+    let request = reload::Request { policy, check: false };
+    assert_eq!(client::reload(&socket, &request).expect("in force").policy.generation, 2);
+    assert_eq!(byte(&mut ends, Duration::from_secs(1)), None, "nothing crosses from the return on");
+    assert!(byte(&mut stays, PATIENCE).is_some(), "the other goes on");
+
+    let cuts = || client::cuts(&socket, 100).expect("cuts");
+    assert!(wait_for(Duration::from_secs(20), || cuts().complete), "{:?}", cuts());
+    let cuts = cuts();
+    assert_eq!((cuts.generation, cuts.ended, cuts.cuts.len()), (2, 1, 1));
+    let cut = &cuts.cuts[0];
+    assert_eq!((cut.from.port, cut.to.port), (Some(port(&ends)), Some(443)));
+    let names = [&cut.from, &cut.to].map(|end| end.name.as_deref());
+    assert_eq!(names, [Some("payments"), Some("vault")]);
+    let told = |rule: &Option<RuleLine>| {
+        let rule = rule.clone().expect("a rule");
+        (rule.id, rule.owner.expect("an owner"))
+    };
+    assert_eq!(told(&cut.rule), ("deny.one".to_owned(), "security".to_owned()));
+    assert_eq!(told(&cut.was), ("allow.payments-to-vault".to_owned(), "payments-platform".to_owned()));
+    assert_eq!((cut.was_generation, cut.generation, cut.reason.as_str()), (1, 2, "denied"));
+    assert_eq!(open(), [(port(&stays), 2)].into());
 }
 
 /// The MAC a host believes an address to have.
