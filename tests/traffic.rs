@@ -291,7 +291,7 @@ fn neighbours_find_each_other_and_full_size_frames_pass_both_ways() {
 fn hold(stage: &Stage, v6: bool) -> BufReader<TcpStream> {
     let target = path("payments", "vault", v6).target();
     let stream = stage.at("payments", || TcpStream::connect_timeout(&target, PATIENCE)).expect("it opens");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
     let (mut stream, mut banner) = (BufReader::new(stream), String::new());
     stream.read_line(&mut banner).expect("it answers");
     assert_eq!(banner, "vault 443\n");
@@ -300,8 +300,8 @@ fn hold(stage: &Stage, v6: bool) -> BufReader<TcpStream> {
 
 /// Asks for one byte more; none comes where nothing crosses.
 fn byte(stream: &mut BufReader<TcpStream>, patience: Duration) -> Option<u8> {
-    stream.get_ref().set_read_timeout(Some(patience)).unwrap();
-    stream.get_mut().write_all(b"GET 1\n").unwrap();
+    stream.get_ref().set_read_timeout(Some(patience)).expect("a time");
+    stream.get_mut().write_all(b"GET 1\n").expect("a place in the buffer");
     let mut byte = [0];
     stream.read_exact(&mut byte).ok().map(|()| byte[0])
 }
@@ -338,12 +338,12 @@ fn a_reload_ends_the_connection_that_a_rule_denies_and_names_rule_and_owner() {
     let copied = Command::new("cp").arg("-r").args([CONFIG, "."]).current_dir(folder.path()).status();
     assert!(copied.unwrap().success());
     let rules = folder.path().join("lab/rules/guardrails.toml");
-    let mut text = std::fs::read_to_string(&rules).unwrap();
-    text += &format!(
+    let rule = format!(
         "[deny.one]\nfrom = {{ app = \"payments\" }}\nto = {{ zone = \"cde\" }}\nservices = [\"tcp/443 from {}\"]\n\
          owner = \"security\"\njustification = \"A test.\"\n",
         port(&ends)
     );
+    let text = std::fs::read_to_string(&rules).unwrap() + &rule;
     std::fs::write(&rules, text).unwrap();
     let policy = Some(folder.path().join("lab/gate.toml"));
     let request = reload::Request { policy, check: false };
