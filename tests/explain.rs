@@ -34,7 +34,8 @@ fn policy(mode: &str, profile: &str) -> (Loaded, Table) {
          [group.g]\naddresses = [\"224.0.0.9\", \"10.20.0.255\", \"ff0e::9\"]\n\
          [allow.group]\nfrom = {{ app = \"c\" }}\nto = {{ group = \"g\" }}\nservices = [\"tcp/443\", \"icmp/13\", \"icmp/3\", \"icmpv6/1\"]\n\
          [allow.all]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"any\"]\n\
-         [deny.echo]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"tcp/22\", \"icmp/13\", \"icmpv6/200\"]\n"
+         [deny.echo]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"tcp/22\", \"icmp/13\", \"icmpv6/200\"]\nreply = \"unreachable\"\n\
+         [deny.shell]\nfrom = {{ app = \"c\" }}\nto = {{ app = \"s\" }}\nservices = [\"tcp/24\"]\nreply = \"reset\"\n"
     );
     let loaded =
         read_text(vec![("gate.toml".into(), text)]).unwrap_or_else(|bad| panic!("{:?}", bad.diagnostics));
@@ -48,10 +49,10 @@ fn small() -> Bounds {
     Bounds { fragments, ..Bounds::of(16) }
 }
 
-/// What the packet path does with a frame of no live flow: whether it crosses, what speaks against it, and
+/// What the packet path does with a frame of no live flow: how it ends, what speaks against it, and
 /// the mode that its record names.
 /// A reply that starts a flow nobody saw begin is counted as loose; its reason is that it has none.
-fn crossed(table: &Table, side: Side, frame: &[u8]) -> (bool, Option<&'static str>, Option<Mode>) {
+fn crossed(table: &Table, side: Side, frame: &[u8]) -> (&'static str, Option<&'static str>, Option<Mode>) {
     let counters = Arc::new(Counters::default());
     let events = Arc::new(ArrayQueue::new(8));
     let mut pipeline = Pipeline::new(
@@ -63,15 +64,17 @@ fn crossed(table: &Table, side: Side, frame: &[u8]) -> (bool, Option<&'static st
     );
     let mut outcomes = Vec::new();
     let scene = Scene { table, generation: 1, now: Moment(1), tick: 0, side };
+    pipeline.let_reply(1);
     pipeline.burst(&scene, &[frame], 1, &mut outcomes);
     let mode = events.pop().map(|event| event.mode);
     match outcomes[0] {
-        Outcome::Drop(reason) => (false, Some(reason.name()), mode),
+        Outcome::Reject(reason, _) => ("rejected", Some(reason.name()), mode),
+        Outcome::Drop(reason) => ("dropped", Some(reason.name()), mode),
         Outcome::Forward => {
             let sides = counters.snapshot().sides;
             let would = Reason::ALL.iter().find(|r| sides.iter().any(|s| s.would_drop[r.index()] > 0));
             let loose = sides.iter().any(|s| s.loose > 0).then_some(Reason::IcmpNoFlow);
-            (true, would.copied().or(loose).map(Reason::name), mode)
+            ("forwarded", would.copied().or(loose).map(Reason::name), mode)
         }
         Outcome::HandOver(_) | Outcome::Hold(_) => panic!("one worker, whole packets"),
     }
@@ -99,10 +102,10 @@ fn asked(
 /// Asks for a packet and sends it.
 fn same(policy: &(Loaded, Table), ends: &Ends, side: Side, service: &str, frame: &[u8]) -> &'static str {
     let told = asked(policy, ends, service, side).unwrap_or_else(|why| panic!("{service}: {why}"));
-    let (crosses, reason, mode) = crossed(&policy.1, side, frame);
+    let (outcome, reason, mode) = crossed(&policy.1, side, frame);
     let words =
         format!("{service} {} → {} from {side}, {}: {told:?}", ends.src, ends.dst, policy.1.strictest());
-    assert_eq!((told.outcome == "forwarded", told.reason), (crosses, reason), "{words}");
+    assert_eq!((told.outcome, told.reason), (outcome, reason), "{words}");
     assert!(mode.is_none_or(|mode| mode.name() == told.mode), "{mode:?} {words}");
     assert_eq!(told.verdict == "allow", reason.is_none(), "{words}");
     assert_eq!(
@@ -185,7 +188,7 @@ fn every_protocol_and_dhcp_are_explained_as_they_are_decided() {
     everywhere(|policy| {
         for (src, dst) in pairs {
             let ends = ends(src, dst);
-            for port in [22, 443] {
+            for port in [22, 24, 443] {
                 let frame = ends.tcp(49_152, port, TcpFlags::SYN, 1, 0, &[]);
                 assert_eq!(same(policy, &ends, Side::Outside, &format!("tcp/{port}"), &frame), "rules");
             }

@@ -81,10 +81,14 @@ const fn path(from: &'static str, to: &'static str, v6: bool) -> Path {
 
 impl Stage {
     fn raise(letter: char) -> Self {
+        Self::under(letter, POLICY.as_ref())
+    }
+
+    fn under(letter: char, policy: &std::path::Path) -> Self {
         let name: LabName = format!("{letter}{:x}", std::process::id()).parse().expect("short and plain");
         let standing = Standing(Lab { name, program: PathBuf::from(PROGRAM) });
         standing.0.up().expect("the lab comes up");
-        let gate = Gate::start(&standing.0, POLICY.as_ref()).expect("the gate comes up");
+        let gate = Gate::start(&standing.0, policy).expect("the gate comes up");
         Self { gate, standing }
     }
 
@@ -367,6 +371,67 @@ fn a_reload_ends_the_connection_that_a_rule_denies_and_names_rule_and_owner() {
     assert_eq!(told(&cut.was), ("allow.payments-to-vault".to_owned(), "payments-platform".to_owned()));
     assert_eq!((cut.was_generation, cut.generation, cut.reason.as_str()), (1, 2, "denied"));
     assert_eq!(open(), [(port(&stays), 2)].into());
+}
+
+/// What the lab's own policy does not ask for: replies, at an enforced zone and at a simulated one.
+const REPLIES: &str = r#"
+[deny.shell]
+from = { app = "payments" }
+to = { any = true }
+services = ["tcp/8080", "tcp/22"]
+reply = "reset"
+[guardrail.no-syslog]
+mode = "observe"
+from = { app = "payments" }
+to = { any = true }
+services = ["udp/514", "tcp/25"]
+reply = "unreachable"
+"#;
+
+#[test]
+fn a_refused_client_hears_of_it_at_once_and_nobody_where_nothing_is_dropped() {
+    let Some(_alone) = alone() else { return };
+    let policy = tempfile::tempdir().unwrap();
+    let (from, to) = (concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab"), policy.path().join("lab"));
+    assert!(Command::new("cp").args(["-r", from]).arg(&to).status().unwrap().success());
+    let first = to.join("gate.toml");
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text + REPLIES).unwrap();
+    let stage = Stage::under('t', &first);
+    let (vault, jump) = (Host::named("vault").unwrap(), Host::named("jump").unwrap());
+    for v6 in [false, true] {
+        let to = |host: &Host, port: u16| SocketAddr::from((host.address(v6), port));
+        let begun = boot_nanos();
+        let (reset, unreachable, udp) = stage.at("payments", || {
+            (
+                probe::tcp(None, to(vault, 8_080), PATIENCE).unwrap().ending,
+                probe::tcp(None, to(vault, 25), PATIENCE).unwrap().ending,
+                probe::udp(None, to(vault, 514), PATIENCE).unwrap().ending,
+            )
+        });
+        assert_eq!((reset, unreachable, udp), (Ending::Refused, Ending::Unreachable, Ending::Unreachable));
+        // The first SYN was answered: another would have come after a second.
+        assert!(boot_nanos() - begun < 2_000_000_000);
+        // Under simulate the host itself answers.
+        let ending = stage.at("payments", || probe::tcp(None, to(jump, 22), PATIENCE)).unwrap().ending;
+        assert_eq!(ending, Ending::Answered { by: "jump 22".into() });
+    }
+    let status = stage.status();
+    assert_eq!((status.rejected("denied"), status.rejected("guardrail")), (2, 4));
+    assert_eq!((status.dropped("denied"), status.dropped("guardrail")), (0, 0));
+    assert!(status.would_drop("denied") > 0);
+    let [outside, inside] = &status.workers[0].sides[..] else { panic!("two sides") };
+    assert_eq!((outside.replies, inside.replies, outside.unsent.len()), (6, 0, 0));
+    // The log follows within a moment.
+    let (shell, syslog) = ("deny.shell", "guardrail.no-syslog");
+    let mut rules: Vec<String> = Vec::new();
+    wait_for(Duration::from_secs(5), || {
+        let page = client::events(&stage.lab().name.socket(), 0, 1_000).expect("events");
+        let rejected = page.events.into_iter().filter(|event| event.kind == "reject");
+        rules = rejected.filter_map(|event| event.rule).collect();
+        rules.len() == 6
+    });
+    assert_eq!(rules, [shell, syslog, syslog, shell, syslog, syslog]);
 }
 
 /// The MAC a host believes an address to have.

@@ -194,12 +194,13 @@ fn ports(status: &Status) -> String {
 fn farewell(status: &Status, wire: &str) -> String {
     let equation = status.equation();
     format!(
-        "stopped after {} received, {} forwarded, {} dropped\n  the wire stays with the pinned kernel \
+        "stopped after {} received, {} forwarded, {} dropped, {} rejected\n  the wire stays with the pinned kernel \
          program, fail {}: nothing crosses until a gate takes over\n  portcullis release {wire} gives the \
          ports back to the host\n",
         count(usize::try_from(equation.rx).unwrap_or(usize::MAX), "packet"),
         super::page::number(equation.forwarded),
         super::page::number(equation.dropped),
+        super::page::number(equation.rejected),
         status.fail
     )
 }

@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::{Done, Format, FormatArg, SocketArg};
 use crate::control::answers::{LinkStatus, PolicyStatus, SideStatus, Status, ZoneStatus};
 use crate::control::client;
-use crate::pipeline::Reason;
+use crate::pipeline::{Reason, Unsent};
 
 /// What a running gate counts: per port, queue and reason.
 #[derive(Debug, Args)]
@@ -67,7 +67,12 @@ pub(crate) fn page(status: &Status, before: Option<&Status>) -> String {
 /// A tally by reason: its title and where a side keeps it.
 type Tally = (&'static str, fn(&SideStatus) -> &BTreeMap<String, u64>);
 
-const TALLIES: [Tally; 2] = [("dropped", |side| &side.dropped), ("would drop", |side| &side.would_drop)];
+const TALLIES: [Tally; 4] = [
+    ("dropped", |side| &side.dropped),
+    ("rejected", |side| &side.rejected),
+    ("reply not sent", |side| &side.unsent),
+    ("would drop", |side| &side.would_drop),
+];
 
 fn head(status: &Status) -> String {
     let mut page = String::new();
@@ -167,8 +172,18 @@ pub(crate) fn cut_off(side: &str, interface: &str, link: &LinkStatus) -> Option<
 }
 
 fn workers(status: &Status, before: Option<&Status>) -> String {
-    let mut heads =
-        vec!["queue", "core", "side", "received", "forwarded", "dropped", "held", "would drop", "loose"];
+    let mut heads = vec![
+        "queue",
+        "core",
+        "side",
+        "received",
+        "forwarded",
+        "dropped",
+        "rejected",
+        "held",
+        "would drop",
+        "loose",
+    ];
     if before.is_some() {
         heads.extend(["received/s", "forwarded/s", "Mbit/s"]);
     }
@@ -182,6 +197,7 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
                 number(side.rx_packets),
                 number(side.forwarded_packets),
                 number(side.dropped.values().sum()),
+                number(side.rejected.values().sum()),
                 number(side.held),
                 number(side.would_drop.values().sum()),
                 number(side.loose),
@@ -192,7 +208,7 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
             rows.push(row);
         }
     }
-    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11], rows)
+    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], rows)
 }
 
 /// Received and forwarded packets a second, and forwarded megabits; blank where there is nothing to
@@ -231,8 +247,9 @@ fn tally(status: &Status, title: &str, of: fn(&SideStatus) -> &BTreeMap<String, 
         return String::new();
     }
     let rows = sums.iter().map(|(reason, [outside, inside])| {
-        let known = Reason::ALL.iter().find(|known| known.name() == *reason);
-        let words = known.map_or("", |known| known.words());
+        let known = Reason::ALL.iter().find(|known| known.name() == *reason).map(|known| known.words());
+        let unsent = Unsent::ALL.iter().find(|known| known.name() == *reason).map(|known| known.words());
+        let words = known.or(unsent).unwrap_or_default();
         vec![(*reason).into(), number(*outside), number(*inside), words.into()]
     });
     columns(&[title, "outside", "inside", "that is"], &[1, 2], rows.collect()) + "\n"
@@ -244,11 +261,12 @@ fn foot(status: &Status) -> String {
         let equation = &worker.equation;
         let _ = writeln!(
             page,
-            "queue {}: {} received = {} forwarded + {} dropped + {} held: {}",
+            "queue {}: {} received = {} forwarded + {} dropped + {} rejected + {} held: {}",
             worker.queue,
             number(equation.rx),
             number(equation.forwarded),
             number(equation.dropped),
+            number(equation.rejected),
             number(equation.held),
             if equation.holds { "holds" } else { "DOES NOT HOLD" }
         );
@@ -331,9 +349,8 @@ mod tests {
     fn an_equation_that_does_not_hold_cannot_be_overlooked() {
         let mut status = status(1);
         status.workers[0].equation.holds = false;
-        assert!(
-            page(&status, None)
-                .contains("queue 0: 5 received = 3 forwarded + 2 dropped + 0 held: DOES NOT HOLD")
-        );
+        assert!(page(&status, None).contains(
+            "queue 0: 7 received = 3 forwarded + 2 dropped + 2 rejected + 0 held: DOES NOT HOLD"
+        ));
     }
 }

@@ -206,7 +206,7 @@ pub struct WorkerStatus {
     pub equation: Equation,
 }
 
-/// `rx = forwarded + dropped + held`, per worker over both sides.
+/// `rx = forwarded + dropped + rejected + held`, per worker over both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equation {
     /// Taken from RX rings.
@@ -215,6 +215,8 @@ pub struct Equation {
     pub forwarded: u64,
     /// Dropped, all reasons.
     pub dropped: u64,
+    /// Dropped and answered.
+    pub rejected: u64,
     /// Fragments that wait for their first now.
     pub held: u64,
     /// It holds, on each side by itself.
@@ -242,7 +244,15 @@ pub struct SideStatus {
     pub dropped: BTreeMap<String, u64>,
     /// Forwarded, but enforcement would have dropped them; left out as above.
     pub would_drop: BTreeMap<String, u64>,
-    /// `rx = forwarded + dropped + held` holds.
+    /// Dropped and answered, by reason; left out as above.
+    pub rejected: BTreeMap<String, u64>,
+    /// Replies put into this side's own TX ring.
+    pub replies: u64,
+    /// Their bytes.
+    pub reply_bytes: u64,
+    /// Dropped without the reply that a rule wanted, by why; left out as above.
+    pub unsent: BTreeMap<String, u64>,
+    /// `rx = forwarded + dropped + rejected + held` holds.
     pub balances: bool,
     /// `XDP_STATISTICS` of its socket on this side.
     pub kernel: KernelStatus,
@@ -296,7 +306,7 @@ pub struct EventLine {
     pub at: String,
     /// The same in nanoseconds since the Unix epoch.
     pub at_nanos: u64,
-    /// `drop`, `would_drop`, `allow`, or `cut`: a new policy ended a flow, and no packet came.
+    /// `drop`, `reject` (a drop that was answered), `would_drop`, `allow`, or `cut`: a new policy ended a flow, and no packet came.
     pub kind: String,
     /// Arriving side.
     pub side: String,
@@ -624,14 +634,21 @@ impl Status {
         self.sides().filter_map(|side| side.would_drop.get(reason)).sum()
     }
 
+    /// Packets dropped for a reason and answered, over all workers and both sides.
+    #[must_use]
+    pub fn rejected(&self, reason: &str) -> u64 {
+        self.sides().filter_map(|side| side.rejected.get(reason)).sum()
+    }
+
     /// The equation over all workers.
     #[must_use]
     pub fn equation(&self) -> Equation {
-        let none = Equation { rx: 0, forwarded: 0, dropped: 0, held: 0, holds: true };
+        let none = Equation { rx: 0, forwarded: 0, dropped: 0, rejected: 0, held: 0, holds: true };
         self.workers.iter().fold(none, |sum, worker| Equation {
             rx: sum.rx + worker.equation.rx,
             forwarded: sum.forwarded + worker.equation.forwarded,
             dropped: sum.dropped + worker.equation.dropped,
+            rejected: sum.rejected + worker.equation.rejected,
             held: sum.held + worker.equation.held,
             holds: sum.holds && worker.equation.holds,
         })

@@ -27,6 +27,7 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
         at_nanos: event.at.0,
         kind: match event.kind {
             EventKind::Drop => "drop",
+            EventKind::Reject => "reject",
             EventKind::WouldDrop => "would_drop",
             EventKind::Allow => "allow",
             EventKind::Cut => "cut",

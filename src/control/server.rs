@@ -192,7 +192,7 @@ mod tests {
         let rig = Rig::up();
         let status = client::status(rig.path()).unwrap();
         assert_eq!(status, Status { notes: status.notes.clone(), ..rig.view.status() });
-        assert_eq!(status.equation().rx, 5);
+        assert_eq!(status.equation().rx, 7);
     }
 
     #[test]
@@ -420,7 +420,7 @@ mod tests {
             let threads: Vec<_> = (0..200).map(|_| scope.spawn(ask)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert_eq!(answers.iter().filter(|rx| matches!(rx, Ok(5))).count(), 200, "{answers:?}");
+        assert_eq!(answers.iter().filter(|rx| matches!(rx, Ok(7))).count(), 200, "{answers:?}");
     }
 
     #[test]

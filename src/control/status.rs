@@ -14,7 +14,7 @@ use super::answers::{
 use super::instant;
 use crate::gateway::{BpfCounts, Policy, PortFace, PortState, Shared, WorkerFace, XdpMode};
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Reason, SideSnapshot, Snapshot};
+use crate::pipeline::{Reason, SideSnapshot, Snapshot, Unsent};
 use crate::policy::Moment;
 use crate::policy::model::{Tier, Workload, Zone};
 use crate::record::Log;
@@ -75,8 +75,8 @@ pub(super) fn health(status: &Status) -> Health {
             name: "equation".into(),
             ok: equation.holds,
             found: format!(
-                "{} received, {} forwarded, {} dropped, {} held",
-                equation.rx, equation.forwarded, equation.dropped, equation.held
+                "{} received, {} forwarded, {} dropped, {} rejected, {} held",
+                equation.rx, equation.forwarded, equation.dropped, equation.rejected, equation.held
             ),
         },
         HealthCheck {
@@ -247,6 +247,7 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
             rx: sum(|side| side.rx_packets),
             forwarded: sum(|side| side.forwarded_packets),
             dropped: sum(|side| side.dropped.iter().sum()),
+            rejected: sum(|side| side.rejected.iter().sum()),
             held: sum(|side| side.held),
             holds: snapshot.sides.iter().all(SideSnapshot::balances),
         },
@@ -273,18 +274,22 @@ fn side_status(side: Side, counts: &SideSnapshot, kernel: KernelCounts) -> SideS
         held: counts.held,
         dropped: by_reason(&counts.dropped),
         would_drop: by_reason(&counts.would_drop),
+        rejected: by_reason(&counts.rejected),
+        replies: counts.replies,
+        reply_bytes: counts.reply_bytes,
+        unsent: named(Unsent::ALL.iter().map(|unsent| unsent.name()).zip(&counts.unsent)),
         balances: counts.balances(),
         kernel: KernelStatus::default().plus(kernel),
     }
 }
 
 fn by_reason(counts: &[u64; Reason::COUNT]) -> BTreeMap<String, u64> {
-    Reason::ALL
-        .iter()
-        .zip(counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|(reason, count)| (reason.name().to_owned(), *count))
-        .collect()
+    named(Reason::ALL.iter().map(|reason| reason.name()).zip(counts))
+}
+
+/// What is not zero.
+fn named<'a>(counts: impl Iterator<Item = (&'static str, &'a u64)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, count)| **count > 0).map(|(name, count)| (name.to_owned(), *count)).collect()
 }
 
 fn notes(shared: &Shared, lost: u64, cores: &[usize]) -> Vec<String> {
@@ -346,8 +351,14 @@ mod tests {
         counters.end();
         let status = reading(&shared);
         let [idle, busy] = status.workers.as_slice() else { panic!("two workers") };
-        assert_eq!(idle.equation, Equation { rx: 0, forwarded: 0, dropped: 0, held: 0, holds: true });
-        assert_eq!(busy.equation, Equation { rx: 6, forwarded: 3, dropped: 2, held: 1, holds: true });
+        assert_eq!(
+            idle.equation,
+            Equation { rx: 0, forwarded: 0, dropped: 0, rejected: 0, held: 0, holds: true }
+        );
+        assert_eq!(
+            busy.equation,
+            Equation { rx: 8, forwarded: 3, dropped: 2, rejected: 2, held: 1, holds: true }
+        );
         assert_eq!((busy.sides[0].held, busy.sides[1].held), (1, 0));
         assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 3, 1));
         assert_eq!((busy.flows, busy.flow_capacity, busy.flows_evicted), (17, 65_536, 3));
@@ -360,6 +371,11 @@ mod tests {
         assert_eq!(busy.sides[0].dropped, [count("no_rule", 1), count("spoofed", 1)].into());
         assert_eq!(busy.sides[0].would_drop, [count("no_rule", 1)].into());
         assert_eq!(busy.sides[1].dropped, BTreeMap::new());
+        assert_eq!(busy.sides[0].rejected, [count("denied", 2)].into());
+        assert_eq!((busy.sides[0].replies, busy.sides[0].reply_bytes), (2, 130));
+        assert_eq!(busy.sides[0].unsent, [count("reply_source_limit", 1)].into());
+        assert_eq!((busy.sides[1].rejected.len(), busy.sides[1].replies), (0, 0));
+        assert_eq!((status.rejected("denied"), status.rejected("no_rule")), (2, 0));
         assert_eq!((busy.sides[0].loose, busy.sides[1].loose), (0, 1));
         assert_eq!((status.dropped("no_rule"), status.dropped("guardrail")), (1, 0));
         assert_eq!(status.would_drop("no_rule"), 1);
@@ -377,7 +393,10 @@ mod tests {
         counters.forwarded(Side::Inside, 1, 60);
         counters.end();
         let worker = reading(&shared).workers.remove(0);
-        assert_eq!(worker.equation, Equation { rx: 1, forwarded: 1, dropped: 0, held: 0, holds: false });
+        assert_eq!(
+            worker.equation,
+            Equation { rx: 1, forwarded: 1, dropped: 0, rejected: 0, held: 0, holds: false }
+        );
         assert_eq!(worker.sides.iter().map(|side| side.balances).collect::<Vec<_>>(), [false, false]);
     }
 

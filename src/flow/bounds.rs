@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fragments::FragmentLimits;
 use super::limits::{
-    Destination, HalfOpen, HalfOpenSlot, LimitRefusal, NewFlows, Rate, ShareLimits, Shares,
+    Destination, HalfOpen, HalfOpenSlot, LimitRefusal, NewFlows, Rate, ReplyLimits, ShareLimits, Shares,
 };
 use super::{Opening, Phase, Source, Timeouts, random_secret, ticks_in};
 use crate::policy::model::{Gate, Limits};
@@ -29,6 +29,8 @@ pub struct Bounds {
     pub new_flows: Rate,
     /// How much of the flow table a source and all that is outside may take.
     pub shares: ShareLimits,
+    /// How many replies may go out.
+    pub replies: ReplyLimits,
 }
 
 impl Bounds {
@@ -38,6 +40,7 @@ impl Bounds {
     pub fn under(gate: &Gate, workers: u32) -> Self {
         let limits = &gate.limits;
         let part = |all: u32| (all / workers.max(1)).max(1);
+        let second = |all: u32| Rate { per_second: part(all), burst: part(all) };
         Self {
             flows: part(gate.flows),
             timeouts: Timeouts::from(&gate.timeouts),
@@ -57,6 +60,7 @@ impl Bounds {
                 source: part(limits.flows_per_source),
                 outside: part(limits.flows_from_outside),
             },
+            replies: ReplyLimits { all: second(limits.replies), each: second(limits.replies_per_source) },
         }
     }
 

@@ -76,15 +76,15 @@ impl MemoryQueuePair {
             self.port(side).refused += 1;
             return false;
         };
-        let room = self.umem.get_mut(start(&frame)..).and_then(|rest| rest.get_mut(..FRAME_SIZE));
-        let room = room.and_then(|room| room.get_mut(..bytes.len()));
-        if let (Some(room), Ok(length)) = (room, u16::try_from(bytes.len())) {
-            room.copy_from_slice(bytes);
-            self.port(side).rx.push_back(frame.of_length(length));
-            true
-        } else {
-            self.port(side).pool.push(frame);
-            false
+        match self.rewrite(frame, bytes) {
+            Ok(frame) => {
+                self.port(side).rx.push_back(frame);
+                true
+            }
+            Err(frame) => {
+                self.port(side).pool.push(frame);
+                false
+            }
         }
     }
 
@@ -137,6 +137,17 @@ impl QueuePair for MemoryQueuePair {
         let start = start(frame);
         let length = usize::try_from(frame.length()).unwrap_or(usize::MAX);
         self.umem.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
+    }
+
+    fn rewrite(&mut self, frame: Frame, bytes: &[u8]) -> Result<Frame, Frame> {
+        let room = self.umem.get_mut(start(&frame)..).and_then(|rest| rest.get_mut(..FRAME_SIZE));
+        let room = room.and_then(|room| room.get_mut(..bytes.len()));
+        if let (Some(room), Ok(length)) = (room, u16::try_from(bytes.len())) {
+            room.copy_from_slice(bytes);
+            Ok(frame.of_length(length))
+        } else {
+            Err(frame)
+        }
     }
 
     #[inline]
@@ -250,6 +261,23 @@ mod tests {
             pair.flush();
         }
         assert_eq!(pair.census().total(), 2);
+    }
+
+    #[test]
+    fn a_frame_that_is_written_over_leaves_by_either_port_as_what_was_written() {
+        let mut pair = MemoryQueuePair::new(1, 1, Drain::Keep);
+        let mut burst = Vec::new();
+        assert!(pair.inject(Side::Outside, b"what came in"));
+        pair.receive(Side::Outside, &mut burst);
+        let frame = pair.rewrite(burst.pop().unwrap(), &[0; FRAME_SIZE + 1]).unwrap_err();
+        assert_eq!(pair.bytes(&frame), b"what came in");
+        let frame = pair.rewrite(frame, b"no").unwrap();
+        assert_eq!((frame.length(), pair.bytes(&frame)), (2, &b"no"[..]));
+        let frame = pair.rewrite(frame, &[7; FRAME_SIZE]).unwrap();
+        assert!(pair.send(Side::Outside, frame).is_ok());
+        pair.flush();
+        assert_eq!(pair.take_sent(Side::Outside), Some(vec![7; FRAME_SIZE]));
+        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0 });
     }
 
     #[test]

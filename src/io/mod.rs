@@ -37,6 +37,12 @@ pub trait QueuePair {
     /// The bytes of a frame.
     fn bytes(&self, frame: &Frame) -> &[u8];
 
+    /// Writes over a frame from its first byte on; it is then as long as what was written.
+    ///
+    /// # Errors
+    /// The frame as it was: it does not hold so much.
+    fn rewrite(&mut self, frame: Frame, bytes: &[u8]) -> Result<Frame, Frame>;
+
     /// Places left in the TX ring of a side, staged frames already taken off.
     fn room(&mut self, side: Side) -> usize;
 

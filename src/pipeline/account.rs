@@ -7,7 +7,7 @@
 use super::{Outcome, Pipeline, Reason, Released, Scene};
 use crate::flow::{FlowId, Slot};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Facts, L4, Net, Side, parse};
+use crate::wire::{Facts, L4, Net, Reply, Side, parse};
 
 /// What the policy says of the packet's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,8 @@ pub struct Account {
     pub mode: Option<Mode>,
     /// The rule that decided.
     pub rule: RuleNumber,
+    /// What that rule wants to go back, where such a packet may be answered, whatever became of it.
+    pub reply: Option<Reply>,
     /// How it stands to the flows known.
     pub standing: Standing,
     /// The flow it belongs to.
@@ -66,6 +68,7 @@ impl Account {
         reason: None,
         mode: None,
         rule: RuleNumber::NONE,
+        reply: None,
         standing: Standing::None,
         flow: None,
     };
@@ -240,6 +243,7 @@ mod tests {
                     tick: tick(now),
                     side,
                 };
+                pipeline.let_reply(room);
                 let before = counters.snapshot();
                 let account = pipeline.judge_one(&scene, pick.get::<Vec<u8>>(&all), room, &mut ended);
                 let (dropped, would, loose) = moved(&before, &counters.snapshot(), side);
@@ -247,6 +251,12 @@ mod tests {
                     Outcome::Drop(reason) => {
                         prop_assert_eq!((&dropped, account.reason), (&vec![reason], Some(reason)));
                         prop_assert_eq!((would, loose), (vec![], 0));
+                    }
+                    // Who sends the reply counts it.
+                    Outcome::Reject(reason, reply) => {
+                        prop_assert_eq!((dropped, would, loose), (vec![], vec![], 0));
+                        prop_assert_eq!((account.reason, account.reply), (Some(reason), Some(reply)));
+                        prop_assert_eq!(account.mode, Some(Mode::Enforce));
                     }
                     Outcome::Forward => {
                         prop_assert_eq!(dropped, vec![]);

@@ -99,11 +99,16 @@ impl Pipeline {
             return self.miss(scene, facts, ip, key, from_a);
         }
         if entry.is_stale(scene.flow_now()) {
+            let opener = from_a == entry.opened_by_a() && !entry.is_unseen();
             match again(scene, entry, ip, facts, from_a) {
                 Again::Cut(why) => {
                     self.cut_by_packet(scene, id, why);
                     self.flows.remove(id);
-                    return self.object(scene, facts, why);
+                    return if opener {
+                        self.object_to_opener(scene, facts, why)
+                    } else {
+                        self.object(scene, facts, why)
+                    };
                 }
                 Again::Keep { judgement, turned } => {
                     entry.judge(&judgement);
@@ -316,7 +321,7 @@ impl Pipeline {
         match verdict.denial {
             Some(denial) => {
                 let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
-                self.object(scene, facts, objection)
+                self.object_to_opener(scene, facts, objection)
             }
             None => Outcome::Forward,
         }

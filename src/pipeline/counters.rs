@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::Reason;
+use super::{Reason, Unsent};
 use crate::wire::Side;
 
 #[derive(Debug)]
@@ -18,6 +18,10 @@ struct SideCounters {
     loose: AtomicU64,
     dropped: [AtomicU64; Reason::COUNT],
     would_drop: [AtomicU64; Reason::COUNT],
+    rejected: [AtomicU64; Reason::COUNT],
+    replies: AtomicU64,
+    reply_bytes: AtomicU64,
+    unsent: [AtomicU64; Unsent::COUNT],
 }
 
 /// Counters of one worker, both sides.
@@ -48,6 +52,14 @@ pub struct SideSnapshot {
     pub dropped: [u64; Reason::COUNT],
     /// Forwarded, but enforcement would have dropped them, by [`Reason::index`].
     pub would_drop: [u64; Reason::COUNT],
+    /// Dropped and answered, by [`Reason::index`].
+    pub rejected: [u64; Reason::COUNT],
+    /// Replies put into this side's own TX ring.
+    pub replies: u64,
+    /// Their bytes.
+    pub reply_bytes: u64,
+    /// Dropped without the reply that a rule wanted, by [`Unsent::index`].
+    pub unsent: [u64; Unsent::COUNT],
 }
 
 /// A consistent copy of a worker's counters.
@@ -62,11 +74,12 @@ pub struct Snapshot {
 }
 
 impl SideSnapshot {
-    /// `rx = forwarded + Σ dropped + held`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
+    /// `rx = forwarded + Σ dropped + Σ rejected + held`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
     /// over yet).
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.rx_packets == self.forwarded_packets + self.dropped.iter().sum::<u64>() + self.held
+        let ended = self.dropped.iter().chain(&self.rejected).sum::<u64>();
+        self.rx_packets == self.forwarded_packets + ended + self.held
     }
 }
 
@@ -90,6 +103,10 @@ impl Default for Counters {
                 loose: AtomicU64::new(0),
                 dropped: zeros(),
                 would_drop: zeros(),
+                rejected: zeros(),
+                replies: AtomicU64::new(0),
+                reply_bytes: AtomicU64::new(0),
+                unsent: [const { AtomicU64::new(0) }; Unsent::COUNT],
             }
         }
         Self {
@@ -144,6 +161,23 @@ impl Counters {
         }
     }
 
+    /// A packet was dropped, and a reply of so many bytes was put into its own side's TX ring.
+    pub fn rejected(&self, side: Side, reason: Reason, bytes: u64) {
+        let c = self.side(side);
+        if let Some(rejected) = c.rejected.get(reason.index()) {
+            add(rejected, 1);
+        }
+        add(&c.replies, 1);
+        add(&c.reply_bytes, bytes);
+    }
+
+    /// A packet is dropped without the reply that a rule wanted.
+    pub fn unsent(&self, side: Side, why: Unsent) {
+        if let Some(c) = self.side(side).unsent.get(why.index()) {
+            add(c, 1);
+        }
+    }
+
     /// A fragment began to wait for its first.
     pub fn held(&self, side: Side) {
         add(&self.side(side).held, 1);
@@ -187,6 +221,9 @@ impl Counters {
     }
 
     fn copy(&self) -> Snapshot {
+        let by_reason = |counts: &[AtomicU64; Reason::COUNT]| {
+            std::array::from_fn(|i| counts.get(i).map_or(0, |c| c.load(Ordering::Relaxed)))
+        };
         let side = |s: &SideCounters| SideSnapshot {
             rx_packets: s.rx_packets.load(Ordering::Relaxed),
             rx_bytes: s.rx_bytes.load(Ordering::Relaxed),
@@ -194,10 +231,12 @@ impl Counters {
             forwarded_bytes: s.forwarded_bytes.load(Ordering::Relaxed),
             held: s.held.load(Ordering::Relaxed),
             loose: s.loose.load(Ordering::Relaxed),
-            dropped: std::array::from_fn(|i| s.dropped.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
-            would_drop: std::array::from_fn(|i| {
-                s.would_drop.get(i).map_or(0, |c| c.load(Ordering::Relaxed))
-            }),
+            dropped: by_reason(&s.dropped),
+            would_drop: by_reason(&s.would_drop),
+            rejected: by_reason(&s.rejected),
+            replies: s.replies.load(Ordering::Relaxed),
+            reply_bytes: s.reply_bytes.load(Ordering::Relaxed),
+            unsent: std::array::from_fn(|i| s.unsent.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
         };
         let [outside, inside] = &self.sides;
         Snapshot {

@@ -11,6 +11,8 @@ use crate::wire::{Mac, Service, Side, Vlans};
 pub enum EventKind {
     /// The packet was dropped.
     Drop,
+    /// It was dropped, and who sent it was told so.
+    Reject,
     /// It was forwarded; under enforcement it would have been dropped.
     WouldDrop,
     /// It was forwarded, and the rule that allowed it says `log`.

@@ -14,6 +14,7 @@ mod fragment;
 mod neighbour;
 mod outcome;
 mod reason;
+mod reply;
 mod review;
 mod stages;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use cut::{Cut, Cuts, End};
 pub use event::{Event, EventKind};
 pub use outcome::{Outcome, Released};
 pub use reason::{Kind, Reason};
+pub use reply::Unsent;
 pub use review::Present;
 pub use stages::{BURST, Pipeline, Scene};

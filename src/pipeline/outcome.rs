@@ -1,7 +1,7 @@
 //! How a packet ends, as the worker is told.
 
 use super::Reason;
-use crate::wire::Side;
+use crate::wire::{Reply, Side};
 
 /// What the worker does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub enum Outcome {
     Forward,
     /// Recycle it.
     Drop(Reason),
+    /// Write this over it and send it back by the port it came from; there is a place for it. Without one it is
+    /// recycled: a drop for the same reason.
+    Reject(Reason, Reply),
     /// Keep it in this place until [`Released`] tells its end: a fragment that came before its first.
     Hold(u32),
     /// Pass it to the worker that owns its flow.

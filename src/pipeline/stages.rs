@@ -6,6 +6,7 @@ use crossbeam::queue::ArrayQueue;
 
 use super::account::Account;
 use super::fragment::Waiting;
+use super::reply::Answering;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
@@ -62,6 +63,7 @@ pub struct Pipeline {
     pub(super) fragments: FragmentMemory<Waiting>,
     /// Places of held frames that are free.
     pub(super) shelf: Vec<u32>,
+    pub(super) answering: Answering,
     pub(super) cuts: Arc<Cuts>,
     pub(super) review: Review,
     /// Room for the glance ahead; `None` takes every packet the long way.
@@ -94,6 +96,7 @@ impl Pipeline {
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
         let limits = flows.bounds().fragments;
+        let answering = Answering::new(flows.bounds().replies);
         Self {
             flows,
             owner,
@@ -103,6 +106,7 @@ impl Pipeline {
             events_left: 0,
             fragments: FragmentMemory::new(limits, random_secret()),
             shelf: (0..limits.held).rev().collect(),
+            answering,
             cuts: Arc::default(),
             review: Review::default(),
             ahead: Some(Box::default()),

@@ -43,6 +43,8 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
             ] {
                 frames.push(ends.tcp(sport, dport, flags, 1, 1, b"data"));
             }
+            frames.push(ends.tcp(sport, 24, TcpFlags::SYN, 1, 1, b""));
+            frames.push(ends.udp(sport, 514, b"any line at all"));
             frames.push(ends.echo(7, 1, b"ping"));
             frames.push(ends.echo_reply(7, 1, b"ping"));
         }
@@ -91,6 +93,7 @@ impl Rig {
     fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize) -> (Vec<Outcome>, Vec<Event>) {
         let mut outcomes = Vec::new();
         self.counters.begin();
+        self.pipeline.let_reply(room / 2);
         self.pipeline.burst(scene, frames, room, &mut outcomes);
         self.counters.end();
         (outcomes, std::iter::from_fn(|| self.events.pop()).collect())

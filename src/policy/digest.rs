@@ -141,11 +141,15 @@ impl Canon {
             datagrams_per_source,
             held_fragments,
             held_fragments_per_source,
+            replies,
+            replies_per_source,
         } = limits;
         let flows =
             [half_open, new_flows_per_source, new_flows_burst, flows_per_source, flows_from_outside];
         let fragments = [datagrams, datagrams_per_source, held_fragments, held_fragments_per_source];
-        self.list(flows, Self::number_of).list(fragments, Self::number_of)
+        self.list(flows, Self::number_of)
+            .list(fragments, Self::number_of)
+            .list([replies, replies_per_source], Self::number_of)
     }
 
     fn wire(&mut self, wire: &Wire) -> &mut Self {

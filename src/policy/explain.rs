@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::model::{Labels, Reply, Rule, Tier};
 use super::read::Loaded;
-use super::stage::{Stage, oddity};
+use super::stage::{Stage, may_answer, oddity};
 use super::table::{RuleFace, Table};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
@@ -105,7 +105,7 @@ fn near(like: Option<&String>) -> String {
 pub struct Explanation {
     /// `allow` or `deny`: what the policy says.
     pub verdict: &'static str,
-    /// `forwarded` or `dropped`: what happens to the packet.
+    /// `forwarded`, `dropped` or `rejected`, which is dropped and answered: what happens to the packet.
     pub outcome: &'static str,
     /// Which stage decides: `rules`; before them `odd`, `profile` and, of what that forwards, `inventory`; a
     /// live `flow`.
@@ -118,7 +118,7 @@ pub struct Explanation {
     pub reason: Option<&'static str>,
     /// The rule that decided.
     pub rule: Option<RuleRef>,
-    /// What goes back where it drops: `reset`, `unreachable`.
+    /// What goes back where its mode drops, for such a packet: `reset`, `unreachable`.
     pub reply: Option<&'static str>,
     /// Other rules that match, in order of precedence.
     pub also: Vec<RuleRef>,
@@ -256,15 +256,21 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
     let zones = if on_the_wire { Vec::new() } else { way.zones(policy) };
     let denied =
         decision.stage == Stage::Rules && matches!(decision.reason, Some("no_rule" | "account_not_held"));
+    let reply = table.rule(decision.rule).and_then(|face| face.reply);
+    let reply = reply.filter(|reply| may_answer(*reply, way.from, way.to, service));
     Ok(Explanation {
         verdict: if decision.reason.is_none() { "allow" } else { "deny" },
-        outcome: if decision.crosses() { "forwarded" } else { "dropped" },
+        outcome: match reply {
+            _ if decision.crosses() => "forwarded",
+            Some(_) => "rejected",
+            None => "dropped",
+        },
         stage: decision.stage.name(),
         instead: instead(table, decision.stage),
         mode: decision.mode.name(),
         reason: decision.reason,
         rule: named(&decision.rule),
-        reply: table.rule(decision.rule).and_then(|face| face.reply).map(Reply::name),
+        reply: reply.map(Reply::name),
         also: decision.also.iter().filter_map(named).collect(),
         unzoned: (zones.is_empty() && !on_the_wire).then(|| policy.model.wire.unzoned.name()),
         guardrails: guardrails().count(),

@@ -12,7 +12,10 @@ use super::model::Atom;
 use super::neighbour::Misspoken;
 use super::prefix::Prefix;
 use super::services::ALL;
-use crate::wire::{Fragment, Housekeeping, Icmp, Ip, L4, Odd, Service, Tcp, TcpFlags, is_extension};
+use crate::wire::{
+    Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Reply, Service, Tcp, TcpFlags, Vlans,
+    is_extension,
+};
 
 /// In IPv4 it is a protocol of its own.
 const AUTHENTICATION: u8 = 51;
@@ -105,6 +108,15 @@ fn packet(src: IpAddr, dst: IpAddr, service: Service) -> Ip {
 
 const fn is_mld(kind: u8) -> bool {
     matches!(kind, 130..=132 | 143)
+}
+
+/// Whether such a reply may go back for a packet of this service.
+pub(super) fn may_answer(reply: Reply, src: IpAddr, dst: IpAddr, service: Service) -> bool {
+    let ip = packet(src, dst, service);
+    let (nobody, vlans, odd) = (Mac::default(), Vlans::UNTAGGED, ip.odd());
+    let facts =
+        Facts { length: 0, dst_mac: nobody, src_mac: nobody, vlans, ethertype: 0, net: Net::Ip(ip), odd };
+    reply.may_answer(&facts)
 }
 
 /// Something that rules may name and are not asked about.

@@ -14,7 +14,7 @@ use crate::gateway::{
     BpfCounts, Gauges, Policy, PortFace, PortState, Publishing, Shared, WorkerFace, XdpMode,
 };
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Counters, Cut, Event, EventKind, Reason};
+use crate::pipeline::{Counters, Cut, Event, EventKind, Reason, Unsent};
 use crate::policy::read::read_text;
 use crate::policy::{Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Key, Mac, Service, Side, Tcp, TcpFlags, Vlans};
@@ -132,15 +132,19 @@ pub(crate) fn shared(workers: u32) -> Shared {
     }
 }
 
-/// One burst of a busy worker: 5 packets in, 2 out, 2 dropped, 1 forwarded that would be dropped.
+/// One burst of a busy worker: 7 packets in, 3 out, one of which would be dropped, 2 dropped, one of them for
+/// want of a reply more, 2 rejected.
 pub(crate) fn busy(counters: &Counters) {
     counters.begin();
-    counters.received(Side::Outside, 4, 400);
+    counters.received(Side::Outside, 6, 520);
     counters.received(Side::Inside, 1, 60);
     counters.forwarded(Side::Outside, 2, 200);
     counters.forwarded(Side::Inside, 1, 60);
     counters.dropped(Side::Outside, Reason::NoRule);
     counters.dropped(Side::Outside, Reason::Spoofed);
+    counters.rejected(Side::Outside, Reason::Denied, 60);
+    counters.rejected(Side::Outside, Reason::Denied, 70);
+    counters.unsent(Side::Outside, Unsent::SourceLimit);
     counters.would_drop(Side::Outside, Reason::NoRule);
     counters.loose(Side::Inside);
     counters.end();

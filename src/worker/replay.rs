@@ -19,7 +19,7 @@ use crate::io::pcap::Packet;
 use crate::pipeline::{Account, Counters, Outcome, Pipeline, Scene, Snapshot};
 use crate::policy::model::Gate;
 use crate::policy::{Moment, Table};
-use crate::wire::{Facts, Side, parse};
+use crate::wire::{Facts, Reply, Side, parse};
 
 /// Beyond so much silence at once every flow has ended; ticks of twice this could not be told apart.
 const LONG_AGO: u32 = 1 << 30;
@@ -164,10 +164,17 @@ impl<'a> Replay<'a> {
         self.counters.begin();
         self.counters.received(side, 1, length);
         let scene = self.scene(side);
+        self.pipeline.let_reply(1);
         let account = self.pipeline.judge_one(&scene, bytes, 1, &mut self.ended);
         let end = match account.outcome {
             Outcome::Forward => {
                 self.counters.forwarded(side, 1, length);
+                Some(End::Judged(account))
+            }
+            Outcome::Reject(reason, reply) => {
+                let mut desk = [0; Reply::LONGEST];
+                let reply = reply.write(bytes, &mut desk).map_or(0, <[u8]>::len);
+                self.counters.rejected(side, reason, u64::try_from(reply).unwrap_or(u64::MAX));
                 Some(End::Judged(account))
             }
             Outcome::Hold(place) => {

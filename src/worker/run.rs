@@ -13,8 +13,8 @@ use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene};
-use crate::wire::Side;
+use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
+use crate::wire::{Reply, Side};
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
 /// its time (pure spin on two busy virtual CPUs: 17 Mbit/s; spin, then poll all: 2.2 Gbit/s).
@@ -57,6 +57,8 @@ pub struct Worker<Q, H> {
     outcomes: Vec<Outcome>,
     /// Frames of fragments that wait, by place.
     shelf: Vec<Option<Frame>>,
+    /// Where a reply is written before it takes the place of what it answers.
+    desk: Box<[u8; Reply::LONGEST]>,
     published: u64,
     copier: Copier,
 }
@@ -101,6 +103,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             frames: Vec::with_capacity(BURST),
             outcomes: Vec::with_capacity(BURST),
             shelf,
+            desk: Box::new([0; Reply::LONGEST]),
             published: 0,
             copier: Copier::default(),
         })
@@ -195,6 +198,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             return false;
         }
         let room = self.queues.room(out);
+        self.pipeline.let_reply(self.queues.room(side));
         let counters = Arc::clone(&self.face.counters);
         counters.begin();
         {
@@ -224,7 +228,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                     }
                 }
             } else {
-                keep_back(&mut self.queues, &mut self.shelf, &counters, side, (frame, *outcome));
+                let kept = (&mut self.shelf[..], &mut *self.desk);
+                keep_back(&mut self.queues, kept, &counters, side, (frame, *outcome));
             }
         }
         self.outcomes.clear();
@@ -261,6 +266,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 Outcome::HandOver(_) => {
                     counters.dropped(side, Reason::HandoverFull);
                     frame
+                }
+                Outcome::Reject(reason, reply) => {
+                    answer(queues, &counters, &mut self.desk, Refused { frame, side, reason, reply });
+                    continue;
                 }
                 Outcome::Drop(_) | Outcome::Hold(_) => frame,
             };
@@ -331,13 +340,16 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
 #[inline(never)]
 fn keep_back<Q: QueuePair>(
     queues: &mut Q,
-    shelf: &mut [Option<Frame>],
+    (shelf, desk): (&mut [Option<Frame>], &mut [u8; Reply::LONGEST]),
     counters: &Counters,
     side: Side,
     (frame, outcome): (Frame, Outcome),
 ) {
     match outcome {
         Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
+        Outcome::Reject(reason, reply) => {
+            answer(queues, counters, desk, Refused { frame, side, reason, reply });
+        }
         Outcome::Hold(place) => match shelve(shelf, place, frame) {
             None => counters.held(side),
             Some(frame) => {
@@ -352,6 +364,36 @@ fn keep_back<Q: QueuePair>(
             queues.recycle(frame);
         }
     }
+}
+
+/// A packet that is dropped and answered.
+struct Refused {
+    frame: Frame,
+    side: Side,
+    reason: Reason,
+    reply: Reply,
+}
+
+/// Sends a reply back by the port that a packet came from, in the packet's own frame: no other is needed, and
+/// it goes home from there as from the other port. Without a way out the packet is a plain drop.
+fn answer<Q: QueuePair>(
+    queues: &mut Q,
+    counters: &Counters,
+    desk: &mut [u8; Reply::LONGEST],
+    refused: Refused,
+) {
+    let Refused { frame, side, reason, reply } = refused;
+    let written = reply.write(queues.bytes(&frame), desk);
+    let (frame, unsent) = match written {
+        None => (frame, Unsent::NotAnswerable),
+        Some(bytes) => match queues.rewrite(frame, bytes).and_then(|frame| queues.send(side, frame)) {
+            Ok(()) => return counters.rejected(side, reason, count(bytes.len())),
+            Err(frame) => (frame, Unsent::NoWayBack),
+        },
+    };
+    counters.dropped(side, reason);
+    counters.unsent(side, unsent);
+    queues.recycle(frame);
 }
 
 /// Keeps the frame of a fragment that waits for its first; gives it back when the place is taken.

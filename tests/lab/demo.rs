@@ -100,15 +100,15 @@ fn everything_is_as_promised() {
     let last = page.lines().last().unwrap();
     let kept = format!("{0} of {0} as promised. ", ATTEMPTS.len());
     assert!(last.starts_with(&kept) && last.ends_with(", every one accounted for."), "{last}");
-    // X packets received = Y forwarded + Z dropped, and something of each.
+    // X packets received = Y forwarded + Z dropped + R rejected, and something of each.
     let numbers: String = last.chars().skip(kept.chars().count()).filter(|c| !c.is_whitespace()).collect();
     let numbers: Vec<u64> = numbers
         .split(|c: char| !c.is_ascii_digit())
         .filter(|digits| !digits.is_empty())
         .map(|digits| digits.parse().unwrap())
         .collect();
-    let &[rx, forwarded, dropped] = numbers.as_slice() else { panic!("{last}") };
-    assert_eq!(rx, forwarded + dropped);
+    let &[rx, forwarded, dropped, rejected] = numbers.as_slice() else { panic!("{last}") };
+    assert_eq!(rx, forwarded + dropped + rejected);
     let denied = ATTEMPTS.iter().filter(|a| matches!(a.promise, Promise::Deny(_))).count() as u64;
     assert!(dropped >= denied && forwarded > dropped, "{last}");
     demo.own.nothing_left();

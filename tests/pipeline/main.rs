@@ -17,6 +17,7 @@ mod icmp;
 mod limit;
 mod listing;
 mod neighbour;
+mod reply;
 mod review;
 mod says;
 mod verdict;

@@ -108,6 +108,41 @@ fn a_conversation_is_judged_as_the_gate_would() {
 }
 
 #[test]
+fn what_a_rule_wants_answered_is_rejected_or_would_be() {
+    let there = vault();
+    let tries =
+        |ends: Ends, n: u64| (0..n).map(move |n| taken(n * MS / 4, &ends.tcp(40_000, 24, SYN, 1, 0, b"")));
+    let bench = Bench::new();
+    let packets: Vec<Taken> = tries(there, 22)
+        .chain([taken(6 * MS, &jump().tcp(40_001, 24, SYN, 1, 0, b""))])
+        .chain([taken(7 * MS, &there.udp(40_002, 514, b"a line"))])
+        .collect();
+    bench.put("out.pcap", &pcap(&packets)).put("in.pcap", &pcap(&[]));
+    let said = bench.replay(&BOTH);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let rows = briefs(&said.rows);
+    // Twenty at once and twenty a second go to one source, by the captures' own time.
+    for (n, row) in rows.iter().take(22).enumerate() {
+        let outcome = if n < 20 { "rejected" } else { "dropped" };
+        assert_eq!(*row, format!("{} outside deny {outcome} denied - deny.shell none", n + 1));
+    }
+    assert_eq!(
+        rows[22..],
+        [
+            "23 outside deny forwarded denied rejected deny.shell new",
+            "24 outside deny dropped guardrail - guardrail.no-syslog none"
+        ]
+    );
+    let outcomes = serde_json::json!({ "dropped": 3, "forwarded": 1, "rejected": 20 });
+    assert_eq!(said.summary["outcomes"], outcomes);
+    let denied = serde_json::json!({ "dropped": 2, "forwarded": 1, "rejected": 20, "would_drop": 1 });
+    assert_eq!(
+        (&said.summary["reasons"]["denied"], &said.summary["rules"]["deny.shell"]),
+        (&denied, &denied)
+    );
+}
+
+#[test]
 fn a_row_has_exactly_its_fields_in_order() {
     let bench = bench();
     let output = bench.call(&[&BOTH[..], &["--verdicts", "-"]].concat());

@@ -15,7 +15,7 @@ use portcullis::flow::{Bounds, Owner};
 use portcullis::io::clock::{Clock, Reading};
 use portcullis::io::memory::{Drain, MemoryQueuePair};
 use portcullis::io::{QueuePair, Unwatched};
-use portcullis::pipeline::{Event, Reason, SideSnapshot, Snapshot};
+use portcullis::pipeline::{Event, Reason, SideSnapshot, Snapshot, Unsent};
 use portcullis::policy::read::{Rejected, read_text};
 use portcullis::policy::{Moment, compile};
 use portcullis::wire::Side;
@@ -68,6 +68,12 @@ pub(crate) enum Count {
     Loose,
     /// Dropped for this reason.
     Dropped(Reason),
+    /// Dropped for this reason, and answered.
+    Rejected(Reason),
+    /// A reply went back by the port of arrival.
+    Reply,
+    /// Dropped without the reply that a rule wanted.
+    Unsent(Unsent),
     /// Forwarded, and enforcement would have dropped it for this reason.
     Would(Reason),
     /// An event found its ring full.
@@ -97,7 +103,7 @@ pub(crate) struct Rig {
     frames: u32,
     /// Offered so far, by the side of arrival.
     offered: [Load; 2],
-    /// Taken out so far, by the side of arrival.
+    /// Taken out so far, by the port it left by.
     left: [Load; 2],
     /// The counters at the last look.
     before: Snapshot,
@@ -157,33 +163,42 @@ impl Rig {
         let Snapshot { sides, .. } = self.face.counters.snapshot();
         let waiting: u64 = sides.iter().map(|side| side.held).sum();
         assert_eq!(u64::from(census.held), waiting, "what is held waits for its first fragment");
-        let mut forwarded = 0;
+        let mut sent = 0;
         for (side, offered) in sides.iter().zip(&self.offered) {
             assert!(side.balances(), "{side:?}");
             let received = Load { packets: side.rx_packets, bytes: side.rx_bytes };
             assert_eq!(received, *offered, "every frame is taken once");
-            forwarded += side.forwarded_packets;
+            assert_eq!(
+                side.replies,
+                side.rejected.iter().sum::<u64>(),
+                "what is rejected is answered once"
+            );
+            sent += side.forwarded_packets + side.replies;
         }
         let left: u64 = self.left.iter().map(|load| load.packets).sum();
-        assert_eq!(forwarded, left + u64::from(census.sending), "what counts as forwarded left");
+        assert_eq!(sent, left + u64::from(census.sending), "what counts as sent left");
     }
 
     /// Takes the oldest frame that left by a port.
     pub(crate) fn take(&mut self, side: Side) -> Option<Vec<u8>> {
         let frame = self.worker.queues().take_sent(side)?;
-        of(&mut self.left, side.other()).add(&frame);
+        of(&mut self.left, side).add(&frame);
         Some(frame)
     }
 
     /// Every counter that moved since the last look, of the packets that arrived on one side. Those of the
-    /// other side stood still, and with nothing on its way the bytes forwarded are those that left.
+    /// other side stood still, and with nothing on its way the bytes sent are those that left.
     pub(crate) fn moved(&mut self, side: Side) -> Vec<(Count, u64)> {
         let now = self.face.counters.snapshot();
         let old = std::mem::replace(&mut self.before, now.clone());
         if !self.worker.queues().sending() {
-            for (side, left) in now.sides.iter().zip(&self.left) {
-                let forwarded = Load { packets: side.forwarded_packets, bytes: side.forwarded_bytes };
-                assert_eq!(forwarded, *left, "what counts as forwarded left");
+            let [outside, inside] = &now.sides;
+            for (left, (across, back)) in self.left.iter().zip([(inside, outside), (outside, inside)]) {
+                let sent = Load {
+                    packets: across.forwarded_packets + back.replies,
+                    bytes: across.forwarded_bytes + back.reply_bytes,
+                };
+                assert_eq!(sent, *left, "what counts as sent left");
             }
         }
         let mut moved = Vec::new();
@@ -218,8 +233,15 @@ fn counts(side: &SideSnapshot) -> Vec<(Count, u64)> {
         loose,
         dropped,
         would_drop,
+        rejected,
+        replies,
+        reply_bytes: _,
+        unsent,
     } = side;
-    let mut counts = vec![(Count::Forwarded, *forwarded_packets), (Count::Loose, *loose)];
+    let mut counts =
+        vec![(Count::Forwarded, *forwarded_packets), (Count::Loose, *loose), (Count::Reply, *replies)];
+    counts.extend(Reason::ALL.iter().zip(rejected).map(|(reason, n)| (Count::Rejected(*reason), *n)));
+    counts.extend(Unsent::ALL.iter().zip(unsent).map(|(why, n)| (Count::Unsent(*why), *n)));
     for (reason, (dropped, would)) in Reason::ALL.iter().zip(dropped.iter().zip(would_drop)) {
         counts.extend([(Count::Dropped(*reason), *dropped), (Count::Would(*reason), *would)]);
     }

@@ -82,13 +82,16 @@ impl<'a> Row<'a> {
     fn judged(self, table: &'a Table, account: &Account) -> Self {
         let outcome = match account.outcome {
             Outcome::Forward => FORWARDED,
+            Outcome::Reject(..) => REJECTED,
             // One worker owns every flow: it hands nothing over. A row waits as long as its packet.
             Outcome::Drop(_) | Outcome::Hold(_) | Outcome::HandOver(_) => DROPPED,
         };
         let would = match (account.mode, account.reason) {
             (None | Some(Mode::Enforce), _) => None,
             (Some(Mode::Observe | Mode::Simulate), None) => Some(FORWARDED),
-            (Some(Mode::Observe | Mode::Simulate), Some(_)) => Some(DROPPED),
+            (Some(Mode::Observe | Mode::Simulate), Some(_)) => {
+                Some(if account.reply.is_some() { REJECTED } else { DROPPED })
+            }
         };
         let rule = Some(account.rule).filter(|rule| *rule != RuleNumber::NONE);
         Self {

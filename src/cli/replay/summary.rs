@@ -162,7 +162,8 @@ impl Ends {
             REJECTED => self.rejected += 1,
             _ => self.dropped += 1,
         }
-        self.would_drop += u64::from(row.would == Some(DROPPED) && row.outcome == FORWARDED);
+        let would = matches!(row.would, Some(DROPPED | REJECTED));
+        self.would_drop += u64::from(would && row.outcome == FORWARDED);
     }
 }
 

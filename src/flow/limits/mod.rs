@@ -1,7 +1,7 @@
 //! Limits on what one party may take: half-open connections of a destination, new flows and table space of
-//! a source.
+//! a source; replies to a party.
 //!
-//! What it is: three bounded counters, each with its own refusal. What it is not: it knows no flow and no
+//! What it is: four bounded counters, each with its own refusal. What it is not: it knows no flow and no
 //! TCP; the caller says when something opens and closes, reads the clock and hands in the limits, so a new
 //! policy may change them at any time. Invariants: what was counted once is uncounted once; nothing is
 //! allocated after creation.
@@ -10,12 +10,14 @@
 
 mod half_open;
 mod rate;
+mod replies;
 mod share;
 #[cfg(test)]
 mod tests;
 
 pub use half_open::{Destination, HalfOpen, HalfOpenSlot};
 pub use rate::{NewFlows, Rate};
+pub use replies::{Replies, ReplyLimits, ReplyRefusal};
 pub use share::{ShareLimits, Shares};
 
 /// The atomics that [`HalfOpen`] is built from, and its bounds: named here so that a model checker can put

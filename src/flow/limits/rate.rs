@@ -8,8 +8,8 @@ use super::LimitRefusal;
 use crate::flow::Source;
 use crate::flow::hash::KeyHash;
 
-/// A level is in billionths of a flow, so that a rate a second times nanoseconds needs no division.
-const FLOW: u64 = 1_000_000_000;
+/// A level is in billionths of a token, so that a rate a second times nanoseconds needs no division.
+const TOKEN: u64 = 1_000_000_000;
 /// Nanoseconds of a tick, as a power of two.
 const TICK_SHIFT: u32 = 24;
 const WAYS: usize = 4;
@@ -23,11 +23,46 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// What is in one bucket, and when it was last looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens {
+    level: u64,
+    seen: u32,
+}
+
+impl Tokens {
+    /// A full bucket.
+    pub(super) fn full(rate: Rate, now: u32) -> Self {
+        Self { level: u64::from(rate.burst) * TOKEN, seen: now }
+    }
+
+    /// Takes what time has brought.
+    pub(super) fn gain(&mut self, rate: Rate, now: u32) {
+        let passed = u64::from(now.wrapping_sub(self.seen)) * u64::from(rate.per_second);
+        let gained = passed.saturating_mul(1 << TICK_SHIFT);
+        self.level = self.level.saturating_add(gained).min(u64::from(rate.burst) * TOKEN);
+        self.seen = now;
+    }
+
+    /// Whether there is one.
+    pub(super) const fn any(&self) -> bool {
+        self.level >= TOKEN
+    }
+
+    /// Takes one, if there is any.
+    pub(super) const fn take(&mut self) -> bool {
+        let any = self.any();
+        if any {
+            self.level -= TOKEN;
+        }
+        any
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     source: Source,
-    level: u64,
-    seen: u32,
+    tokens: Tokens,
     used: bool,
 }
 
@@ -43,7 +78,7 @@ impl NewFlows {
     /// Buckets for at least `sources`, a power of two of sets, all allocated now.
     #[must_use]
     pub fn new(sources: usize, secret: (u64, u64)) -> Self {
-        let empty = Bucket { source: Source::NOBODY, level: 0, seen: 0, used: false };
+        let empty = Bucket { source: Source::NOBODY, tokens: Tokens { level: 0, seen: 0 }, used: false };
         Self {
             sets: vec![[empty; WAYS]; sources.div_ceil(WAYS).next_power_of_two()].into_boxed_slice(),
             hash: KeyHash::new(secret),
@@ -58,23 +93,18 @@ impl NewFlows {
     pub fn admit(&mut self, source: &Source, rate: Rate, now: u32) -> Result<(), LimitRefusal> {
         let hash = self.hash.of_block(source.block()) & (self.sets.len() as u64 - 1);
         let set = usize::try_from(hash).ok().and_then(|at| self.sets.get_mut(at));
-        let full = u64::from(rate.burst) * FLOW;
         let set = set.ok_or(LimitRefusal::SourceRate)?;
         let known = set.iter().position(|bucket| bucket.used && bucket.source == *source);
-        let age = |bucket: &Bucket| (!bucket.used, now.wrapping_sub(bucket.seen));
+        let age = |bucket: &Bucket| (!bucket.used, now.wrapping_sub(bucket.tokens.seen));
         let oldest = || set.iter().enumerate().max_by_key(|(_, bucket)| age(bucket)).map(|(way, _)| way);
         let bucket = known.or_else(oldest).and_then(|way| set.get_mut(way));
         let bucket = bucket.ok_or(LimitRefusal::SourceRate)?;
         if known.is_none() {
             self.evicted += u64::from(bucket.used);
-            *bucket = Bucket { source: *source, level: full, seen: now, used: true };
+            *bucket = Bucket { source: *source, tokens: Tokens::full(rate, now), used: true };
         }
-        let passed = u64::from(now.wrapping_sub(bucket.seen)) * u64::from(rate.per_second);
-        let gained = passed.saturating_mul(1 << TICK_SHIFT);
-        bucket.level = bucket.level.saturating_add(gained).min(full);
-        bucket.seen = now;
-        bucket.level = bucket.level.checked_sub(FLOW).ok_or(LimitRefusal::SourceRate)?;
-        Ok(())
+        bucket.tokens.gain(rate, now);
+        if bucket.tokens.take() { Ok(()) } else { Err(LimitRefusal::SourceRate) }
     }
 
     /// Sources that lost their bucket to another.

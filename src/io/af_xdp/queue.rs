@@ -6,6 +6,7 @@
 //! ring holds something, none otherwise; 97 % of a busy worker's time is inside that call.
 #![allow(unsafe_code, reason = "descriptors are the kernel's to read: xsk-rs asks for a promise on each")]
 
+use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -249,6 +250,21 @@ impl QueuePair for AfXdpQueuePair {
         // only claim to its bytes: it left the RX ring and is in no other, and to put it into one the
         // frame must be given up, which ends this borrow.
         unsafe { self.umem.data(descriptor) }.contents()
+    }
+
+    fn rewrite(&mut self, frame: Frame, bytes: &[u8]) -> Result<Frame, Frame> {
+        let Some(descriptor) = self.descriptors.get_mut(frame.number()) else { return Err(frame) };
+        let Ok(length) = u16::try_from(bytes.len()) else { return Err(frame) };
+        // SAFETY: as in `bytes`: whoever has the `Frame` has the only claim to its bytes, here exclusively.
+        let mut data = unsafe { self.umem.data_mut(descriptor) };
+        let mut cursor = data.cursor();
+        if cursor.buf_len() < bytes.len() {
+            return Err(frame);
+        }
+        cursor.set_pos(0);
+        // There is room for all of it.
+        let _ = cursor.write_all(bytes);
+        Ok(frame.of_length(length))
     }
 
     fn room(&mut self, side: Side) -> usize {

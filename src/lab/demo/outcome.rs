@@ -149,6 +149,8 @@ fn of_probe(attempt: &Attempt, probe: &Probe, event: Option<&EventLine>) -> (Hap
     match (event.kind.as_str(), through) {
         ("allow", true) => (Happened::Allow, word),
         ("would_drop", true) => (Happened::Simulate, format!("would drop: {word}")),
+        // What the gate answers itself is refused or unreachable at once.
+        ("reject", false) if probe.ending != Ending::TimedOut => (Happened::Deny, word),
         // A refusal is an answer: something crossed.
         ("drop", false) if probe.ending != Ending::Refused => (Happened::Deny, word),
         (kind, _) => (Happened::Contradiction, format!("{seen}, and the gate says {kind}: {word}")),

@@ -57,10 +57,11 @@ pub(super) fn foot(
             let account = if sum.holds { "every one accounted for" } else { "which does not add up" };
             writeln!(
                 out,
-                "{} packets received = {} forwarded + {} dropped, {account}.",
+                "{} packets received = {} forwarded + {} dropped + {} rejected, {account}.",
                 grouped(sum.rx),
                 grouped(sum.forwarded),
-                grouped(sum.dropped)
+                grouped(sum.dropped),
+                grouped(sum.rejected)
             )
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{End, Explanation, Lease, RuleRef};
 use crate::policy::words::{last_column, wrap};
+use crate::wire::Reply;
 
 /// Where the second column of the lines under the first begins.
 const INDENT: usize = 13;
@@ -61,9 +62,8 @@ impl Explanation {
             Some(words) => row("rules", words, None),
             None => row("exception", "none", None),
         }
-        if let Some(reply) = self.reply {
-            let when = if self.outcome == "dropped" { "" } else { ", once its mode drops" };
-            row("reply", &format!("{reply}{when}"), None);
+        if let Some(reply) = self.reply.filter(|_| self.outcome == "forwarded") {
+            row("reply", &format!("{reply}, once its mode drops"), None);
         }
         for rule in &self.also {
             row("also", &rule.id, Some(&rule.place));
@@ -91,6 +91,10 @@ impl Explanation {
 
     fn outcome_words(&self) -> String {
         match (self.verdict, self.outcome) {
+            (_, "rejected") if self.reply == Some(Reply::Reset.name()) => {
+                "rejected with a TCP reset".to_owned()
+            }
+            (_, "rejected") => "rejected as unreachable by ICMP".to_owned(),
             ("deny", "forwarded") => format!("forwarded: {}", self.mode),
             (_, outcome) => outcome.to_owned(),
         }

@@ -108,6 +108,10 @@ pub struct Limits {
     pub held_fragments: u32,
     /// Fragments of one source that wait for their first.
     pub held_fragments_per_source: u32,
+    /// Replies a second, and at once after a pause, to all together.
+    pub replies: u32,
+    /// The same to one source of what is refused.
+    pub replies_per_source: u32,
 }
 
 impl Limits {
@@ -125,6 +129,8 @@ impl Limits {
             datagrams_per_source: 1_024,
             held_fragments: 256,
             held_fragments_per_source: 64,
+            replies: 1_000,
+            replies_per_source: 20,
         }
     }
 }

@@ -37,6 +37,8 @@ const LIMITS: Keys = Keys {
         "datagrams_per_source",
         "held_fragments",
         "held_fragments_per_source",
+        "replies",
+        "replies_per_source",
     ],
     later: &[],
 };
@@ -98,6 +100,8 @@ pub(super) fn limits(value: Option<Value<'_>>, flows: u32, findings: &mut Findin
     read("flows_from_outside", Takes::Share, &mut limits.flows_from_outside);
     read("datagrams", Takes::Number(DATAGRAMS), &mut limits.datagrams);
     read("held_fragments", Takes::Number(HELD), &mut limits.held_fragments);
+    read("replies", Takes::Rate, &mut limits.replies);
+    read("replies_per_source", Takes::Rate, &mut limits.replies_per_source);
     // One source has not more than all.
     limits.datagrams_per_source = limits.datagrams_per_source.min(limits.datagrams);
     limits.held_fragments_per_source = limits.held_fragments_per_source.min(limits.held_fragments);

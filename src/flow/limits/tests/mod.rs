@@ -2,6 +2,7 @@
 
 mod half_open;
 mod rate;
+mod replies;
 mod share;
 mod stress;
 

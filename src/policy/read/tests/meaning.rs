@@ -102,7 +102,7 @@ fn limits_are_what_is_written_and_shares_are_of_the_table() {
     let text = "[gate]\nflows = 10000\n[gate.limits]\nhalf_open = 100\nnew_flows_per_source = \"200/s\"\n\
                 new_flows_burst = 400\nflows_per_source = 123\nflows_from_outside = \"50%\"\n\
                 datagrams = 64\ndatagrams_per_source = 8\nheld_fragments = 32\n\
-                held_fragments_per_source = 4\n";
+                held_fragments_per_source = 4\nreplies = \"100/s\"\nreplies_per_source = \"5/s\"\n";
     let all = Limits {
         half_open: 100,
         new_flows_per_source: 200,
@@ -113,6 +113,8 @@ fn limits_are_what_is_written_and_shares_are_of_the_table() {
         datagrams_per_source: 8,
         held_fragments: 32,
         held_fragments_per_source: 4,
+        replies: 100,
+        replies_per_source: 5,
     };
     assert_eq!(model(&[], text).gate, Gate { flows: 10_000, limits: all, ..Gate::default() });
     // One source never has more than all have.
@@ -264,6 +266,8 @@ fn the_page_tells_the_defaults() {
         "datagrams_per_source",
         "held_fragments",
         "held_fragments_per_source",
+        "replies",
+        "replies_per_source",
     ];
     let text = format!("[gate.timeouts]\n{}[gate.limits]\n{}", table(&times), table(&limits));
     assert_eq!(model(&[], &text).gate, gate, "{text}");
