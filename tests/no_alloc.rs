@@ -129,6 +129,10 @@ fn a_turn_of_the_worker() {
         frames.push(ends.tcp(4_000 + port, 443, TcpFlags::SYN, 1, 0, b""));
         frames.push(ends.tcp(4_000 + port, 443, TcpFlags::ACK, 2, 1, b"data"));
     }
+    // Those that a rule has answered.
+    let refused = Ends::of("10.10.0.5", "10.20.0.9");
+    frames.push(refused.tcp(4_000, 24, TcpFlags::SYN, 1, 0, b""));
+    frames.push(refused.udp(4_000, 514, &[7; 900]));
     let mut copied = 0;
     for round in 0..4 {
         for side in [Side::Outside, Side::Inside] {
@@ -153,5 +157,6 @@ fn a_turn_of_the_worker() {
     }
     assert!(copied > 8, "only {copied} flows were copied");
     let [outside, inside] = rig.face.counters.snapshot().sides;
+    assert_eq!(outside.replies, 8, "{outside:?}");
     assert!(outside.forwarded_packets > 40 && inside.rx_packets > 100, "{outside:?} {inside:?}");
 }
