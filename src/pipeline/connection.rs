@@ -255,7 +255,8 @@ impl Pipeline {
         let track = first_track(ip, from_a);
         if ip.protocol == TCP && track.is_none() {
             // A RST, or a segment without ACK: nothing to remember of a connection.
-            return self.object(scene, facts, Objection { reason: missing.into(), mode, rule: there.rule });
+            let reason = missing.into();
+            return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
         }
         let by_receiver = there.denial.is_some() && back.denial.is_none();
         let verdict = Verdict { mode, ..if by_receiver { back } else { there } };

@@ -6,7 +6,9 @@
 //! counters that the gate shows are compared, those of the far side and of the kernel programs too; only
 //! gauges are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::Location;
+use std::time::Duration;
 
 use portcullis::control::answers::{EventLine, Events};
 use portcullis::control::client;
@@ -27,7 +29,7 @@ const NO_COUNTERS: [&str; 7] =
     ["frames", "equation", "kernel", "bursts", "flows", "flow_capacity", "generation"];
 
 /// How far each counter moved, by name: `outside.dropped.land`.
-pub(crate) type Moved = BTreeMap<String, i64>;
+type Moved = BTreeMap<String, i64>;
 
 /// The rig, the gate and both far ends.
 pub(crate) struct Ground {
@@ -41,18 +43,21 @@ pub(crate) struct Ground {
     serial: u16,
     /// What the steps are about: the row and the family.
     about: String,
+    /// Steps whose events were not looked at yet: the record follows the wire by some milliseconds.
+    unheard: VecDeque<Step>,
 }
 
-/// What came of a step.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    /// Frames that arrived at the outside end and at the inside end.
-    pub(crate) arrived: [Vec<Vec<u8>>; 2],
-    /// Counters that moved.
-    pub(crate) moved: Moved,
-    /// Events.
-    pub(crate) events: Vec<EventLine>,
+/// What the record must say of a step.
+struct Step {
+    what: String,
+    place: &'static Location<'static>,
+    /// Its witnesses' port.
+    port: u16,
+    told: Vec<Told>,
 }
+
+/// Steps before the record is looked at.
+const BATCH: usize = 64;
 
 impl Ground {
     /// Under a policy; `None`: such tests are left out.
@@ -64,11 +69,18 @@ impl Ground {
         let object = tap::object(&rig);
         let taps = ["out", "in"].map(|host| Tap::at(&rig, host, &object));
         let gate = rig.gate(policy);
-        let mut ground =
-            Self { taps, gate, _rig: rig, counts: Moved::new(), heard: 0, serial: 0, about: String::new() };
+        let mut ground = Self {
+            taps,
+            gate,
+            _rig: rig,
+            counts: Moved::new(),
+            heard: 0,
+            serial: 0,
+            about: String::new(),
+            unheard: VecDeque::new(),
+        };
         ground.counts = ground.read();
-        let silent = ground.settle();
-        assert!(silent.arrived.iter().all(Vec::is_empty) && silent.moved.is_empty(), "{silent:?}");
+        ground.step("silence", [&[], &[]], &Moved::new(), Vec::new());
         Some(ground)
     }
 
@@ -80,6 +92,8 @@ impl Ground {
 
     /// Puts another policy in force.
     pub(crate) fn reload(&mut self, policy: &str) {
+        // Of older rules the record knows no names.
+        self.hear();
         self.gate.reload(policy).expect("in force");
     }
 
@@ -87,15 +101,23 @@ impl Ground {
         &self.gate
     }
 
-    /// Sends a frame from a side's far end.
-    pub(crate) fn send(&mut self, side: Side, frame: &[u8]) {
-        self.taps[side.index()].send(frame);
+    /// Flows that witnesses have opened.
+    pub(crate) fn witnesses(&self) -> u64 {
+        2 * u64::from(self.serial)
     }
 
-    /// Sends a witness in both directions and waits for them; tells what else has happened meanwhile.
-    pub(crate) fn settle(&mut self) -> Settled {
+    fn send(&mut self, side: Side, frames: &[&[u8]]) {
+        for frame in frames {
+            self.taps[side.index()].send(frame);
+        }
+    }
+
+    /// Sends a witness in both directions and waits for them. Then this has arrived outside and inside before
+    /// them, these counters have moved beside theirs, and this is recorded.
+    #[track_caller]
+    fn step(&mut self, what: &str, arrive: [&[&[u8]]; 2], moved: &Moved, told: Vec<Told>) {
         self.serial += 1;
-        let mut expected = Moved::new();
+        let mut expected = moved.clone();
         let mut arrived = [Vec::new(), Vec::new()];
         let port = 10_000 + self.serial;
         for side in Side::BOTH {
@@ -103,7 +125,7 @@ impl Ground {
             let ends = Ends::of(from, to);
             let ends = if side == Side::Outside { ends } else { ends.reply() };
             let frame = ends.udp(port, 53, b"the witness was here");
-            self.taps[side.index()].send(&frame);
+            self.send(side, &[&frame]);
             arrived[side.other().index()].extend(self.taps[side.other().index()].until(&frame));
             add(&mut expected, &received(side, &[&frame]));
             add(&mut expected, &forwarded(side, &[&frame]));
@@ -111,32 +133,50 @@ impl Ground {
         for (arrived, tap) in arrived.iter_mut().zip(&mut self.taps) {
             arrived.extend(tap.take());
         }
-        // While the counters are read the record catches up.
+        let what = format!("{} · {what}", self.about);
+        assert_eq!(arrived, arrive, "{what}: what arrived outside and inside");
         let now = self.read();
-        let events = self.events(port);
         let mut moved = now.clone();
-        for (name, count) in self.counts.iter().chain(&expected) {
+        for (name, count) in &self.counts {
             *moved.entry(name.clone()).or_default() -= count;
         }
         moved.retain(|_, count| *count != 0);
+        assert_eq!(moved, expected, "{what}: the counters that moved, the witnesses' among them");
         self.counts = now;
-        Settled { arrived, moved, events }
+        self.unheard.push_back(Step { what, place: Location::caller(), port, told });
+        if self.unheard.len() == BATCH {
+            self.hear();
+        }
     }
 
-    /// Events up to the one of the inside's witness with this port; those of witnesses are left out.
-    fn events(&mut self, port: u16) -> Vec<EventLine> {
-        let mut heard = Vec::new();
-        until("the witness's event", || {
-            let wait = std::time::Duration::from_secs(5);
+    /// Looks at the record of all steps so far.
+    fn hear(&mut self) {
+        let Some(last) = self.unheard.back().map(|step| step.port) else { return };
+        let mut heard: VecDeque<EventLine> = VecDeque::new();
+        until("the record", || {
             let page: Events =
-                client::await_events(self.gate.socket(), self.heard, 4_096, wait).expect("events");
+                client::await_events(self.gate.socket(), self.heard, 4_096, Duration::from_secs(5))
+                    .expect("events");
             assert_eq!((page.missed, page.lost), (0, 0));
             self.heard = page.next;
             heard.extend(page.events);
-            heard.last().is_some_and(|event| is_witness(event, port) && event.side == "inside")
+            heard.back().is_some_and(|event| is_witness(event, last) && event.side == "inside")
         });
-        heard.retain(|event| !is_witness(event, port));
-        heard
+        for Step { what, place, port, mut told } in self.unheard.drain(..) {
+            while let Some(event) = heard.pop_front() {
+                if is_witness(&event, port) {
+                    if event.side == "inside" {
+                        break;
+                    }
+                    continue;
+                }
+                match told.iter().position(|told| told.of(&event) == *told) {
+                    Some(at) => drop(told.swap_remove(at)),
+                    None => panic!("{what}, at {place}: not {event:#?} but {told:#?}"),
+                }
+            }
+            assert_eq!(told, [], "{what}, at {place}: never recorded");
+        }
     }
 
     /// Every counter by name.
@@ -155,13 +195,6 @@ impl Ground {
         counts
     }
 
-    #[track_caller]
-    fn check(&self, what: &str, settled: &Settled, arrived: [&[&[u8]]; 2], moved: &Moved) {
-        let about = &self.about;
-        assert_eq!(settled.arrived, arrived, "{about} · {what}: what arrived outside and inside");
-        assert_eq!(settled.moved, *moved, "{about} · {what}: the counters that moved");
-    }
-
     /// It arrives as it was sent, and nothing else is counted or recorded.
     #[track_caller]
     pub(crate) fn crosses(&mut self, what: &str, side: Side, frame: &[u8]) {
@@ -171,74 +204,81 @@ impl Ground {
     /// They arrive in order.
     #[track_caller]
     pub(crate) fn all_cross(&mut self, what: &str, side: Side, frames: &[&[u8]]) {
-        for frame in frames {
-            self.send(side, frame);
-        }
-        let settled = self.settle();
-        let mut moved = received(side, frames);
-        add(&mut moved, &forwarded(side, frames));
-        self.check(what, &settled, at_far_end(side, frames), &moved);
-        assert_eq!(settled.events, [], "{} · {what}: no event", self.about);
+        self.send(side, frames);
+        self.step(what, at_far_end(side, frames), &crossed(side, frames), Vec::new());
     }
 
     /// It does not arrive, exactly this counter moves, and the gate names the reason for this very packet.
     #[track_caller]
-    pub(crate) fn drops(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason) -> EventLine {
-        self.send(side, frame);
-        let settled = self.settle();
+    pub(crate) fn drops(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason) {
+        self.send(side, &[frame]);
         let mut moved = received(side, &[frame]);
         add(&mut moved, &dropped(side, reason, 1));
-        self.check(what, &settled, [&[], &[]], &moved);
-        self.told(what, settled, &Told::drop(side, frame, reason))
+        self.step(what, [&[], &[]], &moved, vec![Told::drop(side, frame, reason)]);
+    }
+
+    /// None of them does, and the gate names the rule, too; as few as a burst records.
+    #[track_caller]
+    pub(crate) fn drops_by(
+        &mut self,
+        what: &str,
+        side: Side,
+        frames: &[&[u8]],
+        reason: Reason,
+        rule: &str,
+    ) {
+        self.send(side, frames);
+        let mut moved = received(side, frames);
+        add(&mut moved, &dropped(side, reason, frames.len()));
+        let told = frames.iter().map(|frame| Told::drop(side, frame, reason).by(rule)).collect();
+        self.step(what, [&[], &[]], &moved, told);
     }
 
     /// It arrives, and the gate says what enforcement would have done.
     #[track_caller]
-    pub(crate) fn would(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason) -> EventLine {
-        self.send(side, frame);
-        let settled = self.settle();
-        let mut moved = received(side, &[frame]);
-        add(&mut moved, &forwarded(side, &[frame]));
+    pub(crate) fn would(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason, mode: &str) {
+        self.send(side, &[frame]);
+        let mut moved = crossed(side, &[frame]);
         moved.insert(format!("{}.would_drop.{}", side.name(), reason.name()), 1);
-        self.check(what, &settled, at_far_end(side, &[frame]), &moved);
-        self.told(what, settled, &Told::would(side, frame, reason))
+        let told = Told::would(side, frame, reason, mode);
+        self.step(what, at_far_end(side, &[frame]), &moved, vec![told]);
     }
 
     /// It arrives, and the rule that let it says `log`.
     #[track_caller]
-    pub(crate) fn logged(&mut self, what: &str, side: Side, frame: &[u8], rule: &str) -> EventLine {
-        self.send(side, frame);
-        let settled = self.settle();
-        let mut moved = received(side, &[frame]);
-        add(&mut moved, &forwarded(side, &[frame]));
-        self.check(what, &settled, at_far_end(side, &[frame]), &moved);
-        let event = self.told(what, settled, &Told::allow(side, frame));
-        assert_eq!(event.rule.as_deref(), Some(rule), "{} · {what}", self.about);
-        event
+    pub(crate) fn logged(&mut self, what: &str, side: Side, frame: &[u8], rule: &str) {
+        self.send(side, &[frame]);
+        let told = Told::allow(side, frame).by(rule);
+        self.step(what, at_far_end(side, &[frame]), &crossed(side, &[frame]), vec![told]);
+    }
+
+    /// It arrives as the start of a flow whose first packet was not seen.
+    #[track_caller]
+    pub(crate) fn loose(&mut self, what: &str, side: Side, frame: &[u8]) {
+        self.send(side, &[frame]);
+        let mut moved = crossed(side, &[frame]);
+        moved.insert(format!("{}.loose", side.name()), 1);
+        self.step(what, at_far_end(side, &[frame]), &moved, Vec::new());
     }
 
     /// It does not arrive and is neither counted as dropped nor recorded: it waits.
     #[track_caller]
     pub(crate) fn waits(&mut self, what: &str, side: Side, frame: &[u8]) {
-        self.send(side, frame);
-        let settled = self.settle();
+        self.send(side, &[frame]);
         let mut moved = received(side, &[frame]);
         add(&mut moved, &held(side, 1));
-        self.check(what, &settled, [&[], &[]], &moved);
-        assert_eq!(settled.events, [], "{} · {what}: no event", self.about);
+        self.step(what, [&[], &[]], &moved, Vec::new());
     }
 
     /// It arrives, and then what waited for it.
     #[track_caller]
     pub(crate) fn releases(&mut self, what: &str, side: Side, frame: &[u8], waiting: &[u8]) {
-        self.send(side, frame);
-        let settled = self.settle();
+        self.send(side, &[frame]);
         let both = [frame, waiting];
         let mut moved = received(side, &[frame]);
         add(&mut moved, &forwarded(side, &both));
         add(&mut moved, &held(side, -1));
-        self.check(what, &settled, at_far_end(side, &both), &moved);
-        assert_eq!(settled.events, [], "{} · {what}: no event", self.about);
+        self.step(what, at_far_end(side, &both), &moved, Vec::new());
     }
 
     /// All that waits is dropped for this reason when its time is over, at most 20 s from now.
@@ -255,23 +295,8 @@ impl Ground {
             let now = self.read();
             moved.keys().all(|name| now.get(name) == after.get(name))
         });
-        let settled = self.settle();
-        self.check(what, &settled, [&[], &[]], &moved);
-        assert_eq!(settled.events.len(), waiting.len());
-        for (side, frame) in waiting {
-            let told = Told::drop(*side, frame, reason);
-            let said = settled.events.iter().filter(|event| told.of(event) == told).count();
-            assert_eq!(said, 1, "{} · {what}: {told:?} in {:#?}", self.about, settled.events);
-        }
-    }
-
-    #[track_caller]
-    fn told(&self, what: &str, settled: Settled, told: &Told) -> EventLine {
-        let about = &self.about;
-        let [event] = <[EventLine; 1]>::try_from(settled.events)
-            .unwrap_or_else(|events| panic!("{about} · {what}: one event, not {events:#?}"));
-        assert_eq!(told.of(&event), *told, "{about} · {what}: {event:#?}");
-        event
+        let told = waiting.iter().map(|(side, frame)| Told::drop(*side, frame, reason)).collect();
+        self.step(what, [&[], &[]], &moved, told);
     }
 
     /// Rows of a table: what it is, the frame, and the reason, or none if it crosses.
@@ -279,11 +304,18 @@ impl Ground {
     pub(crate) fn table(&mut self, side: Side, rows: &[(&str, Vec<u8>, Option<Reason>)]) {
         for (what, frame, reason) in rows {
             match reason {
-                Some(reason) => {
-                    self.drops(what, side, frame, *reason);
-                }
+                Some(reason) => self.drops(what, side, frame, *reason),
                 None => self.crosses(what, side, frame),
             }
+        }
+    }
+}
+
+/// The record of the last steps.
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.hear();
         }
     }
 }
@@ -314,7 +346,7 @@ fn flatten(name: &str, value: &Value, into: &mut Moved) {
 }
 
 /// Adds movements up.
-pub(crate) fn add(to: &mut Moved, more: &Moved) {
+fn add(to: &mut Moved, more: &Moved) {
     for (name, count) in more {
         *to.entry(name.clone()).or_default() += count;
     }
@@ -335,7 +367,7 @@ fn load(side: Side, what: &str, frames: &[&[u8]]) -> Moved {
 }
 
 /// What counts frames that the gate took.
-pub(crate) fn received(side: Side, frames: &[&[u8]]) -> Moved {
+fn received(side: Side, frames: &[&[u8]]) -> Moved {
     let mut moved = load(side, "rx", frames);
     for what in ["seen", "redirected"] {
         moved.insert(format!("{}.bpf.{what}", side.name()), i64::try_from(frames.len()).unwrap());
@@ -344,8 +376,15 @@ pub(crate) fn received(side: Side, frames: &[&[u8]]) -> Moved {
 }
 
 /// What counts frames that the gate let go.
-pub(crate) fn forwarded(side: Side, frames: &[&[u8]]) -> Moved {
+fn forwarded(side: Side, frames: &[&[u8]]) -> Moved {
     load(side, "forwarded", frames)
+}
+
+/// What counts frames that the gate took and let go.
+fn crossed(side: Side, frames: &[&[u8]]) -> Moved {
+    let mut moved = received(side, frames);
+    add(&mut moved, &forwarded(side, frames));
+    moved
 }
 
 /// What counts frames that wait for another now.
@@ -354,6 +393,6 @@ fn held(side: Side, count: i64) -> Moved {
 }
 
 /// What counts frames that the gate dropped.
-pub(crate) fn dropped(side: Side, reason: Reason, count: i64) -> Moved {
-    [(format!("{}.dropped.{}", side.name(), reason.name()), count)].into()
+fn dropped(side: Side, reason: Reason, count: usize) -> Moved {
+    [(format!("{}.dropped.{}", side.name(), reason.name()), i64::try_from(count).unwrap())].into()
 }

@@ -13,6 +13,9 @@ pub(crate) struct Told {
     kind: &'static str,
     side: String,
     reason: Option<String>,
+    /// The rule that decided, where one did.
+    rule: Option<String>,
+    mode: String,
     macs: [String; 2],
     length: u32,
     /// Source and destination, where the header that holds them is there.
@@ -32,6 +35,7 @@ impl Told {
             kind: "drop",
             side: side.name().into(),
             reason: Some(reason.name().into()),
+            mode: "enforce".into(),
             macs: [mac(6), mac(0)],
             length: u32::try_from(frame.len()).unwrap(),
             ..Self::default()
@@ -70,8 +74,13 @@ impl Told {
     }
 
     /// That it crossed, and enforcement would have dropped it.
-    pub(crate) fn would(side: Side, frame: &[u8], reason: Reason) -> Self {
-        Self { kind: "would_drop", ..Self::drop(side, frame, reason) }
+    pub(crate) fn would(side: Side, frame: &[u8], reason: Reason, mode: &str) -> Self {
+        Self { kind: "would_drop", mode: mode.into(), ..Self::drop(side, frame, reason) }
+    }
+
+    /// The same by this rule.
+    pub(crate) fn by(self, rule: &str) -> Self {
+        Self { rule: Some(rule.into()), ..self }
     }
 
     /// That a rule with `log` let it cross.
@@ -93,6 +102,8 @@ impl Told {
                 .unwrap(),
             side: event.side.clone(),
             reason: event.reason.clone(),
+            rule: event.rule.clone(),
+            mode: event.mode.clone(),
             macs: [event.src_mac.clone(), event.dst_mac.clone()],
             length: event.length,
             ends: self.ends.and(event.src.zip(event.dst).map(|(src, dst)| [src, dst])),
