@@ -234,6 +234,25 @@ impl Ground {
         self.step(what, [&[], &[]], &moved, told);
     }
 
+    /// It does not arrive; this goes back instead, and the gate names the reason and the rule.
+    #[track_caller]
+    pub(crate) fn rejects(
+        &mut self,
+        what: &str,
+        side: Side,
+        frame: &[u8],
+        (reason, rule): (Reason, &str),
+        back: &[u8],
+    ) {
+        self.send(side, &[frame]);
+        let mut moved = received(side, &[frame]);
+        moved.insert(format!("{}.rejected.{}", side.name(), reason.name()), 1);
+        moved.insert(format!("{}.replies", side.name()), 1);
+        moved.insert(format!("{}.reply_bytes", side.name()), i64::try_from(back.len()).unwrap());
+        let told = Told::reject(side, frame, reason).by(rule);
+        self.step(what, at_far_end(side.other(), &[back]), &moved, vec![told]);
+    }
+
     /// It arrives, and the gate says what enforcement would have done.
     #[track_caller]
     pub(crate) fn would(&mut self, what: &str, side: Side, frame: &[u8], reason: Reason, mode: &str) {

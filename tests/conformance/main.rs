@@ -19,6 +19,7 @@ mod life;
 mod limits;
 mod neighbours;
 mod policy;
+mod residue;
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../rig/mod.rs"]
 mod rig;

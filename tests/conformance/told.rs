@@ -78,6 +78,11 @@ impl Told {
         Self { kind: "would_drop", mode: mode.into(), ..Self::drop(side, frame, reason) }
     }
 
+    /// That it was dropped and answered.
+    pub(crate) fn reject(side: Side, frame: &[u8], reason: Reason) -> Self {
+        Self { kind: "reject", ..Self::drop(side, frame, reason) }
+    }
+
     /// The same by this rule.
     pub(crate) fn by(self, rule: &str) -> Self {
         Self { rule: Some(rule.into()), ..self }
@@ -96,7 +101,7 @@ impl Told {
             (None, None) => None,
         };
         Self {
-            kind: ["drop", "would_drop", "allow", "cut"]
+            kind: ["drop", "reject", "would_drop", "allow", "cut"]
                 .into_iter()
                 .find(|kind| *kind == event.kind)
                 .unwrap(),
