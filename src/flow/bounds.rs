@@ -102,8 +102,9 @@ impl Tallies {
                 usize::try_from(SOURCES.min(bounds.flows)).unwrap_or(1),
                 random_secret(),
             ),
-            // A source is counted too high by what others have in both its places: some sixteen flows.
-            shares: Shares::new((bounds.flows / 16).max(16), random_secret()),
+            // A source is counted too high by what others have in both its places: some sixteen flows. However
+            // small the table, two sources out of a few do not meet in both.
+            shares: Shares::new((bounds.flows / 16).max(4_096), random_secret()),
         }
     }
 
