@@ -23,12 +23,13 @@ use portcullis::wire::{Mac, Side, TcpFlags, is_extension};
 
 /// Everything is allowed from outside in a network of its own, and nothing elsewhere.
 fn policy(mode: &str, profile: &str) -> (Loaded, Table) {
+    let link_local = if profile == "drop" && mode == "simulate" { "forward" } else { "drop" };
     let text = format!(
-        "[label]\napp = {{}}\n[owner.o]\nauthors = [\"user:a\"]\napprovers = [\"user:b\"]\n[profile]\narp = \"{profile}\"\n\
+        "[gate]\nmanagement = [\"192.0.2.10\", \"2001:db8::10\"]\nlink_local = \"{link_local}\"\n[label]\napp = {{}}\n[owner.o]\nauthors = [\"user:a\"]\napprovers = [\"user:b\"]\n[profile]\narp = \"{profile}\"\n\
          ndp = \"{profile}\"\nlldp = \"{profile}\"\nstp = \"{profile}\"\nlacp = \"{profile}\"\ndhcp = \"{profile}\"\n\
          other = \"{profile}\"\n[wire.w]\noutside = \"a\"\ninside = \"b\"\nfail = \"closed\"\nunzoned = \"{mode}\"\n\
          [network.in]\nat = \"w.inside\"\nprefixes = [\"10.20.0.0/24\", \"2001:db8:20::/64\"]\n\
-         [network.out]\nat = \"w.outside\"\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n\
+         [network.out]\nat = \"w.outside\"\nprefixes = [\"0.0.0.0/0\", \"::/0\", \"fdff::/16\"]\n\
          [workload.c]\naddresses = [\"10.10.0.5\", \"2001:db8:10::5\"]\nlabels = {{ app = \"c\" }}\n\
          [workload.s]\naddresses = [\"10.20.0.9\", \"2001:db8:20::9\"]\nlabels = {{ app = \"s\" }}\nmacs = [\"02:00:00:20:00:09\"]\n\
          [group.g]\naddresses = [\"224.0.0.9\", \"10.20.0.255\", \"ff0e::9\"]\n\
@@ -166,8 +167,10 @@ fn every_icmp_type_is_explained_as_it_is_decided() {
         for (src, dst, side) in pairs {
             let plain = ends(src, dst);
             let v6 = plain.src.is_ipv6();
+            let enforced = policy.1.strictest() == Mode::Enforce;
             for kind in 0..=u8::MAX {
-                for code in [0, 1] {
+                // Codes matter to no mode.
+                for code in if enforced { 0..=1 } else { 0..=0 } {
                     let hops = if v6 && matches!(kind, 130..=132 | 143) { 1 } else { 255 };
                     let frame = plain.hops(hops).icmp(kind, code, [0, 7, 0, 1], &body(kind, &plain));
                     let service = format!("{}/{kind}.{code}", if v6 { "icmpv6" } else { "icmp" });
@@ -226,6 +229,7 @@ fn every_kind_of_address_is_explained_as_it_is_decided() {
         "127.0.0.1",
         "169.254.169.254",
         "192.0.2.1",
+        "192.0.2.10",
         "223.255.255.255",
         "224.0.0.1",
         "224.0.0.9",
@@ -241,6 +245,7 @@ fn every_kind_of_address_is_explained_as_it_is_decided() {
         "64:ff9b::1",
         "2001:db8:10::5",
         "2001:db8:20::9",
+        "2001:db8::10",
         "4000::1",
         "fc00::1",
         "fdff::1",

@@ -93,7 +93,7 @@ const _: () = {
 };
 
 /// The rule's word: the denial + 1 in the top three bits, the rule's number below.
-const RULE_BITS: u32 = 29;
+const RULE_BITS: u32 = 28;
 const NO_RULE: u32 = (1 << RULE_BITS) - 1;
 
 /// Rules a table may number: what a flow can remember.
@@ -306,6 +306,9 @@ pub(super) const fn rule_word(denial: Option<Denial>, rule: RuleNumber) -> u32 {
         Some(Denial::Rule) => 5,
         Some(Denial::AccountNotHeld) => 6,
         Some(Denial::NoRule) => 7,
+        Some(Denial::GateAddress) => 8,
+        Some(Denial::LinkLocal) => 9,
+        Some(Denial::UniqueLocal) => 10,
     };
     let number = if rule.0 < NO_RULE { rule.0 } else { NO_RULE };
     code << RULE_BITS | number
@@ -321,6 +324,9 @@ pub(super) const fn read_rule_word(word: u32) -> (Option<Denial>, RuleNumber) {
         4 => Some(Denial::Guardrail),
         5 => Some(Denial::Rule),
         6 => Some(Denial::AccountNotHeld),
+        8 => Some(Denial::GateAddress),
+        9 => Some(Denial::LinkLocal),
+        10 => Some(Denial::UniqueLocal),
         _ => Some(Denial::NoRule),
     };
     let number = word & NO_RULE;

@@ -324,20 +324,10 @@ fn counts_survive_their_folding() {
 
 #[test]
 fn an_entry_gives_back_what_was_judged() {
-    let denials = [
-        None,
-        Some(Denial::Spoofed),
-        Some(Denial::WrongVlan),
-        Some(Denial::SameSide),
-        Some(Denial::Guardrail),
-        Some(Denial::Rule),
-        Some(Denial::AccountNotHeld),
-        Some(Denial::NoRule),
-    ];
     let mut table = table_of(4);
     for n in [1, 2] {
         let id = table.insert(&key(n, 17), &opening(), 0).unwrap();
-        for denial in denials {
+        for denial in std::iter::once(None).chain(Denial::ALL.map(Some)) {
             for mode in [Mode::Observe, Mode::Simulate, Mode::Enforce] {
                 for rule in [RuleNumber(0), RuleNumber(MOST_RULES - 1), RuleNumber::NONE] {
                     let judgement = Judgement { denial, mode, rule, generation: 7, judge_at: 9 };

@@ -241,11 +241,7 @@ impl Pipeline {
             scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.now)
         };
         let mode = there.mode.max(back.mode);
-        let misplaced = match there.denial {
-            Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => there.denial,
-            Some(Denial::Guardrail | Denial::Rule | Denial::AccountNotHeld | Denial::NoRule) | None => None,
-        };
-        if let Some(denial) = misplaced {
+        if let Some(denial) = there.denial.filter(|denial| denial.is_misplaced()) {
             return self.object(scene, facts, Objection { reason: denial.into(), mode, rule: there.rule });
         }
         if mode == Mode::Enforce {
@@ -275,7 +271,7 @@ impl Pipeline {
     /// An ICMP error crosses only with the live flow it quotes, towards that packet's sender (RFC 5927).
     fn icmp_error(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, icmp: &Icmp) -> Outcome {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
-        if let Some(denial @ (Denial::Spoofed | Denial::WrongVlan | Denial::SameSide)) = verdict.denial {
+        if let Some(denial) = verdict.denial.filter(|denial| denial.is_misplaced()) {
             let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
             return self.object(scene, facts, objection);
         }

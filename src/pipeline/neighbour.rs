@@ -57,6 +57,9 @@ impl Arrival<'_> {
     /// Who sends ARP says that the sender's address has the sender's MAC; who probes an address (RFC 5227)
     /// is about to.
     fn arp(&self, arp: &Arp) -> Option<Reason> {
+        if self.table.is_own(arp.sender.into()) {
+            return Some(Reason::GateAddress);
+        }
         let probe = arp.sender.is_unspecified();
         let address = if probe { arp.target } else { arp.sender };
         let claim = Claim { address: address.into(), mac: arp.sender_mac, source: self.source };
@@ -74,6 +77,9 @@ impl Arrival<'_> {
 
     /// What speaks against a packet, and the address that it speaks for.
     fn packet(&self, ip: &Ip, frame: &[u8]) -> Option<(Reason, IpAddr)> {
+        if self.table.is_own(ip.src) {
+            return Some((Reason::GateAddress, ip.src));
+        }
         match ip.l4 {
             L4::Icmp(icmp) => match icmp.kind {
                 ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT => self.discovery(icmp.kind, ip, frame),

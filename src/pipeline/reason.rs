@@ -90,6 +90,8 @@ reasons! {
     PortZero "port_zero" Judged "port 0"
     IcmpRedirect "icmp_redirect" Judged "ICMP redirect"
     LinkLocal "link_local" Judged "link-local address"
+    GateAddress "gate_address" Judged "an address of the gate itself"
+    UniqueLocal "unique_local" Judged "unique local address that no network lists"
     Profile "profile" Judged "the profile drops this kind of frame"
     Spoofed "spoofed" Judged "source does not belong to this side or VLAN"
     WrongVlan "wrong_vlan" Judged "VLAN is not one of the destination's network"
@@ -217,6 +219,9 @@ impl From<Refused> for Reason {
 impl From<Denial> for Reason {
     fn from(denial: Denial) -> Self {
         match denial {
+            Denial::GateAddress => Self::GateAddress,
+            Denial::LinkLocal => Self::LinkLocal,
+            Denial::UniqueLocal => Self::UniqueLocal,
             Denial::Spoofed => Self::Spoofed,
             Denial::WrongVlan => Self::WrongVlan,
             Denial::SameSide => Self::SameSide,

@@ -191,7 +191,7 @@ impl Pipeline {
             return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));
         }
         // 4. What can be read but makes no sense.
-        if let Some(odd) = facts.odd {
+        if let Some(odd) = facts.odd.filter(|odd| !scene.table.lets(*odd)) {
             let mode = mode_of(scene, facts);
             let objection = Objection { reason: odd.into(), mode, rule: RuleNumber::NONE };
             return self.object(scene, facts, objection);

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::addresses::Addresses;
 use super::digest;
 use super::identity::{Consulted, Identities};
 use super::matrix::Matrix;
@@ -63,6 +64,7 @@ pub fn compile(model: &Model) -> Table {
         answers,
         inside,
         unzoned: model.wire.unzoned,
+        addresses: Addresses::new(model),
         strictest: strictest(model),
         profile: Housekeeping::ALL.map(|class| model.profile.get(&class).copied().unwrap_or(Action::Drop)),
         rules: model

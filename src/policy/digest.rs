@@ -103,11 +103,13 @@ impl Canon {
     }
 
     fn gate(&mut self, gate: &Gate) -> &mut Self {
-        let Gate { socket, rings, flows, heartbeat, timeouts, limits } = gate;
+        let Gate { socket, rings, flows, heartbeat, management, link_local, timeouts, limits } = gate;
         self.text(&socket.to_string_lossy())
             .number(u64::from(*rings))
             .number(u64::from(*flows))
             .number(*heartbeat)
+            .set(management)
+            .text(&format!("{link_local:?}"))
             .timeouts(*timeouts)
             .limits(*limits)
     }

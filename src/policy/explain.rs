@@ -341,6 +341,9 @@ const fn assumed(stage: Stage, service: Service) -> &'static str {
 /// The name of a denial, as counters and events have it.
 const fn reason(denial: Denial) -> &'static str {
     match denial {
+        Denial::GateAddress => "gate_address",
+        Denial::LinkLocal => "link_local",
+        Denial::UniqueLocal => "unique_local",
         Denial::Spoofed => "spoofed",
         Denial::WrongVlan => "wrong_vlan",
         Denial::SameSide => "same_side",

@@ -4,6 +4,7 @@
 //! [`Table::judge`] that serves the packet path, `explain` and every report. What it is not: it never
 //! sees a frame, a clock or a file descriptor; files are read through [`source`], time is an argument.
 
+mod addresses;
 pub mod code;
 pub mod compile;
 pub mod diagnostic;

@@ -54,6 +54,8 @@ pub(super) enum Misspoken {
     Malformed,
     /// It asks for an address of another VLAN.
     WrongVlan,
+    /// It comes from the gate's own address.
+    GateAddress,
     /// DHCP from an address of the other side or another VLAN.
     Spoofed,
 }
@@ -67,6 +69,7 @@ impl Misspoken {
             Self::NoRouter => "ndp_no_router",
             Self::Malformed => "ndp_malformed",
             Self::WrongVlan => "wrong_vlan",
+            Self::GateAddress => "gate_address",
             Self::Spoofed => "spoofed",
         }
     }
@@ -74,6 +77,7 @@ impl Misspoken {
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::WrongSide | Self::Spoofed => "its source does not belong to this side or VLAN",
+            Self::GateAddress => "its source is an address of the gate itself",
             Self::WrongMac => "its MAC is not written for its source",
             Self::NoRouter => "its MAC is not one of this side's routers",
             Self::Malformed => "no host may take it, sent between these addresses",

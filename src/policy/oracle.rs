@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use super::model::{Group, Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone};
 use super::prefix::Prefix;
-use super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
+use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Service, Side};
 
 /// A model, with what would be too slow to find anew for each question.
@@ -164,7 +164,28 @@ impl<'m> Oracle<'m> {
         }
 
         let listed = |end: &End<'_>| end.networks.first().is_some_and(|n| n.vlans.contains(&src.vlans));
-        let failed = if side_of(&from) != Some(side) || !listed(&from) {
+        let gate = &self.model.gate;
+        let unique = |address: IpAddr| {
+            address.to_string().starts_with("fc") || address.to_string().starts_with("fd")
+        };
+        let stray = |address: IpAddr| {
+            let own = |p: &&Prefix| p.contains(address) && p.length >= 7 && unique(p.address);
+            address.is_ipv6()
+                && unique(address)
+                && !self.model.networks.iter().flat_map(|n| &n.prefixes).any(|p| own(&p))
+        };
+        let local = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        let ends = [src.address, dst];
+        let failed = if ends.iter().any(|end| gate.management.contains(end)) {
+            Some(Denial::GateAddress)
+        } else if gate.link_local == Action::Drop && ends.into_iter().any(local) {
+            Some(Denial::LinkLocal)
+        } else if ends.into_iter().any(stray) {
+            Some(Denial::UniqueLocal)
+        } else if side_of(&from) != Some(side) || !listed(&from) {
             Some(Denial::Spoofed)
         } else if !group && !listed(&to) {
             Some(Denial::WrongVlan)

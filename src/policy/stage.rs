@@ -12,9 +12,11 @@ use super::model::Atom;
 use super::neighbour::Misspoken;
 use super::prefix::Prefix;
 use super::services::ALL;
-use crate::wire::{
     Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Reply, Service, Tcp, TcpFlags, Vlans,
     is_extension,
+use crate::wire::{
+use crate::wire::{Fragment, Housekeeping, Icmp, Ip, L4, Odd, Service, Tcp, TcpFlags, is_extension};
+use super::table::Table;
 };
 
 /// In IPv4 it is a protocol of its own.
@@ -40,18 +42,19 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// The stage that decides a packet of no live flow.
-    pub(super) fn of(src: IpAddr, dst: IpAddr, service: Service, to_group: bool) -> Self {
+    /// The stage that decides a packet of no live flow; without a table, under every policy's defaults.
+    pub(super) fn of(src: IpAddr, dst: IpAddr, service: Service, table: Option<&Table>) -> Self {
         let ip = packet(src, dst, service);
         let v6 = src.is_ipv6();
-        if let Some(odd) = ip.odd() {
+        let let_pass = |odd: &Odd| table.is_some_and(|table| table.lets(*odd));
+        if let Some(odd) = ip.odd().filter(|odd| !let_pass(odd)) {
             return Self::Odd(odd);
         }
         if let Some(class) = ip.housekeeping() {
             return Self::Profile(class);
         }
         match ip.l4 {
-            L4::Icmp(_) if to_group => Self::Rules,
+            L4::Icmp(_) if table.is_some_and(|table| table.is_group(dst)) => Self::Rules,
             L4::Icmp(icmp) if icmp.is_error(v6) => Self::Quoted,
             L4::Icmp(icmp) if icmp.is_echo_reply(v6) && icmp.code == 0 => Self::Requested,
             L4::Icmp(_) | L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
@@ -180,7 +183,7 @@ fn icmp_stage(atom: Atom) -> Option<Stage> {
     let [src, dst] = ends.map(|end| end.parse::<IpAddr>().ok());
     let dport = u16::from_be_bytes([kind, code]);
     let service = Service { protocol: atom.protocol, sport: 0, dport, readable: true };
-    (kind == last).then(|| Some(Stage::of(src?, dst?, service, false))).flatten()
+    (kind == last).then(|| Some(Stage::of(src?, dst?, service, None))).flatten()
 }
 
 /// Of ports that DHCP has for itself, whoever else may send from other ones.
@@ -203,7 +206,7 @@ pub(super) fn has_dhcp(src: IpAddr, dst: IpAddr, atom: Atom) -> bool {
         atom.protocol == UDP
             && within(atom.from, *sport)
             && within(atom.to, *dport)
-            && Stage::of(src, dst, service, false) == Stage::Profile(Housekeeping::Dhcp)
+            && Stage::of(src, dst, service, None) == Stage::Profile(Housekeeping::Dhcp)
     })
 }
 
@@ -247,7 +250,7 @@ mod tests {
             for (protocol, [src, dst]) in [(ICMP, four), (ICMPV6, six)] {
                 let (first, last) = (u16::from_be_bytes([kind, 0]), u16::from_be_bytes([kind, 255]));
                 let service = Service { protocol, sport: 0, dport: first, readable: true };
-                let elsewhere = Stage::of(src, dst, service, false) != Stage::Rules;
+                let elsewhere = Stage::of(src, dst, service, None) != Stage::Rules;
                 // Between routed hosts MLD is like any other type.
                 let mld = protocol == ICMPV6 && is_mld(kind);
                 assert_eq!(

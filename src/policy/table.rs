@@ -15,12 +15,13 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::addresses::Addresses;
 use super::model::{Labels, Reply, Tier};
 use super::services::Programs;
 use super::source::Origin;
 use super::space::{Space, StretchId};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
-use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
+use crate::wire::{Housekeeping, Mac, Odd, Service, Side, Vlans};
 
 /// An immutable compiled policy.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Table {
     pub(super) inside: Option<Mode>,
     pub(super) unzoned: Mode,
     pub(super) strictest: Mode,
+    /// Addresses that are no end of a connection.
+    pub(super) addresses: Addresses,
     /// By [`Housekeeping::ALL`].
     pub(super) profile: [Action; 7],
     pub(super) rules: Vec<RuleFace>,
@@ -246,7 +249,7 @@ fn at<T>(all: &[T], index: u32) -> Option<&T> {
 impl Table {
     /// Judges a packet that opens a flow.
     ///
-    /// *Checks before rules* (POLICY.md §2): a source of the other side or on a VLAN that its network does
+    /// *Checks before rules* (POLICY.md §2): addresses that are no end of a connection; then a source of the other side or on a VLAN that its network does
     /// not list is `spoofed`; then a VLAN that the destination's network does not list is `wrong_vlan`;
     /// then a destination on the arriving side is `same_side`. They name no rule, and obey the mode.
     ///
@@ -311,7 +314,9 @@ impl Table {
         let mode = zones.unwrap_or(self.unzoned);
         let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
 
-        let (denial, rule, also) = match check(from_network, target, src.vlans, side) {
+        let misplaced = self.addresses.denial(src.address, dst);
+        let (denial, rule, also) = match misplaced.or_else(|| check(from_network, target, src.vlans, side))
+        {
             Some(denial) => (Some(denial), RuleNumber::NONE, &[RuleNumber::NONE; 4]),
             None => (answer.denial, answer.rule, &answer.also),
         };
@@ -326,6 +331,18 @@ impl Table {
             Side::Outside => inside,
             Side::Inside => outside,
         }
+    }
+
+    /// Whether an address is the gate's own.
+    #[must_use]
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses.is_own(address)
+    }
+
+    /// Whether `[gate]` has rules asked about packets that are odd in this way.
+    #[must_use]
+    pub fn lets(&self, odd: Odd) -> bool {
+        odd == Odd::LinkLocal && self.addresses.forwards_link_local()
     }
 
     /// Whether a destination is no host: multicast, limited broadcast, or a broadcast address that a group

@@ -83,6 +83,12 @@ impl RuleNumber {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Denial {
+    /// The gate's own address at either end.
+    GateAddress,
+    /// A link-local address at either end.
+    LinkLocal,
+    /// A unique local address at either end that no network of the wire lists.
+    UniqueLocal,
     /// Source belongs to the other side, or its network does not list the VLAN.
     Spoofed,
     /// The destination's network does not list the VLAN.
@@ -101,7 +107,10 @@ pub enum Denial {
 
 impl Denial {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::GateAddress,
+        Self::LinkLocal,
+        Self::UniqueLocal,
         Self::Spoofed,
         Self::WrongVlan,
         Self::SameSide,
@@ -110,6 +119,20 @@ impl Denial {
         Self::AccountNotHeld,
         Self::NoRule,
     ];
+
+    /// Whether it is said before rules are asked: of where the packet's ends lie.
+    #[must_use]
+    pub const fn is_misplaced(self) -> bool {
+        match self {
+            Self::GateAddress
+            | Self::LinkLocal
+            | Self::UniqueLocal
+            | Self::Spoofed
+            | Self::WrongVlan
+            | Self::SameSide => true,
+            Self::Guardrail | Self::Rule | Self::AccountNotHeld | Self::NoRule => false,
+        }
+    }
 }
 
 /// The MAC address of the frame that opens the flow.

@@ -1,7 +1,7 @@
 //! Addresses that have no business on a wire (FIREWALL-REQUIREMENTS F1.6c–g, F1.7b).
 //!
 //! What F1.6g means here: IPv6 unicast outside `2000::/3` is [`Odd::Reserved`], except unique local
-//! addresses (`fc00::/7`; whether one belongs to this wire is for its networks to say) and link-local ones,
+//! addresses (`fc00::/7`; which belong to this wire its networks say: `policy`) and link-local ones,
 //! which have a reason of their own. Exempt as housekeeping: neighbour and router discovery with hop limit
 //! 255 and MLD with hop limit 1, from `::` too; DHCPv6. In IPv4, DHCP from 0.0.0.0 to the broadcast
 //! address. The broadcast address as a destination is a group, not a reserved address (RFC 6890).

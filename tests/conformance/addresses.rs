@@ -108,6 +108,7 @@ fn an_address_outside_global_unicast_is_dropped_and_what_ipv6_lives_on_is_not() 
     let odd = Some(Reason::ReservedAddress);
     let unique = Ends::of("fd00:10::5", "fd00:20::9");
     ground.about("F1.6g", &unique);
+    let stray = Ends::of("fd00:11::5", "fd00:20::9");
     let dad = Ends::of("::", "fe80::9");
     let mld = Ends::of("::", "ff02::16");
     let solicit = |hops| Ends::of("::", "ff02::1:ff00:9").hops(hops).icmp(135, 0, [0; 4], &[0; 16]);
@@ -116,6 +117,7 @@ fn an_address_outside_global_unicast_is_dropped_and_what_ipv6_lives_on_is_not() 
         &[
             ("unique local, of the wire's networks", unique.udp(40_000, 53, b"question"), None),
             ("its answer's side", unique.udp(40_001, 53, b"question"), None),
+            ("unique local, of no network", stray.udp(40_000, 53, b"question"), Some(Reason::UniqueLocal)),
             ("duplicate address detection", dad.ndp_solicit(), None),
             ("the same, routed once", solicit(254), odd),
             ("the same, to one host", dad.hops(255).icmp(135, 0, [0; 4], &[0; 16]), odd),

@@ -21,7 +21,7 @@ prefixes = ["10.20.0.0/16", "2001:db8:20::/48", "fd00:20::/32"]
 vlans = ["untagged", "100", "100.20"]
 [network.world]
 at = "w.outside"
-prefixes = ["0.0.0.0/0", "::/0"]
+prefixes = ["0.0.0.0/0", "::/0", "fd00:10::/32"]
 vlans = ["untagged", "100", "100.20"]
 [network.lab]
 at = "w.inside"

@@ -8,6 +8,7 @@
     reason = "a test that can't go on fails"
 )]
 
+mod address;
 mod bounds;
 mod connection;
 mod fragment;

@@ -227,14 +227,9 @@ impl<'a> Way<'a> {
 
     /// The stage that decides, and what comes of a packet of no live flow.
     pub(super) fn decide(&self, table: &Table, service: Service, now: Moment) -> Decision {
-        let stage = Stage::of(self.from, self.to, service, self.to_group);
+        let stage = Stage::of(self.from, self.to, service, Some(table));
         let verdict = self.judge(table, service, now);
-        let misplaced = match verdict.denial {
-            Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => true,
-            Some(Denial::Guardrail | Denial::Rule | Denial::AccountNotHeld | Denial::NoRule) | None => {
-                false
-            }
-        };
+        let misplaced = verdict.denial.is_some_and(Denial::is_misplaced);
         let none = [RuleNumber::NONE; 4];
         let own = |reason, mode| Decision { stage, reason, mode, rule: RuleNumber::NONE, also: none };
         match stage {
@@ -267,6 +262,9 @@ impl<'a> Way<'a> {
     /// What the inventory says of housekeeping that the profile forwards, if it speaks for its own source.
     fn misspoken(&self, table: &Table, class: Housekeeping, service: Service) -> Option<Misspoken> {
         match class {
+            Housekeeping::Ndp | Housekeeping::Dhcp if table.is_own(self.from) => {
+                Some(Misspoken::GateAddress)
+            }
             Housekeeping::Ndp => {
                 let [kind, _] = service.dport.to_be_bytes();
                 table.misspoken(kind, self.sender, self.to, self.side)

@@ -3,7 +3,6 @@
 use super::ends::{Decision, Way};
 use super::{NotExplained, Query};
 use crate::policy::model::Atom;
-use crate::policy::neighbour::Misspoken;
 use crate::policy::read::{Loaded, service_atoms};
 use crate::policy::services::ALL;
 use crate::policy::stage::{Stage, has_dhcp};
@@ -75,7 +74,7 @@ pub(super) fn dhcp(
     shown: Stage,
 ) -> Option<String> {
     let class = Housekeeping::Dhcp;
-    let itself = [Stage::Profile(class), Stage::Inventory(Misspoken::Spoofed)].contains(&shown);
+    let itself = matches!(shown, Stage::Inventory(_)) || shown == Stage::Profile(class);
     if itself || !atoms.iter().any(|atom| has_dhcp(way.from, way.to, *atom)) {
         return None;
     }

@@ -107,6 +107,9 @@ impl Explanation {
         match (&self.rule, self.reason) {
             (Some(rule), _) => format!("by {}", rule.id),
             (None, Some("account_not_held")) => "no rule allows it: service account not held".to_owned(),
+            (None, Some("gate_address")) => "an address of the gate itself ([gate] management)".to_owned(),
+            (None, Some("link_local")) => "a link-local address".to_owned(),
+            (None, Some("unique_local")) => "a unique local address that no network lists".to_owned(),
             (None, Some("spoofed")) => "its source does not belong to this side or VLAN".to_owned(),
             (None, Some("wrong_vlan")) => "its VLAN is not one of the destination's network".to_owned(),
             (None, Some("same_side")) => "both lie on one side: this gate is not asked".to_owned(),

@@ -88,7 +88,14 @@ fn agree(policy: &Loaded, way: &Way<'_>, service: Service, verdict: Verdict) -> 
     let strongest = matching().map(|rule| rule.tier).min();
     let tier = match verdict.denial {
         // Said before rules are asked.
-        Some(Denial::Spoofed | Denial::WrongVlan | Denial::SameSide) => return Ok(()),
+        Some(
+            Denial::GateAddress
+            | Denial::LinkLocal
+            | Denial::UniqueLocal
+            | Denial::Spoofed
+            | Denial::WrongVlan
+            | Denial::SameSide,
+        ) => return Ok(()),
         Some(Denial::Guardrail) => Some(Tier::Guardrail),
         Some(Denial::Rule) => Some(Tier::Deny),
         None => Some(Tier::Allow),

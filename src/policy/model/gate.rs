@@ -4,6 +4,10 @@
 //! who reads them, and bounds are the reader's. Invariant: a key that is not written has the value of
 //! `default`; docs/LANGUAGE.md lists them all.
 
+use std::net::IpAddr;
+
+use super::super::verdict::Action;
+
 /// `[gate]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
@@ -16,6 +20,10 @@ pub struct Gate {
     pub flows: u32,
     /// Nanoseconds after which a worker's heartbeat is stale.
     pub heartbeat: u64,
+    /// The gate's own addresses: no end of a connection through it.
+    pub management: Vec<IpAddr>,
+    /// What becomes of link-local addresses beyond housekeeping: forwarded, rules are asked about them.
+    pub link_local: Action,
     /// How long what is remembered lives in silence.
     pub timeouts: Timeouts,
     /// How much one party may take.
@@ -34,6 +42,8 @@ impl Default for Gate {
             rings: 256,
             flows: Self::FLOWS,
             heartbeat: 500_000_000,
+            management: Vec::new(),
+            link_local: Action::Drop,
             timeouts: Timeouts::default(),
             limits: Limits::of(Self::FLOWS),
         }

@@ -10,12 +10,13 @@ use proptest::sample::{select, subsequence};
 
 use super::Oracle;
 use crate::policy::model::{
-    Atom, Group, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload, Zone,
+    Atom, Gate, Group, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload,
+    Zone,
 };
 use crate::policy::prefix::Prefix;
 use crate::policy::sample;
 use crate::policy::source::Origin;
-use crate::policy::{Mode, Moment, Sender, SenderMac, compile};
+use crate::policy::{Action, Mode, Moment, Sender, SenderMac, compile};
 use crate::wire::{Mac, Service, Side, Vlans};
 
 const KEYS: [&str; 2] = ["app", "env"];
@@ -40,12 +41,14 @@ fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         4 => (part(), part()).prop_map(|(a, b)| Ipv4Addr::new(10, 0, a, b).into()),
         3 => (0..4_u16, 0..4_u16).prop_map(|(a, b)| Ipv6Addr::new(0x2001, 0xdb8, a, 0, 0, 0, 0, b).into()),
+        1 => (select(vec![0xfd00, 0xfc00, 0xfe80]), 0..2_u16, 0..2_u16)
+            .prop_map(|(top, a, b)| Ipv6Addr::new(top, a, 0, 0, 0, 0, 0, b).into()),
     ]
 }
 
 fn prefix() -> impl Strategy<Value = Prefix> {
     let v4 = [0, 8, 22, 23, 24, 30, 31, 32, 32, 32];
-    let v6 = [0, 32, 46, 47, 48, 64, 126, 127, 128, 128];
+    let v6 = [0, 7, 16, 32, 47, 48, 64, 127, 128, 128];
     (address(), 0..10_usize).prop_map(move |(address, i)| {
         Prefix::containing(address, if address.is_ipv4() { v4[i] } else { v6[i] })
     })
@@ -287,8 +290,15 @@ pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
 
 fn model() -> impl Strategy<Value = Model> {
     let groups = prop_oneof![1 => Just(Vec::new()), 1 => vec(group(), 1..=3)];
-    (vec(network(), 1..=5), vec(workload(), 0..=8), groups, vec(zone(), 0..=3), vec(rule(), 0..10), mode())
-        .prop_map(|(mut networks, mut workloads, mut groups, mut zones, mut rules, unzoned)| {
+    let forbidden = (prop_oneof![2 => Just(Vec::new()), 1 => vec(address(), 1..3)], any::<bool>());
+    let gate = forbidden.prop_map(|(management, forward)| Gate {
+        management,
+        link_local: if forward { Action::Forward } else { Action::Drop },
+        ..Gate::default()
+    });
+    let inventory = (vec(network(), 1..=5), vec(workload(), 0..=8), groups);
+    (gate, inventory, vec(zone(), 0..=3), vec(rule(), 0..10), mode()).prop_map(
+        |(gate, (mut networks, mut workloads, mut groups), mut zones, mut rules, unzoned)| {
             // As the reader leaves it: names, no prefix twice, rules by tier and id.
             let mut seen = BTreeSet::new();
             for network in &mut networks {
@@ -309,8 +319,9 @@ fn model() -> impl Strategy<Value = Model> {
             rules.iter_mut().enumerate().for_each(|(i, r)| r.id = format!("r{}", (i * 7) % 10));
             let mut model = sample::empty();
             model.wire.unzoned = unzoned;
-            Model { networks, workloads, groups, zones, rules, ..model }
-        })
+            Model { gate, networks, workloads, groups, zones, rules, ..model }
+        },
+    )
 }
 
 fn probe() -> impl Strategy<Value = Probe> {

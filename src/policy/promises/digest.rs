@@ -1,6 +1,7 @@
 //! §7: the policy digest.
 
 use super::*;
+use crate::policy::Action;
 use crate::policy::model::{Match, Reply, Selector, Tier};
 
 fn digest(model: &Model) -> [u8; 32] {
@@ -75,6 +76,8 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.rules[0].mode = None),
         changed(|m| m.rules[0].reply = Some(Reply::Reset)),
         changed(|m| m.rules[0].reply = Some(Reply::Unreachable)),
+        changed(|m| m.gate.management = vec!["10.0.0.1".parse().unwrap()]),
+        changed(|m| m.gate.link_local = Action::Forward),
         changed(|m| m.gate.timeouts.icmp += 1),
         changed(|m| m.gate.limits.half_open += 1),
         changed(|m| m.rules[0].log = true),

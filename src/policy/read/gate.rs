@@ -1,26 +1,39 @@
 //! `[gate]` and `[profile]`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::super::code::Code;
 use super::super::model::Gate;
 use super::super::verdict::Action;
 use super::bounds::{limits, timeouts};
-use super::document::{Keys, not_yet};
+use super::document::{Keys, Text, Value, not_yet};
 use super::duration::duration;
 use super::findings::Findings;
 use super::sections::Sections;
 use crate::wire::Housekeeping;
 
 const GATE: Keys = Keys {
-    known: &["socket", "rings", "flows", "heartbeat", "timeouts", "limits", "approvals"],
+    known: &[
+        "socket",
+        "rings",
+        "flows",
+        "heartbeat",
+        "management",
+        "link_local",
+        "timeouts",
+        "limits",
+        "approvals",
+    ],
     later: &[
         ("state", Code::LaterState),
-        ("management", Code::LaterManagement),
         ("cold_start_reset", Code::LaterColdStart),
         ("inventory_limit", Code::LaterInventoryLimit),
     ],
 };
+
+/// The words for what is done with a class of packets.
+const ACTIONS: [(&str, Action); 2] = [("forward", Action::Forward), ("drop", Action::Drop)];
 
 const PROFILE: Keys = Keys { known: &["arp", "ndp", "lldp", "stp", "lacp", "dhcp", "other"], later: &[] };
 
@@ -60,6 +73,8 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
             }
             "flows" => gate.flows = value.integer(FLOWS, findings).unwrap_or(gate.flows),
             "heartbeat" => gate.heartbeat = duration(value, HEARTBEAT, findings).unwrap_or(gate.heartbeat),
+            "management" => gate.management = management(value, findings),
+            "link_local" => gate.link_local = value.word(&ACTIONS, findings).unwrap_or(gate.link_local),
             "timeouts" => gate.timeouts = timeouts(value, findings),
             "limits" => limited = Some(value),
             "approvals" => {
@@ -77,17 +92,37 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
     gate
 }
 
+/// The gate's own addresses: those of hosts.
+fn management(list: Value<'_>, findings: &mut Findings) -> Vec<IpAddr> {
+    let own = |text: &Text<'_>| {
+        let address: Option<IpAddr> = text.text.parse().ok();
+        address.filter(|address| !address.is_multicast() && !address.is_unspecified())
+    };
+    let mut addresses = Vec::new();
+    for text in list.texts(findings) {
+        match own(&text) {
+            Some(address) if addresses.contains(&address) => {}
+            Some(address) => addresses.push(address),
+            None => {
+                let message = format!("\"{}\" is not an address that the gate can have", text.text);
+                let help = "write management = [\"192.0.2.10\", \"2001:db8::10\"]";
+                findings.say_with(Code::Value, text.origin, message, help);
+            }
+        }
+    }
+    addresses
+}
+
 /// Reads `[profile]`: all seven keys, each written.
 pub(super) fn profile(sections: &Sections<'_>, findings: &mut Findings) -> BTreeMap<Housekeeping, Action> {
     let mut profile = BTreeMap::new();
     let written: Vec<_> = sections.of("profile").collect();
     for entry in &written {
         PROFILE.check("[profile]", entry.name, findings);
-        let words = [("forward", Action::Forward), ("drop", Action::Drop)];
         let class = Housekeeping::ALL.into_iter().find(|class| class.name() == entry.name.text);
         if let Some(class) = class {
             // A wrong word is reported; the key was written all the same.
-            let action = entry.value.word(&words, findings).unwrap_or(Action::Drop);
+            let action = entry.value.word(&ACTIONS, findings).unwrap_or(Action::Drop);
             profile.insert(class, action);
         }
     }

@@ -270,7 +270,7 @@ fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Mo
         Some(_) | None => gate::profile(&sections, findings),
     };
     let networks = network::networks(&sections, &names, findings);
-    let workloads = workload::workloads(&sections, &mut names, findings);
+    let workloads = workload::workloads(&sections, &gate, &mut names, findings);
     let groups = group::groups(&sections, &networks, &workloads, findings);
     let (services, named) = Services::read(&sections, findings);
     let zones = zone::zones(&sections, &names, &services, findings);

@@ -302,6 +302,7 @@ mod tests {
     use toml::de::DeTable;
 
     use super::super::super::diagnostic::Diagnostic;
+    use super::super::super::model::Gate;
     use super::super::names::Names;
     use super::super::sections::Sections;
     use super::super::service::Services;
@@ -316,7 +317,7 @@ mod tests {
         let mut names = Names::new(&sections, label::declarations(&sections, &mut findings));
         network::wire(&sections, &mut findings);
         let networks = network::networks(&sections, &names, &mut findings);
-        let workloads = workload::workloads(&sections, &mut names, &mut findings);
+        let workloads = workload::workloads(&sections, &Gate::default(), &mut names, &mut findings);
         let (services, _) = Services::read(&sections, &mut findings);
         let zones = zone::zones(&sections, &names, &services, &mut findings);
         let rules = rule::rules(&sections, &names, &services, &mut findings);

@@ -6,9 +6,10 @@ use toml::de::DeValue;
 
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::Workload;
+use super::super::model::{Gate, Workload};
 use super::super::prefix::Prefix;
 use super::super::stage::{odd_source, oddity};
+use super::super::verdict::Action;
 use super::document::{Fields, Keys, Text, Value};
 use super::findings::Findings;
 use super::instant::instant;
@@ -17,6 +18,7 @@ use super::names::Names;
 use super::network::{macs, prefix, some};
 use super::sections::{Entry, Sections};
 use super::wanted::Wanted;
+use crate::wire::Odd;
 
 const KEYS: Keys =
     Keys { known: &["addresses", "labels", "service_account", "macs", "owner", "valid_until"], later: &[] };
@@ -32,13 +34,14 @@ struct Claim<'a> {
 /// Reads all workloads, sorted by name, and learns the accounts.
 pub(super) fn workloads<'a>(
     sections: &Sections<'a>,
+    gate: &Gate,
     names: &mut Names<'a>,
     findings: &mut Findings,
 ) -> Vec<Workload> {
     let mut claims = BTreeMap::new();
     let mut workloads = Vec::new();
     for entry in sections.as_written("workload") {
-        workloads.extend(workload(entry, names, &mut claims, findings));
+        workloads.extend(workload(entry, gate, names, &mut claims, findings));
     }
     workloads.sort_by(|one, two| one.name.cmp(&two.name));
     workloads
@@ -46,6 +49,7 @@ pub(super) fn workloads<'a>(
 
 fn workload<'a>(
     entry: Entry<'a>,
+    gate: &Gate,
     names: &mut Names<'a>,
     claims: &mut BTreeMap<Prefix, Claim<'a>>,
     findings: &mut Findings,
@@ -59,7 +63,7 @@ fn workload<'a>(
         Some(list) => {
             let texts = some(list, findings);
             let claimed = texts.into_iter().filter_map(|text| {
-                let prefix = claimed(text, findings)?;
+                let prefix = claimed(text, gate, findings)?;
                 let claim = Claim { at: text, workload: name, account: account.map(|a| a.text) };
                 stake(prefix, claim, claims, findings).then_some(prefix)
             });
@@ -105,7 +109,7 @@ fn account<'a>(value: Value<'a>, findings: &mut Findings) -> Option<Text<'a>> {
 }
 
 /// An address or prefix that hosts can have.
-fn claimed(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> {
+fn claimed(text: Text<'_>, gate: &Gate, findings: &mut Findings) -> Option<Prefix> {
     let prefix = prefix(text, findings)?;
     let group =
         prefix.address.is_multicast() || prefix.to_string() == std::net::Ipv4Addr::BROADCAST.to_string();
@@ -114,7 +118,8 @@ fn claimed(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> {
     } else if prefix.is_host() && (prefix.address.is_unspecified() || prefix.address.is_loopback()) {
         "never crosses a wire"
     } else {
-        if let Some(odd) = odd_source(prefix) {
+        let asked = |odd: &Odd| *odd == Odd::LinkLocal && gate.link_local == Action::Forward;
+        if let Some(odd) = odd_source(prefix).filter(|odd| !asked(odd)) {
             let message =
                 format!("{prefix}: packets to and from it are odd ({}), whatever rules say", oddity(odd).1);
             findings.say_with(Code::OddAddress, text.origin, message, Code::OddAddress.remedy());

@@ -571,7 +571,12 @@ const CASES: &[(&str, Code, Case)] = &[
     ),
     ("", Code::LaterApprovals, More("[gate]\napprovals = \"on\"\n")),
     ("", Code::LaterState, More("[gate]\nstate = \"/var/lib/x\"\n")),
-    ("", Code::LaterManagement, More("[gate]\nmanagement = \"eth0\"\n")),
+    (
+        "management",
+        Code::Value,
+        More("[gate]\nmanagement = [\"192.0.2.1\", \"eth0\", \"192.0.2.0/24\", \"224.0.0.1\"]\n"),
+    ),
+    ("link local", Code::Word, More("[gate]\nlink_local = \"allow\"\n")),
     ("", Code::LaterColdStart, More("[gate]\ncold_start_reset = true\n")),
     ("", Code::LaterInventoryLimit, More("[gate]\ninventory_limit = \"1d\"\n")),
     (

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::super::model::{Atom, Gate, Limits, Match, Model, Reply, Selector, Timeouts};
-use super::super::super::verdict::{Mode, Moment};
+use super::super::super::verdict::{Action, Mode, Moment};
 use super::super::read_text;
 use crate::wire::{Mac, Vlans};
 
@@ -64,11 +64,21 @@ fn services_name_others_and_count_once() {
 #[test]
 fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
     assert_eq!(model(&[], "[gate]\napprovals = \"off\"\n").gate, Gate::default());
-    let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nflows = 0x4000\nheartbeat = \"2s\"\n";
+    let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nflows = 0x4000\nheartbeat = \"2s\"\n\
+                management = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\"]\nlink_local = \"forward\"\n";
     let socket = "/tmp/x.sock".into();
     let limits = Limits { flows_per_source: 4_096, flows_from_outside: 12_288, ..Gate::default().limits };
     let timeouts = Timeouts::default();
-    let gate = Gate { socket, rings: 1024, flows: 16_384, heartbeat: 2_000_000_000, timeouts, limits };
+    let gate = Gate {
+        socket,
+        rings: 1024,
+        flows: 16_384,
+        heartbeat: 2_000_000_000,
+        management: ["192.0.2.10", "2001:db8::10"].map(|own| own.parse().unwrap()).to_vec(),
+        link_local: Action::Forward,
+        timeouts,
+        limits,
+    };
     assert_eq!(model(&[], text).gate, gate);
     assert_eq!(model(&[], "[gate]\nheartbeat = \"500ms\"\n").gate.heartbeat, Gate::default().heartbeat);
 }
