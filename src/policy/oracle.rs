@@ -163,43 +163,52 @@ impl<'m> Oracle<'m> {
                 lease.filter(|end| now < *end).unwrap_or(Moment::NEVER).min(verdict.judge_at);
         }
 
-        let listed = |end: &End<'_>| end.networks.first().is_some_and(|n| n.vlans.contains(&src.vlans));
-        let gate = &self.model.gate;
-        let unique = |address: IpAddr| {
-            address.to_string().starts_with("fc") || address.to_string().starts_with("fd")
-        };
-        let stray = |address: IpAddr| {
-            let own = |p: &&Prefix| p.contains(address) && p.length >= 7 && unique(p.address);
-            address.is_ipv6()
-                && unique(address)
-                && !self.model.networks.iter().flat_map(|n| &n.prefixes).any(|p| own(&p))
-        };
-        let local = |address: IpAddr| match address {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        let ends = [src.address, dst];
-        let failed = if ends.iter().any(|end| gate.management.contains(end)) {
-            Some(Denial::GateAddress)
-        } else if gate.link_local == Action::Drop && ends.into_iter().any(local) {
-            Some(Denial::LinkLocal)
-        } else if ends.into_iter().any(stray) {
-            Some(Denial::UniqueLocal)
-        } else if side_of(&from) != Some(side) || !listed(&from) {
-            Some(Denial::Spoofed)
-        } else if !group && !listed(&to) {
-            Some(Denial::WrongVlan)
-        } else if !group && side_of(&to) == Some(side) {
-            Some(Denial::SameSide)
-        } else {
-            None
-        };
+        let failed = self.misplaced(src, dst, side, (&from, &to, group));
         if failed.is_some() {
             verdict.denial = failed;
             verdict.rule = RuleNumber::NONE;
             verdict.also = [RuleNumber::NONE; 4];
         }
         verdict
+    }
+
+    fn misplaced(
+        &self,
+        src: Sender,
+        dst: IpAddr,
+        side: Side,
+        (from, to, group): (&End<'_>, &End<'_>, bool),
+    ) -> Option<Denial> {
+        let listed = |end: &End<'_>| end.networks.first().is_some_and(|n| n.vlans.contains(&src.vlans));
+        let gate = &self.model.gate;
+        let unique = |address: IpAddr| match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(v6) => [0xfc, 0xfd].contains(&v6.octets()[0]),
+        };
+        let stray = |address: IpAddr| {
+            let own = |p: &&Prefix| p.contains(address) && p.length >= 7 && unique(p.address);
+            unique(address) && !self.model.networks.iter().flat_map(|n| &n.prefixes).any(|p| own(&p))
+        };
+        let local = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        let ends = [src.address, dst];
+        if ends.iter().any(|end| gate.management.contains(end)) {
+            Some(Denial::GateAddress)
+        } else if gate.link_local == Action::Drop && ends.into_iter().any(local) {
+            Some(Denial::LinkLocal)
+        } else if ends.into_iter().any(stray) {
+            Some(Denial::UniqueLocal)
+        } else if side_of(from) != Some(side) || !listed(from) {
+            Some(Denial::Spoofed)
+        } else if !group && !listed(to) {
+            Some(Denial::WrongVlan)
+        } else if !group && side_of(to) == Some(side) {
+            Some(Denial::SameSide)
+        } else {
+            None
+        }
     }
 
     fn claim(&self, address: IpAddr) -> Option<(&'m Workload, Prefix)> {
