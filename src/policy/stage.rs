@@ -12,11 +12,10 @@ use super::model::Atom;
 use super::neighbour::Misspoken;
 use super::prefix::Prefix;
 use super::services::ALL;
+use super::table::Table;
+use crate::wire::{
     Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Reply, Service, Tcp, TcpFlags, Vlans,
     is_extension,
-use crate::wire::{
-use crate::wire::{Fragment, Housekeeping, Icmp, Ip, L4, Odd, Service, Tcp, TcpFlags, is_extension};
-use super::table::Table;
 };
 
 /// In IPv4 it is a protocol of its own.
