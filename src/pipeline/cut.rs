@@ -56,11 +56,17 @@ pub struct Cuts {
 
 impl Default for Cuts {
     fn default() -> Self {
-        Self { ring: ArrayQueue::new(RING), lost: AtomicU64::new(0) }
+        Self::of(RING)
     }
 }
 
 impl Cuts {
+    /// Room for so many, at least one.
+    #[must_use]
+    pub fn of(room: usize) -> Self {
+        Self { ring: ArrayQueue::new(room.max(1)), lost: AtomicU64::new(0) }
+    }
+
     /// Takes the oldest.
     pub fn take(&self) -> Option<Cut> {
         self.ring.pop()

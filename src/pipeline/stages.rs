@@ -107,7 +107,8 @@ impl Pipeline {
             fragments: FragmentMemory::new(limits, random_secret()),
             shelf: (0..limits.held).rev().collect(),
             answering,
-            cuts: Arc::default(),
+            // Nobody takes any.
+            cuts: Arc::new(Cuts::of(1)),
             review: Review::default(),
             ahead: Some(Box::default()),
             account: Account::BLANK,

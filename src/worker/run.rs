@@ -291,13 +291,15 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
 
     fn publish(&mut self) {
         let (flows, capacity) = self.pipeline.flows();
+        // An empty histogram would be searched to its end.
+        let turns = |share| if self.turns.is_empty() { 0 } else { self.turns.value_at_quantile(share) };
         self.face.gauges.store(Gauges {
             kernel: self.queues.kernel(),
             frames: self.queues.census(),
             flows: count(flows),
             flow_capacity: count(capacity),
             evicted: self.pipeline.evicted(),
-            turn_nanos: (self.turns.value_at_quantile(0.5), self.turns.value_at_quantile(0.99)),
+            turn_nanos: (turns(0.5), turns(0.99)),
         });
     }
 
