@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
+use portcullis::flow::fragments::FragmentLimits;
 use portcullis::flow::limits::HalfOpen;
 use portcullis::flow::{Bounds, Owner};
 use portcullis::io::clock::{Clock, Reading};
@@ -48,6 +49,10 @@ pub(crate) struct Shape {
     pub(crate) drain: Drain,
     /// Flows the table holds.
     pub(crate) flows: u32,
+    /// Fragmented datagrams, where not the usual bounds.
+    pub(crate) fragments: Option<FragmentLimits>,
+    /// Destinations whose half-open connections are counted.
+    pub(crate) destinations: usize,
     /// Who opens a flow; the worker is the first of them.
     pub(crate) owner: Owner,
 }
@@ -55,7 +60,15 @@ pub(crate) struct Shape {
 /// A burst a side, room for all of them, a thousand flows, one worker.
 impl Default for Shape {
     fn default() -> Self {
-        Self { pool: 64, tx_ring: 64, drain: Drain::Keep, flows: 1_000, owner: Owner::new(1, (1, 2)) }
+        Self {
+            pool: 64,
+            tx_ring: 64,
+            drain: Drain::Keep,
+            flows: 1_000,
+            fragments: None,
+            destinations: 1_024,
+            owner: Owner::new(1, (1, 2)),
+        }
     }
 }
 
@@ -100,6 +113,9 @@ pub(crate) struct Rig {
     pub(crate) face: Arc<WorkerFace>,
     /// What the worker's clocks read.
     pub(crate) time: Reading,
+    /// Half-open connections.
+    #[allow(dead_code, reason = "the fuzz target counts them")]
+    pub(crate) half_open: Arc<HalfOpen>,
     frames: u32,
     /// Offered so far, by the side of arrival.
     offered: [Load; 2],
@@ -111,20 +127,29 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(policy: Policy, shape: Shape) -> Self {
-        let face = Arc::new(WorkerFace::new(0, None));
+        Self::over(Arc::new(policy), shape, WorkerFace::new(0, None))
+    }
+
+    /// The same over a policy and a face that exist.
+    pub(crate) fn over(policy: Arc<Policy>, shape: Shape, face: WorkerFace) -> Self {
+        let face = Arc::new(face);
         let orders = Orders {
-            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            policy: Arc::new(ArcSwap::new(policy)),
             stop: Arc::new(AtomicBool::new(false)),
             heartbeat: 500_000_000,
         };
         let pair = MemoryQueuePair::new(shape.pool, shape.tx_ring, shape.drain);
-        let bounds = (Bounds::of(shape.flows), Arc::new(HalfOpen::new(1_024, (5, 6))));
+        let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
+        let usual = Bounds::of(shape.flows);
+        let bounds = Bounds { fragments: shape.fragments.unwrap_or(usual.fragments), ..usual };
+        let bounds = (bounds, Arc::clone(&half_open));
         let place = (shape.owner, 0);
         let worker = Worker::new(pair, Unwatched, Clock::start(), place, bounds, Arc::clone(&face), orders)
             .expect("the histogram's bounds are constants");
         Self {
             worker,
             time: Reading { boot: START, now: Moment(START) },
+            half_open,
             frames: 2 * shape.pool,
             offered: [Load::default(); 2],
             left: [Load::default(); 2],
