@@ -42,22 +42,13 @@ fn shape() -> Shape {
 /// What all inputs share.
 struct Common {
     policy: Arc<Policy>,
-    /// Its queues are drained by each input; counters and gauges are not its own.
+    /// Its rings, which each input leaves empty; nothing else of it is used.
     face: WorkerFace,
 }
 
 impl Common {
     fn rig(&self) -> Rig {
-        let face = WorkerFace {
-            queue: 0,
-            core: None,
-            counters: Arc::default(),
-            events: Arc::clone(&self.face.events),
-            gauges: Default::default(),
-            generation: Default::default(),
-            reviewed: Default::default(),
-            cuts: Arc::clone(&self.face.cuts),
-        };
+        let face = WorkerFace::over(0, None, Arc::clone(&self.face.events), Arc::clone(&self.face.cuts));
         Rig::over(Arc::clone(&self.policy), shape(), face)
     }
 }

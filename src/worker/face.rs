@@ -42,16 +42,22 @@ impl WorkerFace {
     /// A worker that has not begun.
     #[must_use]
     pub fn new(queue: u32, core: Option<usize>) -> Self {
+        Self::over(queue, core, Arc::new(ArrayQueue::new(EVENTS)), Arc::default())
+    }
+
+    /// The same over rings that exist.
+    #[must_use]
+    pub fn over(queue: u32, core: Option<usize>, events: Arc<ArrayQueue<Event>>, cuts: Arc<Cuts>) -> Self {
         Self {
             queue,
             core,
             counters: Arc::new(Counters::default()),
-            events: Arc::new(ArrayQueue::new(EVENTS)),
+            events,
             gauges: AtomicCell::new(Gauges::default()),
             generation: AtomicU32::new(0),
             reviewed: AtomicU32::new(0),
             desk: Desk::default(),
-            cuts: Arc::new(Cuts::default()),
+            cuts,
         }
     }
 }
