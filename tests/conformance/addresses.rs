@@ -1,4 +1,4 @@
-//! F1.6c to F1.6g, F1.7b: addresses that have no business on a wire, whatever rules say.
+//! F1.6c to F1.6g, F1.7a, F1.7b: addresses that have no business on a wire, whatever rules say.
 
 use portcullis::pipeline::Reason;
 use portcullis::wire::samples::Ends;
@@ -153,4 +153,23 @@ fn a_link_local_address_is_dropped_beyond_neighbour_discovery() {
             ],
         );
     }
+}
+
+#[test]
+fn an_address_of_the_gate_itself_is_dropped_at_either_end() {
+    let own = r#"management = ["10.10.0.77", "10.20.0.77", "2001:db8:10::77", "2001:db8:20::77"]"#;
+    let Some(mut ground) = Ground::under(&everything(own)) else { return };
+    ordinary(&mut ground);
+    let addresses = ["10.10.0.77", "10.20.0.77", "2001:db8:10::77", "2001:db8:20::77"];
+    everywhere(&mut ground, "F1.7a", &addresses, true, Reason::GateAddress);
+    let speaks = Ends::of("10.10.0.77", "10.20.0.9");
+    ground.about("F1.7a ARP", &speaks);
+    let asks = Ends::of("10.10.0.5", "10.20.0.77");
+    ground.table(
+        Side::Outside,
+        &[
+            ("ARP for it", speaks.arp(2), Some(Reason::GateAddress)),
+            ("ARP that asks for it", asks.arp(1), None),
+        ],
+    );
 }
