@@ -16,6 +16,9 @@ pub(super) enum Again {
     Keep { judgement: Judgement, turned: bool },
     /// It ends here.
     Cut(Objection),
+    /// Only the MAC that it was opened without speaks against it, and this frame is its other end's: the opener's
+    /// next one decides, and until then nothing of it crosses.
+    Wait(Objection),
 }
 
 /// A verdict as an entry keeps it.
@@ -41,7 +44,12 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
         there
     };
     if !verdict.crosses() {
-        return Again::Cut(cut(&verdict, verdict.mode, ip));
+        let why = cut(&verdict, verdict.mode, ip);
+        let waits = !entry.is_unseen()
+            && !by_opener
+            && !entry.is_mac_true()
+            && as_answered_by(scene, ip, facts).crosses();
+        return if waits { Again::Wait(why) } else { Again::Cut(why) };
     }
     let mut judgement = judgement(scene, &verdict);
     if by_opener == turned {
@@ -99,6 +107,12 @@ fn as_opened(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, by_opener:
     let (service, side) =
         if by_opener { (ip.service(), scene.side) } else { (reversed(ip), scene.side.other()) };
     scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
+}
+
+/// As its opener opened it, with a MAC taken as true; this packet is its other end's.
+fn as_answered_by(scene: &Scene<'_>, ip: &Ip, facts: &Facts) -> Verdict {
+    let sender = Sender { address: ip.dst, mac: SenderMac::Assumed, vlans: facts.vlans };
+    scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.now)
 }
 
 /// As its other end would have opened it, with a MAC taken as true.

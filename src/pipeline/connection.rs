@@ -110,6 +110,7 @@ impl Pipeline {
                         self.object(scene, facts, why)
                     };
                 }
+                Again::Wait(why) => return self.object(scene, facts, why),
                 Again::Keep { judgement, turned } => {
                     entry.judge(&judgement);
                     if turned {

@@ -80,6 +80,9 @@ impl Pipeline {
         };
         let Some(opened) = Opened::of(slot) else { return };
         let there = opened.ask(present);
+        if !there.crosses() && opened.waits_for_its_mac(present) {
+            return;
+        }
         let verdict = if slot.is_unseen() {
             either(slot, there, opened.other_way().ask(present))
         } else if there.crosses() {
@@ -154,6 +157,14 @@ impl Opened {
         let mac = if slot.is_mac_true() { SenderMac::Assumed } else { SenderMac::Stranger };
         let side = slot.side_of(slot.opened_by_a());
         Self { sender: Sender { address: from, mac, vlans: slot.key().vlans() }, ends, service, side }
+    }
+
+    /// Only the MAC that it was opened without speaks against it: its opener's next frame tells whether the
+    /// policy that asks for one has it.
+    fn waits_for_its_mac(&self, present: &Present<'_>) -> bool {
+        let mac = SenderMac::Assumed;
+        self.sender.mac == SenderMac::Stranger
+            && Self { sender: Sender { mac, ..self.sender }, ..*self }.ask(present).crosses()
     }
 
     /// As its other end would have opened it, with a MAC taken as true.

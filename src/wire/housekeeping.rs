@@ -28,7 +28,8 @@ impl Ip {
     /// passes under its name.
     ///
     /// Discovery: code 0 and hop limit 255, so it was not routed (RFC 4861 §7.1). MLD: hop limit 1, from a
-    /// link-local address or from `::` (RFC 3810 §5.1.14, §5.2.13). DHCP: client to server, server to
+    /// link-local address or from `::`, to a group (RFC 3810 §5.1.14, §5.1.15, §5.2.13, §5.2.14): to one host it
+    /// would carry anything past the rules. DHCP: client to server, server to
     /// client, relay to server, and nothing else between these ports.
     #[must_use]
     #[inline]
@@ -40,9 +41,12 @@ impl Ip {
                 IpAddr::V6(_),
             ) if self.fragment == Fragment::Whole => Some(Housekeeping::Dhcp),
             (L4::Icmp(icmp), IpAddr::V6(src)) if self.fragment == Fragment::Whole => {
+                let to_group = self.dst.is_multicast();
                 match (icmp.kind, icmp.code, self.hop_limit) {
                     (133..=136, 0, 255) => Some(Housekeeping::Ndp),
-                    (130..=132 | 143, 0, 1) if src.is_unspecified() || is_link_local(self.src) => {
+                    (130..=132 | 143, 0, 1)
+                        if to_group && (src.is_unspecified() || is_link_local(self.src)) =>
+                    {
                         Some(Housekeeping::Ndp)
                     }
                     _ => None,

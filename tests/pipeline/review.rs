@@ -152,3 +152,40 @@ fn cuts_that_find_the_list_full_are_counted_and_the_hand_goes_on() {
     assert_eq!(ports.len(), 2_048, "each is listed once");
     assert_eq!((rig.reviewed(), rig.face.cuts.lost()), (2, u64::from(flows) - 2_048));
 }
+
+/// A policy that begins to ask for a MAC ends no flow before its opener has shown one.
+#[test]
+fn a_flow_opened_before_macs_were_written_waits_for_its_openers_next_frame() {
+    let before = POLICY
+        .replace("macs = [\"02:00:00:10:00:01\"]\n", "")
+        .replace("{ app = \"client\", service_account = \"client-prod\" }", "{ app = \"client\" }");
+    assert!(
+        !before.contains("02:00:00:10:00:01") && !before.contains("service_account = \"client-prod\" }")
+    );
+    for stranger in [false, true] {
+        let mut rig = Rig::under(&before);
+        let link = to_vault(0);
+        let back = link.reply();
+        rig.forwarded(Side::Outside, &link.tcp(40_000, 8_443, SYN, 1, 0, &[]));
+        rig.forwarded(Side::Inside, &back.tcp(8_443, 40_000, SYN | ACK, 9, 2, &[]));
+        rig.forwarded(Side::Outside, &link.tcp(40_000, 8_443, ACK, 2, 10, &[]));
+        while rig.event().is_some() {}
+        rig.publish(policy(POLICY, 2));
+        assert!(rig.sweep(false));
+        assert_eq!(rig.face.cuts.take(), None, "the hand leaves it");
+        let answer = back.tcp(8_443, 40_000, ACK, 10, 2, b"early");
+        rig.dropped(Side::Inside, &answer, Reason::AccountNotHeld);
+        assert_eq!(rig.face.cuts.take(), None, "it waits");
+        if stranger {
+            let other = portcullis::wire::samples::Ends { src_mac: Mac([2, 0, 0, 0x66, 0, 1]), ..link };
+            let says = other.tcp(40_000, 8_443, ACK, 2, 10, &[]);
+            rig.dropped(Side::Outside, &says, Reason::AccountNotHeld);
+            let cut = rig.face.cuts.take().expect("it is not who it should be");
+            assert!(cut.by_packet && cut.reason == Reason::AccountNotHeld);
+        } else {
+            rig.forwarded(Side::Outside, &link.tcp(40_000, 8_443, ACK, 2, 10, &[]));
+            rig.forwarded(Side::Inside, &answer);
+            assert_eq!(rig.face.cuts.take(), None);
+        }
+    }
+}

@@ -265,6 +265,8 @@ fn housekeeping_in_packets() {
         kept(&six().hops(254).icmp(kind, 0, [0; 4], &[]), None);
         kept(&six().hops(1).icmp(kind, 0, [0; 4], &[]), None);
         kept(&link.hops(1).icmp(kind, 0, [0; 4], &[]), mld);
+        let host = Ends::of("fe80::1", "2001:db8::2");
+        kept(&host.hops(1).icmp(kind, 0, [0; 4], &[]), None);
         kept(&link.hops(255).icmp(kind, 0, [0; 4], &[]), ndp);
         kept(&link.hops(255).icmp(kind, 1, [0; 4], &[]), None);
         kept(&four().hops(255).icmp(kind, 0, [0; 4], &[]), None);
