@@ -457,7 +457,7 @@ owner = "security"
     let page = ask(gate, &["flows", "--cut"]);
     assert!(
         page.contains(" by deny.one gate.toml:")
-            && page.contains(", owner security\n    was allowed by allow.load"),
+            && page.contains(", owner security\n    judged before by allow.load"),
         "{page}"
     );
     assert!(

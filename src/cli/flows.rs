@@ -209,7 +209,7 @@ pub(crate) fn cut_page(cuts: &Cuts) -> String {
 fn cut_entry(cut: &CutLine) -> String {
     let echo = cut.echo.map(|echo| format!(" id {echo}")).unwrap_or_default();
     format!(
-        "{}  {} → {}  {}{echo}\n    {} ({}){}\n    was allowed{}\n    generation {} → {}, {} · {} there, {} back · {}, \
+        "{}  {} → {}  {}{echo}\n    {} ({}){}\n    judged before{}\n    generation {} → {}, {} · {} there, {} back · {}, \
          {}\n",
         to_the_second(&cut.at),
         end(&cut.from),
@@ -218,7 +218,7 @@ fn cut_entry(cut: &CutLine) -> String {
         cut.words,
         cut.reason,
         by(cut.rule.as_ref()),
-        by(cut.was.as_ref()),
+        if cut.was.is_some() { by(cut.was.as_ref()) } else { " by no rule".to_owned() },
         cut.was_generation,
         cut.generation,
         if cut.by == "packet" { "at its next packet" } else { "by the hand" },

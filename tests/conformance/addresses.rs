@@ -111,6 +111,7 @@ fn an_address_outside_global_unicast_is_dropped_and_what_ipv6_lives_on_is_not() 
     let stray = Ends::of("fd00:11::5", "fd00:20::9");
     let dad = Ends::of("::", "fe80::9");
     let mld = Ends::of("::", "ff02::16");
+    let report = |from: &str, to: &str| Ends::of(from, to).hops(1).icmp(143, 0, [0; 4], b"anything");
     let solicit = |hops| Ends::of("::", "ff02::1:ff00:9").hops(hops).icmp(135, 0, [0; 4], &[0; 16]);
     ground.table(
         Side::Outside,
@@ -122,6 +123,8 @@ fn an_address_outside_global_unicast_is_dropped_and_what_ipv6_lives_on_is_not() 
             ("the same, routed once", solicit(254), odd),
             ("the same, to one host", dad.hops(255).icmp(135, 0, [0; 4], &[0; 16]), odd),
             ("a listener's report with hop limit 1", mld.hops(1).icmp(143, 0, [0; 4], &[]), None),
+            ("the same to one host", report("::", "2001:db8:20::9"), odd),
+            ("and from a link-local address", report("fe80::5", "2001:db8:20::9"), Some(Reason::LinkLocal)),
             ("the same with hop limit 2", mld.hops(2).icmp(143, 0, [0; 4], &[]), odd),
             ("a solicitation with hop limit 255", Ends::of("fe80::5", "fe80::9").ndp_solicit(), None),
             ("the edges of global unicast", Ends::of("2000::1", "2001:db8:20::9").echo(1, 1, b""), None),
