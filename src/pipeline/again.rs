@@ -30,10 +30,17 @@ pub(super) fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
 /// Judges a flow again at a packet of it; notes in the entry who opened it and whether with a true MAC.
 pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts, from_a: bool) -> Again {
     let by_opener = from_a == entry.opened_by_a();
-    let there = as_opened(scene, entry, ip, facts, by_opener);
+    let mac = match (by_opener, entry.is_mac_true()) {
+        (true, _) => SenderMac::Seen(facts.src_mac),
+        (false, true) => SenderMac::Assumed,
+        (false, false) => SenderMac::Stranger,
+    };
+    let there = as_opened(scene, ip, facts, by_opener, mac);
     let mut turned = false;
     let verdict = if entry.is_unseen() {
-        match either(entry, there, as_answered(scene, ip, facts, by_opener)) {
+        // Its other end's MAC is taken as true.
+        let back = as_opened(scene, ip, facts, !by_opener, SenderMac::Assumed);
+        match either(entry, there, back) {
             Ok((verdict, by_target)) => {
                 turned = by_target;
                 verdict
@@ -46,9 +53,8 @@ pub(super) fn again(scene: &Scene<'_>, entry: &mut Slot, ip: &Ip, facts: &Facts,
     if !verdict.crosses() {
         let why = cut(&verdict, verdict.mode, ip);
         let waits = !entry.is_unseen()
-            && !by_opener
-            && !entry.is_mac_true()
-            && as_answered_by(scene, ip, facts).crosses();
+            && mac == SenderMac::Stranger
+            && as_opened(scene, ip, facts, by_opener, SenderMac::Assumed).crosses();
         return if waits { Again::Wait(why) } else { Again::Cut(why) };
     }
     let mut judgement = judgement(scene, &verdict);
@@ -96,32 +102,14 @@ fn cut(verdict: &Verdict, mode: Mode, ip: &Ip) -> Objection {
     Objection { reason, mode, rule: verdict.rule }
 }
 
-/// As its opener opened it.
-fn as_opened(scene: &Scene<'_>, entry: &Slot, ip: &Ip, facts: &Facts, by_opener: bool) -> Verdict {
-    let (address, target) = if by_opener { (ip.src, ip.dst) } else { (ip.dst, ip.src) };
-    let mac = match (by_opener, entry.is_mac_true()) {
-        (true, _) => SenderMac::Seen(facts.src_mac),
-        (false, true) => SenderMac::Assumed,
-        (false, false) => SenderMac::Stranger,
+/// What policy says of the flow as the packet's sender would have opened it, or as its receiver would have.
+fn as_opened(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_sender: bool, mac: SenderMac) -> Verdict {
+    let (address, target, service, side) = if by_sender {
+        (ip.src, ip.dst, ip.service(), scene.side)
+    } else {
+        (ip.dst, ip.src, reversed(ip), scene.side.other())
     };
-    let (service, side) =
-        if by_opener { (ip.service(), scene.side) } else { (reversed(ip), scene.side.other()) };
     scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
-}
-
-/// As its opener opened it, with a MAC taken as true; this packet is its other end's.
-fn as_answered_by(scene: &Scene<'_>, ip: &Ip, facts: &Facts) -> Verdict {
-    let sender = Sender { address: ip.dst, mac: SenderMac::Assumed, vlans: facts.vlans };
-    scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.now)
-}
-
-/// As its other end would have opened it, with a MAC taken as true.
-fn as_answered(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_opener: bool) -> Verdict {
-    let (address, target) = if by_opener { (ip.dst, ip.src) } else { (ip.src, ip.dst) };
-    let (service, side) =
-        if by_opener { (reversed(ip), scene.side.other()) } else { (ip.service(), scene.side) };
-    let sender = Sender { address, mac: SenderMac::Assumed, vlans: facts.vlans };
-    scene.table.judge(sender, target, service, side, scene.now)
 }
 
 /// The service of a flow as its other end would have opened it; of an echo, the message that answers this
