@@ -290,10 +290,20 @@ prefixes = ["10.20.0.0/16"]
         }
     }
 
+    /// Stops the workers however a test ends: one that fails must not wait for them.
+    struct Stop(Arc<AtomicBool>);
+
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Puts a worker over memory ports to work while `then` runs.
     fn at_work<T>(shared: &Shared, then: impl FnOnce() -> T) -> T {
         let stop = Arc::new(AtomicBool::new(false));
         thread::scope(|scope| {
+            let _stop = Stop(Arc::clone(&stop));
             for face in &shared.workers {
                 let orders = Orders {
                     policy: Arc::clone(&shared.policy),
@@ -307,9 +317,7 @@ prefixes = ["10.20.0.0/16"]
                     Worker::new(pair, Unwatched, clock, place, bounds, Arc::clone(face), orders).unwrap();
                 scope.spawn(move || drop(worker.run()));
             }
-            let done = then();
-            stop.store(true, Ordering::Relaxed);
-            done
+            then()
         })
     }
 
