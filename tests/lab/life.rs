@@ -80,6 +80,13 @@ fn what_is_left_of_a_half_dead_lab_is_removed() {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
     namespace::delete(&own.0.name.namespace("vault")).unwrap();
+    // A signal that was sent is not yet a process that ended: at most ten seconds.
+    for _ in 0..2_000 {
+        if own.0.status().unwrap().broken.len() == 4 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let status = own.0.status().unwrap();
     assert_eq!((status.up, status.missing), (false, vec![own.0.name.namespace("vault")]));
     assert_eq!(
