@@ -67,7 +67,8 @@ struct Ours {
 
 /// Room for so many flows, no limits but that.
 fn empty(flows: u32) -> FlowTable {
-    FlowTable::new(Bounds::of(flows).without_limits(), Arc::new(HalfOpen::new(64, (1, 2))))
+    let (region, _) = portcullis::io::region::flows(flows);
+    FlowTable::over(region, Bounds::of(flows).without_limits(), Arc::new(HalfOpen::new(64, (1, 2))))
 }
 
 const OPENING: Opening = Opening {
@@ -106,11 +107,12 @@ impl Contender for Ours {
         let mut found = 0;
         for keys in keys.chunks(BATCH) {
             self.table.prepare(keys.iter(), &mut self.batch);
-            for (key, guess) in keys.iter().zip(self.batch.guesses()) {
+            for (key, hint) in keys.iter().zip(self.batch.hints()) {
+                let guess = hint.guess;
                 let slot = if self.table.guessed(guess, key).is_some() {
                     Some(guess)
                 } else {
-                    self.table.find(key, NOW.tick)
+                    self.table.find_hinted(key, hint, NOW.tick)
                 };
                 if let Some(slot) = slot.and_then(|id| self.table.entry_mut(id)) {
                     found += usize::from(slot.pass(NOW, (true, Side::Outside), None, 60, &timeouts));

@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use calibration::{Lines, each, integer_step};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
+use portcullis::io::region;
 use processors::Ticks;
-use stage::{Family, Lengths, Meets, PRODUCT, Stage, StageError};
+use stage::{Family, Lengths, Meets, PRODUCT, Pages, Stage, StageError};
 use statistics::{Ratio, ratio, spread};
 
 mod calibration;
@@ -41,6 +42,8 @@ struct Line {
 enum Verb {
     /// Nanoseconds a packet, in blocks, beside the calibration.
     Time(Blocks),
+    /// Nanoseconds a packet of one flow among many, the table in plain pages and in the product's, in turn.
+    Pages(Blocks),
     /// Nanoseconds an operation of the flow table, in blocks, beside hashbrown and the calibration.
     Table(Blocks),
     /// Says how many flows a second a worker opens: judged, learnt, and taking the place of one that ended.
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
             parts::measure(line.count(), line.quick);
             Ok(())
         }
+        Verb::Pages(line) => pages(&line),
         Verb::Opens => opens(),
         Verb::Run(line) => run(&line),
     };
@@ -119,7 +123,7 @@ fn run(line: &RunLine) -> Result<(), StageError> {
         Path::New => (Family::V4, Meets::Nothing(PRODUCT * MOST_NEW)),
         Path::Denied => (Family::V4, Meets::Denial),
     };
-    let mut stage = Stage::raise(family, meets)?;
+    let mut stage = Stage::raise(family, meets, Pages::Product)?;
     stage.cycle();
     for _ in 0..line.passes {
         stage.pass();
@@ -128,7 +132,7 @@ fn run(line: &RunLine) -> Result<(), StageError> {
 }
 
 fn opens() -> Result<(), StageError> {
-    let mut stage = Stage::raise(Family::V4, Meets::Ended(1 << 20))?;
+    let mut stage = Stage::raise(Family::V4, Meets::Ended(1 << 20), Pages::Product)?;
     stage.time(PACKETS);
     let turns: Vec<f64> = (0..ENOUGH).map(|_| each(stage.time(PACKETS), u64::from(PACKETS))).collect();
     stage.check()?;
@@ -171,7 +175,7 @@ fn time(line: &Blocks) -> Result<(), StageError> {
     let (mut steps, mut quiet) = (Vec::new(), Quiet::default());
     for case in cases(flows) {
         for family in Family::BOTH {
-            let mut stage = Stage::raise(family, case.meets)?;
+            let mut stage = Stage::raise(family, case.meets, Pages::Product)?;
             for lengths in Lengths::BOTH {
                 stage.lengths(lengths);
                 stage.time(PACKETS);
@@ -206,6 +210,68 @@ fn time(line: &Blocks) -> Result<(), StageError> {
         std::io::stdout(),
         "{}\n{table}\ncalibration: integer step {step:.2} ns, random independent line fetch of 256 MiB {fetch:.1} ns ({least:.1}–{most:.1})",
         quiet.sentence(line.count())
+    );
+    Ok(())
+}
+
+/// What huge pages are worth: the same load over a table in plain pages and in the product's, in one run.
+fn pages(line: &Blocks) -> Result<(), StageError> {
+    let flows = if line.quick { 65_536 } else { 1 << 20 };
+    let mut lines = Lines::of_bytes(256 << 20);
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header([
+        "null I/O, 64 B",
+        "plain pages, ns",
+        "product's pages, ns",
+        "line fetch, ns",
+        "product's ÷ plain [95 %]",
+        "product's ÷ fetch [95 %]",
+    ]);
+    let mut quiet = Quiet::default();
+    let loads = [
+        ("hit, 1 M flows at random", Meets::Flow(flows)),
+        ("ended and learnt again, 1 M flows at random", Meets::Ended(flows)),
+    ];
+    for (name, meets) in loads {
+        for family in Family::BOTH {
+            let mut stages = [Pages::Plain, Pages::Product].map(|p| Stage::raise(family, meets, p));
+            let [Ok(plain), Ok(product)] = &mut stages else {
+                return stages.into_iter().find_map(Result::err).map_or(Ok(()), Err);
+            };
+            for stage in [&mut *plain, &mut *product] {
+                stage.time(PACKETS);
+            }
+            let measured = quiet.blocks(line.count(), |turns| {
+                for who in [0, 1, 2, 2, 1, 0] {
+                    let nanos = match who {
+                        0 => each(plain.time(PACKETS), u64::from(PACKETS)),
+                        1 => each(product.time(PACKETS), u64::from(PACKETS)),
+                        _ => lines.fetch(),
+                    };
+                    turns.push((who, nanos));
+                }
+            });
+            plain.check()?;
+            product.check()?;
+            table.add_row([
+                format!("{name}, {}", family.name()),
+                nanos(&measured, 0),
+                nanos(&measured, 1),
+                nanos(&measured, 2),
+                interval(ratios(&measured, 1, 0)),
+                interval(ratios(&measured, 1, 2)),
+            ]);
+        }
+    }
+    right(&mut table, 1);
+    let (_, backing) = region::flows(flows);
+    let _ = writeln!(
+        std::io::stdout(),
+        "{}\n{table}\nof {} bytes of another table made now {} are in huge pages",
+        quiet.sentence(line.count()),
+        backing.bytes,
+        backing.huge
     );
     Ok(())
 }

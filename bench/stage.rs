@@ -8,8 +8,10 @@ use std::hint::black_box;
 
 use clap::ValueEnum;
 use etherparse::PacketBuilder;
+use portcullis::flow::Region;
 use portcullis::io::clock::{Reading, boot_nanos};
 use portcullis::io::memory::Drain;
+use portcullis::io::region;
 use portcullis::io::{BURST, QueuePair};
 use portcullis::pipeline::{Reason, SideSnapshot};
 use portcullis::policy::{Moment, diagnostic};
@@ -71,6 +73,15 @@ impl Lengths {
             Self::Imix => usize::try_from(nth % 12).ok().and_then(|i| TWELVE.get(i)).copied().unwrap_or(0),
         }
     }
+}
+
+/// The pages of the flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Of 4 KiB.
+    Plain,
+    /// As the product asks for them.
+    Product,
 }
 
 /// What the packets meet.
@@ -224,7 +235,7 @@ pub(crate) struct Stage {
 const MOST_MIXED: u32 = 60 * 2 * 3_277 * 3 * 2;
 
 impl Stage {
-    pub(crate) fn raise(family: Family, meets: Meets) -> Result<Self, StageError> {
+    pub(crate) fn raise(family: Family, meets: Meets, pages: Pages) -> Result<Self, StageError> {
         let text = POLICY.replace("\"@DEPTH@\"", "256");
         let policy = memory::policy(&text, 1).map_err(|rejected| {
             StageError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
@@ -239,7 +250,11 @@ impl Stage {
             Meets::Nothing(most) => (0, most, most * 2),
         };
         let places = usize::try_from(pool).unwrap_or(usize::MAX);
-        let shape = Shape { pool, tx_ring: places, drain: Drain::Keep, flows, ..Shape::default() };
+        let region = match pages {
+            Pages::Plain => Region::plain,
+            Pages::Product => |flows| region::flows(flows).0,
+        };
+        let shape = Shape { pool, tx_ring: places, drain: Drain::Keep, flows, region, ..Shape::default() };
         let mut stage = Self {
             rig: Rig::new(policy, shape),
             meets,

@@ -31,6 +31,7 @@ fuzz_target!(|frame: &[u8]| {
     let same = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
     assert_eq!(facts.key(), Some(same));
     if let Some(plain) = plain {
+        assert_eq!(plain.facts(frame), facts);
         assert_eq!((ip.fragment, housekeeping), (Fragment::Whole, None));
         assert!((ip.src == ip.dst && facts.odd.is_some()) || (plain.key, plain.from_a) == same);
         match ip.l4 {

@@ -273,11 +273,13 @@ fn foot(status: &Status) -> String {
         let frames = &worker.frames;
         let _ = writeln!(
             page,
-            "  {} of {} flows, {} evicted from the full table\n  {} frames: {} free, {} receiving, {} held, {} \
+            "  {} of {} flows, {} evicted from the full table; {} of its {} MiB are in huge pages\n  {} frames: {} free, {} receiving, {} held, {} \
              sending\n  a busy turn takes {}, p99 {}",
             number(worker.flows),
             number(worker.flow_capacity),
             number(worker.flows_evicted),
+            number(worker.flow_table_huge_bytes >> 20),
+            number(worker.flow_table_bytes >> 20),
             number(frames.total.into()),
             number(frames.free.into()),
             number(frames.receiving.into()),

@@ -196,6 +196,10 @@ pub struct WorkerStatus {
     pub flows: u64,
     /// Room for flows.
     pub flow_capacity: u64,
+    /// Bytes of its flow table, index included.
+    pub flow_table_bytes: u64,
+    /// How many of them lay in huge pages when the gate came up.
+    pub flow_table_huge_bytes: u64,
     /// Flows given up for new ones because the table was full, since the gate came up.
     pub flows_evicted: u64,
     /// Median time of a busy turn of its loop, receive to kick, nanoseconds.

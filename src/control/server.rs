@@ -141,7 +141,7 @@ mod tests {
     use crate::control::reload;
     use crate::control::{Clock, SocketError};
     use crate::flow::limits::HalfOpen;
-    use crate::flow::{Bounds, Owner};
+    use crate::flow::{Bounds, Owner, Region};
     use crate::io::Unwatched;
     use crate::io::memory::{Drain, MemoryQueuePair};
     use crate::policy::Moment;
@@ -285,7 +285,7 @@ mod tests {
             Unwatched,
             crate::io::clock::Clock::start(),
             (Owner::new(1, (1, 2)), 0),
-            (Bounds::of(4_096), Arc::new(HalfOpen::new(64, (5, 6)))),
+            (Region::plain(4_096), Bounds::of(4_096), Arc::new(HalfOpen::new(64, (5, 6)))),
             Arc::clone(&shared.workers[0]),
             orders,
         );

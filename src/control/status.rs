@@ -257,6 +257,8 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
         frames: gauges.frames.into(),
         flows: gauges.flows,
         flow_capacity: gauges.flow_capacity,
+        flow_table_bytes: worker.table.bytes,
+        flow_table_huge_bytes: worker.table.huge,
         flows_evicted: gauges.evicted,
         turn_p50_nanos,
         turn_p99_nanos,
@@ -295,6 +297,13 @@ fn named<'a>(counts: impl Iterator<Item = (&'static str, &'a u64)>) -> BTreeMap<
 fn notes(shared: &Shared, lost: u64, cores: &[usize]) -> Vec<String> {
     let mut notes = Vec::new();
     for worker in &shared.workers {
+        if !worker.table.is_huge() {
+            notes.push(format!(
+                "the flow table of queue {} is not all in huge pages: a packet of one flow among many costs more; \
+                 see doctor",
+                worker.queue
+            ));
+        }
         match worker.core {
             None => notes.push(format!(
                 "the worker of queue {} is not pinned: the kernel refused its core",
@@ -362,6 +371,7 @@ mod tests {
         assert_eq!((busy.sides[0].held, busy.sides[1].held), (1, 0));
         assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 3, 1));
         assert_eq!((busy.flows, busy.flow_capacity, busy.flows_evicted), (17, 65_536, 3));
+        assert_eq!((busy.flow_table_bytes, busy.flow_table_huge_bytes), (9_087_680, 8_388_608));
         assert_eq!((busy.turn_p50_nanos, busy.turn_p99_nanos), (1_800, 9_400));
         assert_eq!(
             busy.frames,

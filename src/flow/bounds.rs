@@ -7,7 +7,7 @@ use super::fragments::FragmentLimits;
 use super::limits::{
     Destination, HalfOpen, HalfOpenSlot, LimitRefusal, NewFlows, Rate, ReplyLimits, ShareLimits, Shares,
 };
-use super::{Opening, Phase, Source, Timeouts, random_secret, ticks_in};
+use super::{Opening, Party, Phase, Source, SourceHash, Timeouts, random_secret, ticks_in};
 use crate::policy::model::{Gate, Limits};
 use crate::wire::{Key, Side};
 
@@ -90,6 +90,7 @@ impl Bounds {
 #[derive(Debug)]
 pub(super) struct Tallies {
     half_open: Arc<HalfOpen>,
+    hash: SourceHash,
     new_flows: NewFlows,
     shares: Shares,
 }
@@ -98,14 +99,17 @@ impl Tallies {
     pub(super) fn new(bounds: &Bounds, half_open: Arc<HalfOpen>) -> Self {
         Self {
             half_open,
-            new_flows: NewFlows::new(
-                usize::try_from(SOURCES.min(bounds.flows)).unwrap_or(1),
-                random_secret(),
-            ),
+            hash: SourceHash::new(random_secret()),
+            new_flows: NewFlows::new(usize::try_from(SOURCES.min(bounds.flows)).unwrap_or(1)),
             // A source is counted too high by what others have in both its places: some sixteen flows. However
             // small the table, two sources out of a few do not meet in both.
-            shares: Shares::new((bounds.flows / 16).max(4_096), random_secret()),
+            shares: Shares::new((bounds.flows / 16).max(4_096)),
         }
+    }
+
+    #[inline]
+    fn source(&self, address: IpAddr, key: &Key) -> Party {
+        self.hash.of(Source::of(address, key.vlans()))
     }
 
     /// Counts a flow that begins. The place of its SYN among the half-open, if it has one.
@@ -118,7 +122,7 @@ impl Tallies {
     ) -> Result<Option<HalfOpenSlot>, LimitRefusal> {
         let [a, b] = key.ends();
         let ((opener, _), (target, _)) = if opening.by_a { (a, b) } else { (b, a) };
-        let source = Source::of(opener, key.vlans());
+        let source = self.source(opener, key);
         // What was under way before the gate looked opens nothing.
         if !opening.unseen {
             self.new_flows.admit(&source, bounds.new_flows, tick)?;
@@ -140,7 +144,7 @@ impl Tallies {
 
     /// Takes a flow off that has ended.
     pub(super) fn end(&mut self, (opener, side): (IpAddr, Side), key: &Key, place: Option<HalfOpenSlot>) {
-        self.shares.close(&Source::of(opener, key.vlans()), side);
+        self.shares.close(&self.source(opener, key), side);
         if let Some(place) = place {
             self.half_open.close(place);
         }
@@ -148,10 +152,10 @@ impl Tallies {
 
     /// The other end is taken for a flow's opener from now on.
     pub(super) fn turn(&mut self, key: &Key, before: (IpAddr, Side), after: (IpAddr, Side)) {
-        self.shares.close(&Source::of(before.0, key.vlans()), before.1);
+        self.shares.close(&self.source(before.0, key), before.1);
         // It exists already: no share can refuse it.
         let all = ShareLimits { source: u32::MAX, outside: u32::MAX };
-        let _ = self.shares.open(&Source::of(after.0, key.vlans()), after.1, all);
+        let _ = self.shares.open(&self.source(after.0, key), after.1, all);
     }
 
     /// A connection is half-open no more.

@@ -6,7 +6,10 @@
 //! `moved` tells a bucket that a key it is the first of stands in the second: without that a miss looks at
 //! one line only (Cuckoo++, arXiv 1712.09624).
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use super::processor::{equal, prefetch};
+use super::region::Memory;
 
 /// Places of a bucket.
 pub(super) const PLACES: usize = 8;
@@ -34,7 +37,7 @@ fn age(tick: u32) -> u8 {
 }
 
 /// One cache line of the index.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     /// 0: the place is empty.
@@ -49,7 +52,7 @@ pub(super) struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    const EMPTY: Self =
+    pub(super) const EMPTY: Self =
         Self { tags: [0; PLACES], slots: [0; PLACES], classes: [0; PLACES], moved: 0, sieve: [0; 3] };
 
     /// The places with this tag, a bit each.
@@ -117,16 +120,20 @@ pub(super) struct Address {
 /// All buckets.
 #[derive(Debug)]
 pub(super) struct Index {
-    buckets: Box<[Bucket]>,
+    buckets: Memory<Bucket>,
     count: u32,
 }
 
+/// Buckets of an index for so many flows at three quarters full.
+pub(super) fn buckets_for(flows: u32) -> u32 {
+    flows.div_ceil(6).max(1)
+}
+
 impl Index {
-    /// An index for so many flows at three quarters full.
-    pub(super) fn new(flows: u32) -> Self {
-        let count = flows.div_ceil(6).max(1);
-        let places = usize::try_from(count).unwrap_or(usize::MAX);
-        Self { buckets: vec![Bucket::EMPTY; places].into_boxed_slice(), count }
+    /// An index over its buckets, all of them empty.
+    pub(super) fn over(buckets: Memory<Bucket>) -> Self {
+        let count = u32::try_from(buckets.len()).unwrap_or(u32::MAX);
+        Self { buckets, count }
     }
 
     /// Bytes it takes.
@@ -338,7 +345,7 @@ mod tests {
         pub(in crate::flow) fn check(&self, live: &HashSet<u32>, hash: impl Fn(u32) -> u64) {
             let mut seen = HashSet::new();
             let mut moved: HashMap<u32, u16> = HashMap::new();
-            for (number, bucket) in (0..).zip(&self.buckets) {
+            for (number, bucket) in (0..).zip(&*self.buckets) {
                 for place in 0..PLACES {
                     let (tag, slot, _) = bucket.resident(place).unwrap();
                     if tag == 0 {
@@ -356,7 +363,7 @@ mod tests {
                 }
             }
             assert_eq!(&seen, live);
-            for (number, bucket) in (0..).zip(&self.buckets) {
+            for (number, bucket) in (0..).zip(&*self.buckets) {
                 assert_eq!(bucket.moved, moved.get(&number).copied().unwrap_or(0), "{number}");
             }
         }
@@ -372,8 +379,8 @@ mod tests {
 
     #[test]
     fn the_way_to_the_other_bucket_leads_back() {
-        for count in [1, 2, 3, 7, 1_000, 174_764] {
-            let index = Index { buckets: vec![Bucket::EMPTY; count as usize].into(), count };
+        for count in [1_u32, 2, 3, 7, 1_000, 174_764] {
+            let index = Index::over(Memory::own(count as usize, Bucket::EMPTY));
             for n in 0..1_000 {
                 let at = index.address(spread(n));
                 let second = index.mate(at.first, at.tag);
@@ -385,7 +392,7 @@ mod tests {
 
     #[test]
     fn displacement_fills_nine_places_of_ten_and_loses_nobody() {
-        let mut index = Index::new(6_000);
+        let mut index = Index::over(Memory::buckets(6_000));
         let mut live = HashSet::new();
         for n in 0.. {
             if !index.put(index.address(spread(n)), n, (Class::Unconfirmed, 0), spread) {
@@ -406,7 +413,7 @@ mod tests {
 
     #[test]
     fn keys_spread_evenly() {
-        let index = Index::new(60_000);
+        let index = Index::over(Memory::buckets(60_000));
         let mut load = vec![0_u32; index.buckets.len()];
         for n in 0..1_000_000 {
             load[index.address(spread(n)).first as usize] += 1;

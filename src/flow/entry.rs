@@ -97,12 +97,17 @@ pub enum Progress {
 impl Slot {
     /// Writes a new flow over whatever was there. It is live last: who is stopped half-way leaves no flow.
     pub(super) fn open(&mut self, key: &Key, opening: &Opening, place: Option<HalfOpenSlot>, tick: u32) {
-        self.begin(key);
+        let Judgement { denial, mode, rule, generation, judge_at } = opening.judgement;
         let opened_outside = opening.side == Side::Outside;
-        self.set(Flags::A_OPENED, opening.by_a);
-        self.set(Flags::A_OUTSIDE, opening.by_a == opened_outside);
-        self.set(Flags::MAC_TRUE, opening.mac_true);
-        self.set(Flags::UNSEEN, opening.unseen);
+        // All at once: one by one each flag is a load and a store.
+        let flags = Flags::A_OPENED.when(opening.by_a)
+            | Flags::A_OUTSIDE.when(opening.by_a == opened_outside)
+            | Flags::MAC_TRUE.when(opening.mac_true)
+            | Flags::UNSEEN.when(opening.unseen)
+            | Flags::WOULD_DROP.when(denial.is_some())
+            | mode_bits(mode);
+        let head = Head { generation, judge_at, seen: tick, flags, states: 0, scales: 0 };
+        self.begin(key, head, rule_word(denial, rule), tick);
         if let Some(track) = &opening.track {
             self.set_track(track);
         }
@@ -110,9 +115,6 @@ impl Slot {
             self.set(Flags::HALF_OPEN, true);
             self.set_half_open(place.number());
         }
-        self.head.seen = tick;
-        self.set_started(tick);
-        self.judge(&opening.judgement);
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::Release);
         self.set(Flags::LIVE, true);
     }

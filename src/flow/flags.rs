@@ -5,6 +5,12 @@
 pub(super) struct Flags(pub(super) u16);
 
 impl Flags {
+    /// Its bits, or none.
+    #[inline]
+    pub(super) const fn when(self, on: bool) -> u16 {
+        if on { self.0 } else { 0 }
+    }
+
     /// Holds a flow. Cleared first and set last.
     pub(super) const LIVE: Self = Self(1);
     /// IPv6.

@@ -30,8 +30,8 @@ pub use hash::{BATCH, random_secret};
 pub use owner::Owner;
 pub use region::Region;
 pub use slot::{MOST_RULES, Slot};
-pub use source::Source;
-pub use table::{Batch, FlowId, FlowTable};
+pub use source::{Party, Source, SourceHash};
+pub use table::{Batch, FlowId, FlowTable, Hint};
 pub use tcp::Phase;
 pub use timeouts::Timeouts;
 

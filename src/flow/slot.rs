@@ -160,18 +160,20 @@ impl Slot {
         }
     }
 
-    /// Clears everything but writes the key: what a new flow begins with. Not yet live.
-    pub(super) fn begin(&mut self, key: &Key) {
+    /// Writes what a new flow begins with over everything else. Not yet live.
+    pub(super) fn begin(&mut self, key: &Key, head: Head, rule_word: u32, started: u32) {
         *self = Self::EMPTY;
         let (ends, tail) = key.words();
-        self.set(Flags::V6, key.is_v6());
+        self.head = Head { flags: head.flags | Flags::V6.when(key.is_v6()), ..head };
         if key.is_v6() {
             let body = self.v6_mut();
             (body.ends, body.tail) = (ends, tail);
+            (body.rule, body.started) = (rule_word, started);
         } else {
             let [first, ..] = ends;
             let body = self.v4_mut();
             (body.ends, body.tail) = (first, tail);
+            (body.rule, body.started) = (rule_word, started);
         }
     }
 
@@ -284,14 +286,6 @@ impl Slot {
     #[must_use]
     pub fn started(&self) -> u32 {
         if self.has(Flags::V6) { self.v6().started } else { self.v4().started }
-    }
-
-    pub(super) fn set_started(&mut self, tick: u32) {
-        if self.has(Flags::V6) {
-            self.v6_mut().started = tick;
-        } else {
-            self.v4_mut().started = tick;
-        }
     }
 }
 

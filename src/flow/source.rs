@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::hash::KeyHash;
 use crate::wire::Vlans;
 
 /// A sender: an IPv4 address or an IPv6 /64, within its VLANs.
@@ -11,32 +12,63 @@ use crate::wire::Vlans;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     prefix: u64,
-    vlans: Vlans,
-    v6: bool,
+    /// VLANs and family; never 0 but in [`Self::NOBODY`].
+    rest: u64,
 }
 
 impl Source {
-    /// A place in a table where no source stands.
-    pub(super) const NOBODY: Self = Self { prefix: 0, vlans: Vlans::UNTAGGED, v6: false };
+    /// A place in a table where no source stands; it equals none.
+    pub(super) const NOBODY: Self = Self { prefix: 0, rest: 0 };
 
     /// The source that sends from `address`.
     #[must_use]
+    #[inline]
     pub fn of(address: IpAddr, vlans: Vlans) -> Self {
-        match address {
-            IpAddr::V4(v4) => Self { prefix: u64::from(u32::from(v4)), vlans, v6: false },
-            IpAddr::V6(v6) => {
-                // The top half of 128 bits fits 64.
-                let prefix = u64::try_from(u128::from(v6) >> 64).unwrap_or(0);
-                Self { prefix, vlans, v6: true }
-            }
-        }
+        let (prefix, v6) = match address {
+            IpAddr::V4(v4) => (u64::from(u32::from(v4)), false),
+            // The top half of 128 bits fits 64.
+            IpAddr::V6(v6) => (u64::try_from(u128::from(v6) >> 64).unwrap_or(0), true),
+        };
+        let rest = 1 << 63 | u64::from(vlans.outer) << 32 | u64::from(vlans.inner) << 8 | u64::from(v6);
+        Self { prefix, rest }
+    }
+
+    /// Nobody stands here.
+    #[inline]
+    pub(super) const fn is_nobody(&self) -> bool {
+        self.rest == 0
     }
 
     /// The bytes a keyed hash takes; different sources have different ones.
+    #[inline]
     pub(super) fn block(&self) -> [u8; 16] {
-        let rest =
-            u64::from(self.vlans.outer) << 32 | u64::from(self.vlans.inner) << 8 | u64::from(self.v6);
-        (u128::from(self.prefix) << 64 | u128::from(rest)).to_ne_bytes()
+        (u128::from(self.prefix) << 64 | u128::from(self.rest)).to_ne_bytes()
+    }
+}
+
+/// A source with its keyed hash: one for all that is counted of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    pub(super) source: Source,
+    pub(super) hash: u64,
+}
+
+/// The keyed hash of sources.
+#[derive(Clone, Debug)]
+pub struct SourceHash(KeyHash);
+
+impl SourceHash {
+    /// Under a secret.
+    #[must_use]
+    pub fn new(secret: (u64, u64)) -> Self {
+        Self(KeyHash::new(secret))
+    }
+
+    /// A source with its hash. Cost: one block of AES.
+    #[must_use]
+    #[inline]
+    pub fn of(&self, source: Source) -> Party {
+        Party { source, hash: self.0.of_block(source.block()) }
     }
 }
 
@@ -56,6 +88,11 @@ mod tests {
         // The same number in the other family is somebody else.
         assert_ne!(source("::a00:1:0:0:0:0"), source("10.0.0.1"));
         assert_ne!(source("::a00:1:0:0:0:0").block(), source("10.0.0.1").block());
+        let (first, hash) = (source("0.0.0.0"), SourceHash::new((1, 2)));
+        assert!(Source::NOBODY.is_nobody() && !first.is_nobody() && first != Source::NOBODY);
+        assert_eq!(hash.of(first), hash.of(first));
+        assert_ne!(hash.of(first).hash, hash.of(source("10.0.0.1")).hash);
+        assert_ne!(hash.of(first).hash, SourceHash::new((1, 3)).of(first).hash);
     }
 
     #[test]

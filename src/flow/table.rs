@@ -14,6 +14,7 @@ use super::bucket::{Address, Class, Index};
 use super::hash::{BATCH, KeyHash};
 use super::limits::HalfOpen;
 use super::processor::prefetch;
+use super::region::Memory;
 use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Region, Slot, Timeouts};
 use crate::wire::Key;
 
@@ -34,12 +35,30 @@ impl Default for Batch {
     }
 }
 
+/// Where one key's flow may be, and what it takes to look further.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint {
+    /// The slot that the key's tag points at.
+    pub guess: FlowId,
+    hash: u64,
+}
+
 impl Batch {
-    /// The guessed slots, one a key.
+    /// One a key.
     #[inline]
-    pub fn guesses(&self) -> impl Iterator<Item = FlowId> {
-        self.guesses.iter().map(|slot| FlowId(*slot))
+    pub fn hints(&self) -> impl Iterator<Item = Hint> {
+        self.guesses.iter().zip(&self.hashes).map(|(slot, hash)| Hint { guess: FlowId(*slot), hash: *hash })
     }
+}
+
+/// The key that was sought last: who finds none inserts it next.
+#[derive(Debug)]
+struct Sought {
+    key: Key,
+    /// Where it may stand.
+    address: Address,
+    /// It was not there, and nothing was inserted since.
+    absent: bool,
 }
 
 /// The connections of one worker.
@@ -47,14 +66,13 @@ impl Batch {
 pub struct FlowTable {
     hash: KeyHash,
     index: Index,
-    region: Region,
+    slots: Memory<Slot>,
     free: Vec<u32>,
     hand: usize,
     bounds: Bounds,
     tallies: Tallies,
     evicted: u64,
-    /// The key that was sought last and where it may stand: who finds none inserts it next.
-    sought: (Key, Address),
+    sought: Sought,
 }
 
 /// TCP connections that wait for their handshake at a destination under pressure have three seconds.
@@ -81,14 +99,15 @@ impl FlowTable {
     /// A table over the memory it is handed, which says how many flows it can hold.
     #[must_use]
     pub fn over(region: Region, bounds: Bounds, half_open: Arc<HalfOpen>) -> Self {
-        let places = u32::try_from(region.slots().len()).unwrap_or(u32::MAX);
-        let (hash, index) = (KeyHash::random(), Index::new(places));
+        let Region { slots, buckets } = region;
+        let places = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let (hash, index) = (KeyHash::random(), Index::over(buckets));
         let nobody = Key::from_words([0; 4], 0, false);
         Self {
-            sought: (nobody, index.address(hash.of(&nobody))),
+            sought: Sought { key: nobody, address: index.address(hash.of(&nobody)), absent: false },
             hash,
             index,
-            region,
+            slots,
             free: (0..places).rev().collect(),
             hand: 0,
             bounds,
@@ -100,7 +119,7 @@ impl FlowTable {
     /// Live flows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.region.slots().len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
     /// No flow at all.
@@ -112,13 +131,13 @@ impl FlowTable {
     /// Flows it can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.region.slots().len()
+        self.slots.len()
     }
 
     /// Bytes of its slots and its index.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val::<[Slot]>(self.region.slots()) + self.index.bytes()
+        size_of_val::<[Slot]>(&self.slots) + self.index.bytes()
     }
 
     /// How long flows are remembered.
@@ -148,7 +167,7 @@ impl FlowTable {
         }
         for ((hash, guess), key) in batch.hashes.iter().zip(&mut batch.guesses).zip(keys) {
             *guess = self.index.likely(self.index.address(*hash));
-            if let Some(slot) = at(self.region.slots(), *guess) {
+            if let Some(slot) = at(&self.slots, *guess) {
                 prefetch(slot);
                 if key.is_v6() {
                     prefetch(slot.second_line());
@@ -165,12 +184,23 @@ impl FlowTable {
 
     /// The live flow with this key. One that has ended is removed and not found.
     pub fn find(&mut self, key: &Key, tick: u32) -> Option<FlowId> {
-        let address = self.index.address(self.hash.of(key));
-        self.sought = (*key, address);
-        let (_, _, slot) = self.locate_at(address, key)?;
+        self.find_at(self.index.address(self.hash.of(key)), key, tick)
+    }
+
+    /// The same for a key that [`Self::prepare`] has hashed.
+    pub fn find_hinted(&mut self, key: &Key, hint: Hint, tick: u32) -> Option<FlowId> {
+        self.find_at(self.index.address(hint.hash), key, tick)
+    }
+
+    #[inline]
+    fn find_at(&mut self, address: Address, key: &Key, tick: u32) -> Option<FlowId> {
+        let found = self.locate_at(address, key);
+        self.sought = Sought { key: *key, address, absent: found.is_none() };
+        let (_, _, slot) = found?;
         let id = FlowId(slot);
         if self.is_over(self.entry(id)?, tick) {
             self.remove(id);
+            self.sought.absent = true;
             return None;
         }
         Some(id)
@@ -189,19 +219,19 @@ impl FlowTable {
     }
 
     fn locate_at(&self, address: Address, key: &Key) -> Option<(u32, u32, u32)> {
-        self.index.find(address, |slot| at(self.region.slots(), slot).is_some_and(|slot| slot.is(key)))
+        self.index.find(address, |slot| at(&self.slots, slot).is_some_and(|slot| slot.is(key)))
     }
 
     /// What is remembered of a flow.
     #[must_use]
     pub fn entry(&self, id: FlowId) -> Option<&Slot> {
-        at(self.region.slots(), id.0)
+        at(&self.slots, id.0)
     }
 
     /// The same, to change it.
     #[inline]
     pub fn entry_mut(&mut self, id: FlowId) -> Option<&mut Slot> {
-        self.region.slots_mut().get_mut(usize::try_from(id.0).ok()?)
+        self.slots.get_mut(usize::try_from(id.0).ok()?)
     }
 
     /// Remembers a flow; one with the same key is replaced. A full table gives up a closed flow, or the
@@ -211,16 +241,20 @@ impl FlowTable {
     /// [`Refusal::TableFull`], [`Refusal::Limit`]; nothing is counted then.
     pub fn insert(&mut self, key: &Key, opening: &Opening, tick: u32) -> Result<FlowId, Refusal> {
         let place = self.tallies.begin(&self.bounds, key, opening, tick).map_err(Refusal::Limit)?;
-        let (sought, address) = self.sought;
-        let address = if sought == *key { address } else { self.index.address(self.hash.of(key)) };
-        if let Some((_, _, slot)) = self.locate_at(address, key) {
+        let (address, absent) = if self.sought.key == *key {
+            (self.sought.address, self.sought.absent)
+        } else {
+            (self.index.address(self.hash.of(key)), false)
+        };
+        self.sought.absent = false;
+        if !absent && let Some((_, _, slot)) = self.locate_at(address, key) {
             self.remove(FlowId(slot));
         }
         let Some(slot) = self.settle(address, tick) else {
             self.tallies.end((opener(key, opening.by_a), opening.side), key, place);
             return Err(Refusal::TableFull);
         };
-        if let Some(entry) = self.region.slots_mut().get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
+        if let Some(entry) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
             entry.open(key, opening, place, tick);
         }
         Ok(FlowId(slot))
@@ -233,7 +267,7 @@ impl FlowTable {
             None => self.evict(address, tick)?,
         };
         loop {
-            let (hash, slots) = (&self.hash, self.region.slots());
+            let (hash, slots) = (&self.hash, &self.slots);
             let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
             if self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash) {
                 return Some(slot);
@@ -244,6 +278,13 @@ impl FlowTable {
                 return None;
             };
             self.free.push(evicted);
+        }
+    }
+
+    /// Counts the packet that has just opened a flow; it says no more than [`Self::insert`] was told.
+    pub fn count_first(&mut self, id: FlowId, from_a: bool, length: u32) {
+        if let Some(slot) = self.entry_mut(id) {
+            slot.count(from_a, length);
         }
     }
 
@@ -303,21 +344,18 @@ impl FlowTable {
     /// The flow in a slot, if it has not ended.
     #[must_use]
     pub fn living(&self, slot: usize, tick: u32) -> Option<FlowId> {
-        let found = self.region.slots().get(slot)?;
+        let found = self.slots.get(slot)?;
         let lives = found.has(Flags::LIVE) && !found.has_ended(tick, self.timeouts());
         lives.then_some(FlowId(u32::try_from(slot).ok()?))
     }
 
     /// Moves the clock hand over at most `slots` slots and removes what has ended.
     pub fn sweep(&mut self, tick: u32, slots: usize) {
-        for _ in 0..slots.min(self.region.slots().len()) {
+        for _ in 0..slots.min(self.slots.len()) {
             let here = self.hand;
-            self.hand = if here + 1 == self.region.slots().len() { 0 } else { here + 1 };
-            let ended = self
-                .region
-                .slots()
-                .get(here)
-                .is_some_and(|slot| slot.has(Flags::LIVE) && self.is_over(slot, tick));
+            self.hand = if here + 1 == self.slots.len() { 0 } else { here + 1 };
+            let ended =
+                self.slots.get(here).is_some_and(|slot| slot.has(Flags::LIVE) && self.is_over(slot, tick));
             if ended && let Ok(slot) = u32::try_from(here) {
                 self.remove(FlowId(slot));
             }
@@ -335,12 +373,12 @@ impl FlowTable {
     /// The invariants: each live slot stands in the index once, in reach of its key, and `moved` is exact.
     pub(super) fn check(&self) {
         let live: std::collections::HashSet<u32> = (0..)
-            .zip(self.region.slots())
+            .zip(&*self.slots)
             .filter(|(_, slot)| slot.has(Flags::LIVE))
             .map(|(number, _)| number)
             .collect();
         assert_eq!(live.len(), self.len());
         assert!(self.free.iter().all(|slot| !live.contains(slot)));
-        self.index.check(&live, |slot| self.hash.of(&at(self.region.slots(), slot).expect("a slot").key()));
+        self.index.check(&live, |slot| self.hash.of(&at(&self.slots, slot).expect("a slot").key()));
     }
 }

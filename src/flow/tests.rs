@@ -239,8 +239,10 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
     let mut right = 0;
     for chunk in keys.chunks(BATCH) {
         table.prepare(chunk.iter(), &mut batch);
-        for (key, guess) in chunk.iter().zip(batch.guesses()) {
+        for (key, hint) in chunk.iter().zip(batch.hints()) {
+            let guess = hint.guess;
             let slot = table.slot_of(key);
+            assert_eq!(table.find_hinted(key, hint, 0), slot);
             if let Some(found) = table.guessed(guess, key) {
                 assert_eq!(found.key(), *key);
                 assert_eq!(Some(guess), slot);
@@ -251,8 +253,10 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
     assert!(right > 5_000, "{right}");
     // A guess for a flow that is gone is no flow, and one for its successor in the slot neither.
     table.prepare(keys[..1].iter(), &mut batch);
-    let guess = batch.guesses().next().unwrap();
+    let hint = batch.hints().next().unwrap();
+    let guess = hint.guess;
     table.remove(guess);
+    assert_eq!(table.find_hinted(&keys[0], hint, 0), None);
     assert!(table.guessed(guess, &keys[0]).is_none());
     table.insert(&key(6_001, 17), &opening(), 0).unwrap();
     assert!(table.guessed(guess, &keys[0]).is_none());

@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::flow::limits::HalfOpen;
-    use crate::flow::{Bounds, Owner};
+    use crate::flow::{Bounds, Owner, Region};
     use crate::gateway::{PortFace, PortState, XdpMode};
     use crate::io::Unwatched;
     use crate::io::clock::Clock;
@@ -312,7 +312,8 @@ prefixes = ["10.20.0.0/16"]
                 };
                 let pair = MemoryQueuePair::new(4, 4, Drain::Keep);
                 let (place, clock) = ((Owner::new(1, (1, 2)), 0), Clock::start());
-                let bounds = (Bounds::of(4_096), Arc::new(HalfOpen::new(64, (5, 6))));
+                let half_open = Arc::new(HalfOpen::new(64, (5, 6)));
+                let bounds = (Region::plain(4_096), Bounds::of(4_096), half_open);
                 let worker =
                     Worker::new(pair, Unwatched, clock, place, bounds, Arc::clone(face), orders).unwrap();
                 scope.spawn(move || drop(worker.run()));

@@ -165,7 +165,9 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
     let mut threads = Vec::new();
     let mut notes = wire.notes;
     for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(cores.workers) {
-        let face = Arc::new(WorkerFace::new(queue, core.map(|core| core.id)));
+        let bounds = Bounds::under(&gate, workers);
+        let (region, table) = crate::io::region::flows(bounds.flows);
+        let face = Arc::new(WorkerFace { table, ..WorkerFace::new(queue, core.map(|core| core.id)) });
         let orders =
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
         let failed = |reason: String| StartError::Worker { queue, reason };
@@ -174,7 +176,7 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
             heart,
             clock,
             (owner.clone(), queue),
-            (Bounds::under(&gate, workers), Arc::clone(&half_open)),
+            (region, bounds, Arc::clone(&half_open)),
             Arc::clone(&face),
             orders,
         )

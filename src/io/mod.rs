@@ -1,7 +1,7 @@
 //! Ports: where frames come from and go to.
 //!
 //! What it is: the affine [`Frame`], the [`QueuePair`] a worker drives, the `af_xdp` port over real
-//! interfaces, the `memory` port for tests and null-I/O measurements, and captures (`pcap`). What it is
+//! interfaces, the `memory` port for tests and null-I/O measurements, captures (`pcap`), and the memory of flow tables (`region`). What it is
 //! not: no frame is judged here. Invariant: frames are conserved; [`QueuePair::census`] adds up to the same
 //! total always.
 
@@ -11,6 +11,7 @@ pub mod clock;
 mod frame;
 pub mod memory;
 pub mod pcap;
+pub mod region;
 
 pub use frame::Frame;
 

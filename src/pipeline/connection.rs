@@ -57,7 +57,20 @@ impl Pipeline {
         }
         let (sport, dport) = ip.key_ports();
         let (key, from_a) = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
-        match self.flows.find(&key, scene.tick) {
+        let flow = self.flows.find(&key, scene.tick);
+        self.keyed(scene, facts, ip, (key, from_a), flow)
+    }
+
+    /// A packet with its key, which has a flow or none.
+    pub(super) fn keyed(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        (key, from_a): (Key, bool),
+        flow: Option<FlowId>,
+    ) -> Outcome {
+        match flow {
             Some(id) => self.hit(scene, facts, ip, id, (key, from_a)),
             None => self.miss(scene, facts, ip, key, from_a),
         }
@@ -198,7 +211,12 @@ impl Pipeline {
         self.account.judged(verdict);
         match self.flows.insert(&key, opening, scene.tick) {
             Ok(id) => {
-                self.flows.advance(id, &Progress::Packet, from_a, facts.length, scene.flow_now());
+                if from_a == opening.by_a {
+                    self.flows.count_first(id, from_a, facts.length);
+                } else {
+                    // By the end that is taken for its target: it has spoken.
+                    self.flows.advance(id, &Progress::Packet, from_a, facts.length, scene.flow_now());
+                }
                 if ip.fragment != Fragment::Whole {
                     self.resync(id);
                 }

@@ -90,7 +90,7 @@ impl Answering {
     fn take(&mut self, facts: &Facts, tick: u32) -> Result<(), Unsent> {
         let Net::Ip(ip) = &facts.net else { return Err(Unsent::NotAnswerable) };
         let left = self.room.checked_sub(1).ok_or(Unsent::NoWayBack)?;
-        self.limits.admit(&Source::of(ip.src, facts.vlans), tick)?;
+        self.limits.admit(Source::of(ip.src, facts.vlans), tick)?;
         self.room = left;
         Ok(())
     }

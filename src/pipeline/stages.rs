@@ -10,7 +10,7 @@ use super::reply::Answering;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
-use crate::flow::{Batch, FlowId, FlowTable, Now, Owner, Slot, random_secret};
+use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
@@ -85,6 +85,13 @@ impl Default for Ahead {
     }
 }
 
+/// A plain packet whose flow was not where it was looked for first.
+#[derive(Clone, Copy)]
+struct Glance<'a> {
+    found: &'a Plain,
+    hint: Hint,
+}
+
 impl Pipeline {
     /// The pipeline of worker `me`.
     #[must_use]
@@ -145,25 +152,28 @@ impl Pipeline {
         // Those of a flow that is known and in order pass at once; everything else takes all the stages.
         let first = outcomes.len();
         outcomes.resize(first + frames.len(), Outcome::Forward);
-        let mut ends = outcomes.get_mut(first..).unwrap_or_default().iter_mut();
-        let mut frames = frames.iter();
+        let ends = outcomes.get_mut(first..).unwrap_or_default();
         let mut room = room;
+        let mut done = 0;
         if let Some(Ahead { plains, batch }) = ahead.as_deref() {
-            let known = plains.iter().zip(batch.guesses());
-            for ((found, guess), (frame, end)) in known.zip(frames.by_ref().zip(ends.by_ref())) {
-                let candidate = plain & 1 == 1 && room > 0;
+            done = frames.len().min(BURST);
+            let known = plains.iter().zip(batch.hints()).zip(frames);
+            for (((found, hint), frame), end) in known.zip(&mut *ends) {
+                let is_plain = plain & 1 == 1;
                 plain >>= 1;
-                if candidate && self.passes(scene, frame, found, guess) {
+                if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
                     room -= 1;
                 } else {
-                    *end = self.packet(scene, frame, room);
+                    let glance = is_plain.then_some(Glance { found, hint });
+                    *end = self.packet(scene, frame, glance, room);
                     room -= usize::from(*end == Outcome::Forward);
                 }
             }
         }
         // All of a pipeline without the short way, and what a caller gave beyond a burst.
-        for (frame, end) in frames.zip(ends) {
-            *end = self.packet(scene, frame, room);
+        let rest = frames.iter().zip(ends).skip(done);
+        for (frame, end) in rest {
+            *end = self.packet(scene, frame, None, room);
             room -= usize::from(*end == Outcome::Forward);
         }
         self.ahead = ahead;
@@ -179,14 +189,32 @@ impl Pipeline {
     }
 
     #[inline(never)]
-    fn packet(&mut self, scene: &Scene<'_>, frame: &[u8], room: usize) -> Outcome {
+    fn packet(
+        &mut self,
+        scene: &Scene<'_>,
+        frame: &[u8],
+        glance: Option<Glance<'_>>,
+        room: usize,
+    ) -> Outcome {
         self.account = Account::BLANK;
-        // 2. Bytes into facts. What can't be read is dropped in every mode.
-        let facts = match parse(frame) {
-            Ok(facts) => facts,
-            Err(why) => return self.unreadable(scene, Reason::from(why), frame),
-        };
-        let facts = &facts;
+        // 2. Bytes into facts. What can't be read is dropped in every mode; what is plain was read already.
+        match glance {
+            Some(Glance { found, .. }) => self.readable(scene, frame, &found.facts(frame), glance, room),
+            None => match parse(frame) {
+                Ok(facts) => self.readable(scene, frame, &facts, None, room),
+                Err(why) => self.unreadable(scene, Reason::from(why), frame),
+            },
+        }
+    }
+
+    fn readable(
+        &mut self,
+        scene: &Scene<'_>,
+        frame: &[u8],
+        facts: &Facts,
+        glance: Option<Glance<'_>>,
+        room: usize,
+    ) -> Outcome {
         // 3. A place to send it from, before anything is remembered of it.
         if room == 0 {
             return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));
@@ -206,7 +234,14 @@ impl Pipeline {
         }
         // 6. Connections: flow, else rules.
         match &facts.net {
-            Net::Ip(ip) => self.connection(scene, facts, ip),
+            Net::Ip(ip) => match glance {
+                // Whole, and TCP or UDP.
+                Some(Glance { found, hint }) if !scene.table.is_group(ip.dst) => {
+                    let flow = self.flows.find_hinted(&found.key, hint, scene.tick);
+                    self.keyed(scene, facts, ip, (found.key, found.from_a), flow)
+                }
+                Some(_) | None => self.connection(scene, facts, ip),
+            },
             Net::Arp(_) | Net::Bpdu | Net::Other => {
                 self.object(scene, facts, on_the_wire(scene, Reason::Profile))
             }

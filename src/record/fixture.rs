@@ -13,6 +13,7 @@ use crate::flow::{Bounds, FlowTable, Judgement, Now, Opening, Progress, Slot};
 use crate::gateway::{
     BpfCounts, Gauges, Policy, PortFace, PortState, Publishing, Shared, WorkerFace, XdpMode,
 };
+use crate::io::region::Backing;
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Cut, Event, EventKind, Reason, Unsent};
 use crate::policy::read::read_text;
@@ -99,7 +100,9 @@ fn port(interface: &str) -> PortFace {
 
 fn worker(queue: u32) -> Arc<WorkerFace> {
     let kernel = KernelCounts { rx_ring_full: 3, ..KernelCounts::default() };
-    let face = WorkerFace::new(queue, Some(2 + queue as usize));
+    // A table of 65 536 flows, the end of it in plain pages.
+    let table = Backing { bytes: 9_087_680, huge: 8_388_608 };
+    let face = WorkerFace { table, ..WorkerFace::new(queue, Some(2 + queue as usize)) };
     face.gauges.store(Gauges {
         kernel: [kernel, KernelCounts::default()],
         frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },

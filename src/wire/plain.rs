@@ -4,14 +4,15 @@
 //! whole TCP with ACK and without SYN, FIN or RST, or whole UDP that is not DHCP, untagged or with one tag,
 //! IPv4 without options or IPv6 without extension headers, readable from end to end. What it is not: a
 //! second opinion. What is not plain goes to [`parse`](super::parse), and so does a plain packet of no known
-//! flow: what can be odd about it is in its key then (addresses, port 0), and a packet with such a key never
-//! makes a flow. Invariants, held by properties and the fuzz targets: if it answers, `parse` reads the frame
+//! flow, but what was recognised of it is told as [`Facts`] without reading it again: what can be odd about it is
+//! in its key (addresses, port 0). Invariants, held by properties and the fuzz targets: if it answers, `parse` reads the frame
 //! too, finds the same key and segment, and nothing odd but in the key. Cost: about a fifth of `parse`
 //! (callgrind; docs/BENCHMARKS.md).
 
+use super::address;
 use super::key::tail;
 use super::protocol::{TCP, UDP};
-use super::{Key, Tcp, TcpFlags, Vlans};
+use super::{Facts, Fragment, Ip, Key, L4, Mac, Net, Odd, Tcp, TcpFlags, Vlans};
 
 /// What a known flow needs of a plain packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,40 @@ impl Plain {
             super::ethernet::IPV4 => self.v4(packet, vlans),
             super::ethernet::IPV6 => self.v6(packet, vlans),
             _ => false,
+        }
+    }
+
+    /// The facts of the frame that was just read into `self`, as [`parse`](super::parse) tells them.
+    #[inline]
+    #[must_use]
+    pub fn facts(&self, frame: &[u8]) -> Facts {
+        // It was read: so much is there.
+        let head = frame.first_chunk::<{ ETHERNET + TAG }>().unwrap_or(&[0; ETHERNET + TAG]);
+        let packet = match u16::from_be_bytes([head[12], head[13]]) {
+            0x8100 | 0x88a8 => ETHERNET + TAG,
+            _ => ETHERNET,
+        };
+        let v6 = self.key.is_v6();
+        let (ethertype, hops) = if v6 { (super::ethernet::IPV6, 7) } else { (super::ethernet::IPV4, 8) };
+        let [a, b] = self.key.ends();
+        let ((src, sport), (dst, dport)) = if self.from_a { (a, b) } else { (b, a) };
+        let ip = Ip {
+            src,
+            dst,
+            protocol: self.key.protocol(),
+            hop_limit: frame.get(packet + hops).copied().unwrap_or(0),
+            fragment: Fragment::Whole,
+            l4: self.tcp.map_or(L4::Udp { sport, dport }, L4::Tcp),
+        };
+        let portless = if sport == 0 || dport == 0 { Some(Odd::PortZero) } else { None };
+        Facts {
+            length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            dst_mac: Mac(part(head, 0)),
+            src_mac: Mac(part(head, 6)),
+            vlans: self.key.vlans(),
+            ethertype,
+            net: Net::Ip(ip),
+            odd: address::odd(&ip).or(portless).or_else(|| address::link_local(&ip)),
         }
     }
 

@@ -7,6 +7,7 @@ use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
 
 use super::Desk;
+use crate::io::region::Backing;
 use crate::io::{Census, KernelCounts};
 use crate::pipeline::{Counters, Cuts, Event};
 use crate::policy::Table;
@@ -22,6 +23,8 @@ pub struct WorkerFace {
     pub queue: u32,
     /// The core it is pinned to; `None` if the kernel refused.
     pub core: Option<usize>,
+    /// How its flow table is backed.
+    pub table: Backing,
     /// Its counters.
     pub counters: Arc<Counters>,
     /// Its events; bounded, what does not fit is counted.
@@ -51,6 +54,7 @@ impl WorkerFace {
         Self {
             queue,
             core,
+            table: Backing::default(),
             counters: Arc::new(Counters::default()),
             events,
             gauges: AtomicCell::new(Gauges::default()),

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use super::desk::Copier;
 use super::{Gauges, Policy, WorkerFace};
 use crate::flow::limits::HalfOpen;
-use crate::flow::{Bounds, FlowTable, Owner, tick};
+use crate::flow::{Bounds, FlowTable, Owner, Region, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
 use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
@@ -64,7 +64,7 @@ pub struct Worker<Q, H> {
 }
 
 impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
-    /// A worker over its queues. It is index `me` of those that `owner` divides flows among.
+    /// A worker over its queues, with a flow table over `region`. It is index `me` of those that `owner` divides flows among.
     ///
     /// # Errors
     /// The histogram's bounds, which are constants.
@@ -73,7 +73,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         heartbeat: H,
         clock: Clock,
         (owner, me): (Owner, u32),
-        (bounds, half_open): (Bounds, Arc<HalfOpen>),
+        (region, bounds, half_open): (Region, Bounds, Arc<HalfOpen>),
         face: Arc<WorkerFace>,
         orders: Orders,
     ) -> Result<Self, hdrhistogram::CreationError> {
@@ -83,7 +83,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         bounds.fragments.held = bounds.fragments.held.min(quarter);
         bounds.fragments.held_a_source = bounds.fragments.held_a_source.min(quarter);
         let pipeline = Pipeline::new(
-            FlowTable::new(bounds, half_open),
+            FlowTable::over(region, bounds, half_open),
             owner,
             me,
             Arc::clone(&face.counters),

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use portcullis::flow::fragments::FragmentLimits;
 use portcullis::flow::limits::HalfOpen;
-use portcullis::flow::{Bounds, Owner};
+use portcullis::flow::{Bounds, Owner, Region};
 use portcullis::io::clock::{Clock, Reading};
 use portcullis::io::memory::{Drain, MemoryQueuePair};
 use portcullis::io::{QueuePair, Unwatched};
@@ -49,6 +49,8 @@ pub(crate) struct Shape {
     pub(crate) drain: Drain,
     /// Flows the table holds.
     pub(crate) flows: u32,
+    /// Where the table stands.
+    pub(crate) region: fn(u32) -> Region,
     /// Fragmented datagrams, where not the usual bounds.
     pub(crate) fragments: Option<FragmentLimits>,
     /// Destinations whose half-open connections are counted.
@@ -65,6 +67,7 @@ impl Default for Shape {
             tx_ring: 64,
             drain: Drain::Keep,
             flows: 1_000,
+            region: Region::plain,
             fragments: None,
             destinations: 1_024,
             owner: Owner::new(1, (1, 2)),
@@ -142,7 +145,7 @@ impl Rig {
         let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
         let usual = Bounds::of(shape.flows);
         let bounds = Bounds { fragments: shape.fragments.unwrap_or(usual.fragments), ..usual };
-        let bounds = (bounds, Arc::clone(&half_open));
+        let bounds = ((shape.region)(shape.flows), bounds, Arc::clone(&half_open));
         let place = (shape.owner, 0);
         let worker = Worker::new(pair, Unwatched, Clock::start(), place, bounds, Arc::clone(&face), orders)
             .expect("the histogram's bounds are constants");

@@ -7,7 +7,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Check;
 use crate::control::instant;
-use crate::io::clock;
+use crate::io::region::Offer;
+use crate::io::{clock, region};
 use crate::policy::Moment;
 
 /// 2026-11-01: a clock before the day this version was made can't be right.
@@ -18,6 +19,7 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = kernel();
     checks.push(capability());
     checks.push(memory_lock());
+    checks.push(huge_pages(&region::offer()));
     checks.push(wall_clock(clock::wall_nanos()));
     checks.push(boot_clock(clock::boot_nanos()));
     checks
@@ -111,6 +113,17 @@ fn memory_lock() -> Check {
     Check::pass("locked memory", format!("{words}; not charged for BPF since Linux 5.11"))
 }
 
+/// A flow table asks for them; without, a packet of one flow among a million costs about twice as much.
+fn huge_pages(offer: &Offer) -> Check {
+    let remedy =
+        "echo madvise >/sys/kernel/mm/transparent_hugepage/enabled; the flow table is slower without";
+    match offer {
+        Offer::Given => Check::pass("huge pages", "given to those who ask"),
+        Offer::Refused => Check::unknown("huge pages", "the kernel gives none", remedy),
+        Offer::Unknown(found) => Check::unknown("huge pages", found, remedy),
+    }
+}
+
 fn wall_clock(wall: u64) -> Check {
     let found = instant(Moment(wall));
     if wall < MADE {
@@ -145,6 +158,14 @@ mod tests {
         assert_eq!((check.finding, check.found.as_str()), (Finding::Fail, "missing: CAP_NET_RAW"));
         let none = capability_of(CapabilitySet::empty());
         assert_eq!(none.found, "missing: CAP_NET_ADMIN CAP_NET_RAW CAP_BPF");
+    }
+
+    #[test]
+    fn a_kernel_that_gives_no_huge_pages_is_no_failure() {
+        assert_eq!(huge_pages(&Offer::Given).finding, Finding::Pass);
+        let refused = huge_pages(&Offer::Refused);
+        assert_eq!((refused.finding, refused.found.as_str()), (Finding::Unknown, "the kernel gives none"));
+        assert_eq!(huge_pages(&Offer::Unknown("soon".into())).found, "soon");
     }
 
     #[test]

@@ -2,11 +2,10 @@
 //!
 //! Sets of four; a new source takes the place of the one that was quiet for longest. So a sender with many
 //! addresses gets a fresh bucket with each: this limit is for sources that stay themselves (a scanner, a
-//! host gone wild), the shares are for the rest. Cost: one hash and two cache lines.
+//! host gone wild), the shares are for the rest. Cost: three cache lines, the source's hash aside.
 
 use super::LimitRefusal;
-use crate::flow::Source;
-use crate::flow::hash::KeyHash;
+use crate::flow::{Party, Source};
 
 /// A level is in billionths of a token, so that a rate a second times nanoseconds needs no division.
 const TOKEN: u64 = 1_000_000_000;
@@ -61,27 +60,25 @@ impl Tokens {
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
+    /// [`Source::NOBODY`]: free.
     source: Source,
     tokens: Tokens,
-    used: bool,
 }
 
 /// The token buckets of one worker's sources.
 #[derive(Debug)]
 pub struct NewFlows {
     sets: Box<[[Bucket; WAYS]]>,
-    hash: KeyHash,
     evicted: u64,
 }
 
 impl NewFlows {
     /// Buckets for at least `sources`, a power of two of sets, all allocated now.
     #[must_use]
-    pub fn new(sources: usize, secret: (u64, u64)) -> Self {
-        let empty = Bucket { source: Source::NOBODY, tokens: Tokens { level: 0, seen: 0 }, used: false };
+    pub fn new(sources: usize) -> Self {
+        let empty = Bucket { source: Source::NOBODY, tokens: Tokens { level: 0, seen: 0 } };
         Self {
             sets: vec![[empty; WAYS]; sources.div_ceil(WAYS).next_power_of_two()].into_boxed_slice(),
-            hash: KeyHash::new(secret),
             evicted: 0,
         }
     }
@@ -90,19 +87,20 @@ impl NewFlows {
     ///
     /// # Errors
     /// [`LimitRefusal::SourceRate`]; the source's bucket is as before then, but for the time.
-    pub fn admit(&mut self, source: &Source, rate: Rate, now: u32) -> Result<(), LimitRefusal> {
-        let hash = self.hash.of_block(source.block()) & (self.sets.len() as u64 - 1);
-        let set = usize::try_from(hash).ok().and_then(|at| self.sets.get_mut(at));
+    pub fn admit(&mut self, source: &Party, rate: Rate, now: u32) -> Result<(), LimitRefusal> {
+        let Party { source, hash } = *source;
+        let place = hash & (self.sets.len() as u64 - 1);
+        let set = usize::try_from(place).ok().and_then(|at| self.sets.get_mut(at));
         let set = set.ok_or(LimitRefusal::SourceRate)?;
-        let known = set.iter().position(|bucket| bucket.used && bucket.source == *source);
-        let age = |bucket: &Bucket| (!bucket.used, now.wrapping_sub(bucket.tokens.seen));
-        let oldest = || set.iter().enumerate().max_by_key(|(_, bucket)| age(bucket)).map(|(way, _)| way);
-        let bucket = known.or_else(oldest).and_then(|way| set.get_mut(way));
-        let bucket = bucket.ok_or(LimitRefusal::SourceRate)?;
-        if known.is_none() {
-            self.evicted += u64::from(bucket.used);
-            *bucket = Bucket { source: *source, tokens: Tokens::full(rate, now), used: true };
-        }
+        let known = set.iter().position(|bucket| bucket.source == source);
+        let way = if let Some(way) = known {
+            way
+        } else {
+            let (way, evicted) = settle(set, source, rate, now);
+            self.evicted += u64::from(evicted);
+            way
+        };
+        let bucket = set.get_mut(way).ok_or(LimitRefusal::SourceRate)?;
         bucket.tokens.gain(rate, now);
         if bucket.tokens.take() { Ok(()) } else { Err(LimitRefusal::SourceRate) }
     }
@@ -112,4 +110,17 @@ impl NewFlows {
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
+}
+
+/// Gives a source that stands nowhere the place of nobody, or of the one that was quiet for longest; says which,
+/// and whether somebody lost it.
+#[inline(never)]
+fn settle(set: &mut [Bucket; WAYS], source: Source, rate: Rate, now: u32) -> (usize, bool) {
+    let age = |bucket: &Bucket| (bucket.source.is_nobody(), now.wrapping_sub(bucket.tokens.seen));
+    let oldest = set.iter_mut().enumerate().max_by_key(|(_, bucket)| age(bucket));
+    oldest.map_or((WAYS, false), |(way, bucket)| {
+        let evicted = !bucket.source.is_nobody();
+        *bucket = Bucket { source, tokens: Tokens::full(rate, now) };
+        (way, evicted)
+    })
 }

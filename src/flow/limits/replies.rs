@@ -7,7 +7,7 @@
 
 use super::rate::Tokens;
 use super::{NewFlows, Rate};
-use crate::flow::Source;
+use crate::flow::{Source, SourceHash};
 
 /// How many replies may go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,25 +33,27 @@ pub struct Replies {
     limits: ReplyLimits,
     all: Tokens,
     each: NewFlows,
+    hash: SourceHash,
 }
 
 impl Replies {
     /// Full buckets for at least so many parties, all allocated now.
     #[must_use]
     pub fn new(parties: usize, limits: ReplyLimits, secret: (u64, u64)) -> Self {
-        Self { limits, all: Tokens::full(limits.all, 0), each: NewFlows::new(parties, secret) }
+        let (all, each) = (Tokens::full(limits.all, 0), NewFlows::new(parties));
+        Self { limits, all, each, hash: SourceHash::new(secret) }
     }
 
     /// A reply would go to this party. `now` is in ticks and never goes back.
     ///
     /// # Errors
     /// Which bucket is empty.
-    pub fn admit(&mut self, to: &Source, now: u32) -> Result<(), ReplyRefusal> {
+    pub fn admit(&mut self, to: Source, now: u32) -> Result<(), ReplyRefusal> {
         self.all.gain(self.limits.all, now);
         if !self.all.any() {
             return Err(ReplyRefusal::All);
         }
-        self.each.admit(to, self.limits.each, now).map_err(|_| ReplyRefusal::Each)?;
+        self.each.admit(&self.hash.of(to), self.limits.each, now).map_err(|_| ReplyRefusal::Each)?;
         self.all.take();
         Ok(())
     }

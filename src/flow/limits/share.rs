@@ -5,11 +5,10 @@
 //! exact and a source is never counted too low; it is counted too high by what *other* sources have in both
 //! of its places, which are a secret. With as many places as the table has flows that is below one flow on
 //! average. An exact count a source would need a record a source, and under a flood from random addresses
-//! as many records as flows. Cost: one hash, two cache lines.
+//! as many records as flows. Cost: two cache lines, the source's hash aside.
 
 use super::LimitRefusal;
-use crate::flow::Source;
-use crate::flow::hash::KeyHash;
+use crate::flow::Party;
 use crate::wire::Side;
 
 /// What may be taken of one worker's flow table.
@@ -26,21 +25,20 @@ pub struct ShareLimits {
 pub struct Shares {
     rows: [Box<[u32]>; 2],
     outside: u32,
-    hash: KeyHash,
 }
 
 impl Shares {
     /// Counters with at least `places` in a row, a power of two, at most 2³²; all allocated now.
     #[must_use]
-    pub fn new(places: u32, secret: (u64, u64)) -> Self {
+    pub fn new(places: u32) -> Self {
         let places = usize::try_from(places).unwrap_or(usize::MAX).next_power_of_two();
         let row = || vec![0; places].into_boxed_slice();
-        Self { rows: [row(), row()], outside: 0, hash: KeyHash::new(secret) }
+        Self { rows: [row(), row()], outside: 0 }
     }
 
     /// The two counters of a source.
-    fn counters(&mut self, source: &Source) -> Option<(&mut u32, &mut u32)> {
-        let hash = self.hash.of_block(source.block());
+    fn counters(&mut self, source: &Party) -> Option<(&mut u32, &mut u32)> {
+        let hash = source.hash;
         let [one, two] = &mut self.rows;
         let place = |half: u64, places: usize| usize::try_from(half & (places as u64 - 1)).ok();
         let at = (place(hash & u64::from(u32::MAX), one.len())?, place(hash >> 32, two.len())?);
@@ -51,7 +49,7 @@ impl Shares {
     ///
     /// # Errors
     /// [`LimitRefusal::SourceShare`] or [`LimitRefusal::OutsideShare`]; nothing is counted then.
-    pub fn open(&mut self, source: &Source, side: Side, limits: ShareLimits) -> Result<(), LimitRefusal> {
+    pub fn open(&mut self, source: &Party, side: Side, limits: ShareLimits) -> Result<(), LimitRefusal> {
         let outside = self.outside;
         let (one, two) = self.counters(source).ok_or(LimitRefusal::SourceShare)?;
         if *one.min(two) >= limits.source {
@@ -67,7 +65,7 @@ impl Shares {
     }
 
     /// A flow that was counted has ended; what was not counted changes nothing, then it says false.
-    pub fn close(&mut self, source: &Source, side: Side) -> bool {
+    pub fn close(&mut self, source: &Party, side: Side) -> bool {
         let outside = self.outside.checked_sub(u32::from(side == Side::Outside));
         let (Some(outside), Some((one, two))) = (outside, self.counters(source)) else { return false };
         let (Some(less_one), Some(less_two)) = (one.checked_sub(1), two.checked_sub(1)) else {
@@ -80,7 +78,7 @@ impl Shares {
 
     /// Flows of a source: never too few.
     #[must_use]
-    pub fn of(&mut self, source: &Source) -> u32 {
+    pub fn of(&mut self, source: &Party) -> u32 {
         self.counters(source).map_or(0, |(one, two)| *one.min(two))
     }
 

@@ -44,6 +44,7 @@ fn glance(frame: &[u8]) -> bool {
     let facts = parse(frame).expect("a plain frame can be read");
     let Net::Ip(ip) = facts.net else { panic!("{facts:?}") };
     let (key, from_a) = facts.key().unwrap();
+    assert_eq!(plain.facts(frame), facts, "{frame:02x?}");
     match facts.odd {
         // Odd in any case, so its key is no flow's: the ends are in the order of their ports.
         _ if ip.src == ip.dst => assert!(facts.odd.is_some()),

@@ -7,15 +7,19 @@ mod share;
 mod stress;
 
 use super::*;
-use crate::flow::Source;
+use crate::flow::{Party, Source, SourceHash};
 use crate::wire::Vlans;
 
 fn destination(n: u32) -> Destination {
     Destination::of(std::net::Ipv4Addr::from(0x0a00_0000 + n).into(), Vlans::UNTAGGED)
 }
 
-fn source(n: u32) -> Source {
+fn address(n: u32) -> Source {
     Source::of(std::net::Ipv4Addr::from(0x0a00_0000 + n).into(), Vlans::UNTAGGED)
+}
+
+fn source(n: u32) -> Party {
+    SourceHash::new((1, 2)).of(address(n))
 }
 
 #[test]

@@ -10,7 +10,7 @@ const REFUSED: Result<(), LimitRefusal> = Err(LimitRefusal::SourceRate);
 
 #[test]
 fn a_burst_passes_and_then_the_rate() {
-    let mut flows = NewFlows::new(64, (1, 2));
+    let mut flows = NewFlows::new(64);
     let rate = Rate { per_second: 10, burst: 3 };
     for _ in 0..3 {
         assert_eq!(flows.admit(&source(1), rate, 0), Ok(()));
@@ -32,7 +32,7 @@ fn a_burst_passes_and_then_the_rate() {
 
 #[test]
 fn the_bounds_of_rate_burst_and_time() {
-    let mut flows = NewFlows::new(4, (1, 2));
+    let mut flows = NewFlows::new(4);
     let most = Rate { per_second: u32::MAX, burst: u32::MAX };
     assert_eq!(flows.admit(&source(1), most, 0), Ok(()));
     assert_eq!(flows.admit(&source(1), most, u32::MAX), Ok(()));
@@ -51,7 +51,7 @@ fn the_bounds_of_rate_burst_and_time() {
 
 #[test]
 fn the_source_that_was_quiet_for_longest_gives_way() {
-    let mut flows = NewFlows::new(4, (1, 2));
+    let mut flows = NewFlows::new(4);
     let rate = Rate { per_second: 0, burst: 1 };
     for n in 0..4 {
         assert_eq!(flows.admit(&source(n), rate, n), Ok(()));
@@ -73,7 +73,7 @@ proptest! {
         burst in 0..5u32,
         steps in proptest::collection::vec((0..4u32, 0..20u32), 0..300),
     ) {
-        let mut flows = NewFlows::new(4, (1, 2));
+        let mut flows = NewFlows::new(4);
         let mut model: HashMap<u32, (u128, u32)> = HashMap::new();
         let (mut now, full) = (u32::MAX - 500, u128::from(burst) * 1_000_000_000);
         for (n, ticks) in steps {

@@ -11,7 +11,7 @@ const LIMITS: ShareLimits = ShareLimits { source: 3, outside: 5 };
 
 #[test]
 fn a_source_and_the_outside_have_their_shares() {
-    let mut shares = Shares::new(1 << 12, (1, 2));
+    let mut shares = Shares::new(1 << 12);
     for _ in 0..3 {
         assert_eq!(shares.open(&source(1), Side::Outside, LIMITS), Ok(()));
     }
@@ -29,7 +29,7 @@ fn a_source_and_the_outside_have_their_shares() {
 
 #[test]
 fn what_was_not_counted_changes_nothing() {
-    let mut shares = Shares::new(1 << 12, (1, 2));
+    let mut shares = Shares::new(1 << 12);
     assert_eq!(shares.open(&source(1), Side::Inside, LIMITS), Ok(()));
     assert!(!shares.close(&source(2), Side::Inside), "nothing of this source");
     assert!(!shares.close(&source(1), Side::Outside), "nothing from outside");
@@ -46,7 +46,7 @@ proptest! {
         steps in proptest::collection::vec((0..20u32, any::<bool>(), any::<bool>()), 0..400)
     ) {
         let limits = ShareLimits { source: u32::MAX, outside: u32::MAX };
-        let (mut narrow, mut wide) = (Shares::new(4, (1, 2)), Shares::new(1 << 12, (1, 2)));
+        let (mut narrow, mut wide) = (Shares::new(4), Shares::new(1 << 12));
         let mut model: HashMap<(u32, Side), u32> = HashMap::new();
         for (n, inside, opens) in steps {
             let side = if inside { Side::Inside } else { Side::Outside };
