@@ -7,13 +7,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{Fault, PolicyArg};
-use super::page::{count, nanos};
+use super::page::{count, nanos, number};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg};
 use crate::io::clock::{boot_nanos, wall_nanos};
 use crate::policy::diagnostic::{self, Row};
 use crate::policy::model::{Model, Tier};
-use crate::policy::{self, Moment, Table};
+use crate::policy::{self, Moment, Size, Table};
 
 /// Read a policy and report everything that is wrong with it; nothing is started.
 #[derive(Debug, Args)]
@@ -51,6 +51,8 @@ struct Summary {
     zones: usize,
     services: usize,
     compile_nanos: u64,
+    /// What the compiled table comes to.
+    table: Size,
 }
 
 /// Runs the verb.
@@ -58,7 +60,7 @@ struct Summary {
 /// # Errors
 /// The output is lost.
 pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> {
-    let loaded = match policy::read(&args.policy.policy) {
+    let mut loaded = match policy::read(&args.policy.policy) {
         Ok(mut loaded) => {
             loaded.warnings.extend(loaded.lapsed(Moment(wall_nanos())));
             loaded
@@ -79,6 +81,7 @@ pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> 
     let before = boot_nanos();
     let table = policy::compile(&loaded.model);
     let summary = Summary::new(&loaded.model, &table, boot_nanos().saturating_sub(before));
+    loaded.warnings.extend(summary.table.warning());
     let page = match args.format.format {
         Format::Json => json(&Report {
             ok: true,
@@ -115,6 +118,7 @@ impl Summary {
             zones: model.zones.len(),
             services: model.services.len(),
             compile_nanos,
+            table: table.size(),
         }
     }
 
@@ -138,6 +142,24 @@ impl Summary {
             self.allows
         );
         let _ = writeln!(page, "policy table {}, compiled in {}", self.digest, nanos(self.compile_nanos));
+        let classes = |n: usize, end: &str| {
+            format!(
+                "{} {end} class{}",
+                number(u64::try_from(n).unwrap_or(u64::MAX)),
+                if n == 1 { "" } else { "es" }
+            )
+        };
+        let Size { senders, destinations, cells, programs, answers: _, bytes } = self.table;
+        let _ = writeln!(
+            page,
+            "{} × {}, {}, {}, {} KiB: {}",
+            classes(senders, "sender"),
+            classes(destinations, "destination"),
+            count(cells, "cell"),
+            count(programs, "program"),
+            bytes.div_ceil(1024),
+            self.table.fits()
+        );
         page
     }
 }

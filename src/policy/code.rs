@@ -3,7 +3,7 @@
 //! What it is: the list that docs/DIAGNOSTICS.md prints. What it is not: the messages; those name the
 //! thing and its place. Invariant: a code keeps its number and its meaning for ever; a retired one is
 //! not given out again (P0901 to P0916 that are missing: what the language got since). P00 files and text, P01 names and keys, P02 inventory and wire, P03 services,
-//! P04 selectors, P06 rules, P09 what this version does not have yet.
+//! P04 selectors, P06 rules, P08 what it comes to, P09 what this version does not have yet.
 
 use std::fmt;
 
@@ -137,6 +137,8 @@ codes! {
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
     NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and echo replies are decided before or beside rules";
+
+    TableLarge "P0801" Warning Whole "a compiled policy larger than a processor's caches" => "fewer distinct label sets, or wider rules, make it smaller; it works as it is";
 
     LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
     LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";

@@ -2,8 +2,8 @@
 //!
 //! Addresses that selectors cannot tell apart are one *identity*; identities that the same rules match are
 //! one *row* as sender and one *column* as destination. Each (row, column) is the list of rules that match
-//! both ends, strongest first; equal lists share one program over services. Cost: selectors × identities,
-//! then matches of rows × columns.
+//! both ends, strongest first; equal lists share one program over services. Cost: addresses, then what
+//! selectors have in common with identities and rules with rows and columns; at no point rules × workloads.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -22,7 +22,8 @@ use crate::wire::Housekeeping;
 #[must_use]
 pub fn compile(model: &Model) -> Table {
     let space = Space::new(model);
-    let identities = Identities::new(model, &space);
+    let selectors = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
+    let identities = Identities::new(model, &space, selectors);
     let consulted = Consulted::new(model, &identities);
     let matrix = Matrix::new(model, &identities, &consulted);
     let (spots, leases) = spots(model, &space, &identities, &matrix);
@@ -31,7 +32,8 @@ pub fn compile(model: &Model) -> Table {
     let broadcasts = broadcasts(model);
     let [_, inside] = &space.zones_at;
     let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
-    let Matrix { rows, columns, cells, programs, answers, .. } = matrix;
+    let Matrix { rows, columns, plain, overlay, maker, answers, .. } = matrix;
+    let programs = maker.finish();
     Table {
         spots,
         leases,
@@ -59,7 +61,8 @@ pub fn compile(model: &Model) -> Table {
         zones: model.zones.iter().map(|z| z.name.clone()).collect(),
         rows,
         columns,
-        cells,
+        plain,
+        overlay,
         programs,
         answers,
         inside,

@@ -4,6 +4,8 @@
 //! field is taken apart by name, so that a new one does not compile until it is placed here.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::ops::Range;
 
 use super::model::{
     Atom, Gate, Group, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector,
@@ -36,25 +38,41 @@ pub(super) fn of(model: &Model) -> [u8; 32] {
     canon.sorted(zones, |z| &z.name, Canon::zone);
     canon.list(services, |c, (name, NamedService { atoms, origin: _ })| c.text(name).atoms(atoms));
     canon.sorted(rules, |r| (r.tier, &r.id), Canon::rule);
-    *canon.hasher.finalize().as_bytes()
+    canon.finish()
 }
+
+/// Bytes gathered before they are hashed: an update for each field would cost more than the fields.
+const BLOCK: usize = 64 << 10;
 
 /// Writes length-prefixed fields into the hash.
 #[derive(Default)]
 struct Canon {
     hasher: blake3::Hasher,
+    block: Vec<u8>,
+    /// The items of one set, and where each begins and ends.
+    items: String,
+    places: Vec<Range<usize>>,
 }
 
 impl Canon {
     fn text(&mut self, text: &str) -> &mut Self {
         self.number(u64::try_from(text.len()).unwrap_or(u64::MAX));
-        self.hasher.update(text.as_bytes());
+        self.block.extend_from_slice(text.as_bytes());
         self
     }
 
     fn number(&mut self, number: u64) -> &mut Self {
-        self.hasher.update(&number.to_le_bytes());
+        if self.block.len() >= BLOCK {
+            self.hasher.update(&self.block);
+            self.block.clear();
+        }
+        self.block.extend_from_slice(&number.to_le_bytes());
         self
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.hasher.update(&self.block);
+        *self.hasher.finalize().as_bytes()
     }
 
     fn number_of(&mut self, number: impl Into<u64>) -> &mut Self {
@@ -95,11 +113,22 @@ impl Canon {
     }
 
     /// Items whose order means nothing.
-    fn set<T: ToString>(&mut self, items: impl IntoIterator<Item = T>) -> &mut Self {
-        let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-        items.sort_unstable();
-        items.dedup();
-        self.list(&items, |c, item| c.text(item))
+    fn set<T: Display>(&mut self, items: impl IntoIterator<Item = T>) -> &mut Self {
+        let (mut text, mut places) = (std::mem::take(&mut self.items), std::mem::take(&mut self.places));
+        text.clear();
+        places.clear();
+        for item in items {
+            let start = text.len();
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{item}");
+            places.push(start..text.len());
+        }
+        let item = |place: &Range<usize>| text.get(place.clone()).unwrap_or_default();
+        places.sort_unstable_by(|one, other| item(one).cmp(item(other)));
+        places.dedup_by(|one, other| item(one) == item(other));
+        self.list(&places, |c, place| c.text(item(place)));
+        (self.items, self.places) = (text, places);
+        self
     }
 
     fn gate(&mut self, gate: &Gate) -> &mut Self {

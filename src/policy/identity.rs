@@ -1,12 +1,15 @@
 //! Identities: the classes of addresses that selectors can tell apart.
 //!
-//! What it is: stretches merged by what a selector may look at (a workload's name only where some selector
-//! names workloads), each asked every selector of the rules once. What it is not: rules and services come
-//! later. Identity 0 is nowhere.
+//! What it is: stretches merged by what the selectors do look at (`relevance`), and each selector asked about
+//! those that may match it (`postings`). What it is not: rules and services come later. Identity 0 is
+//! nowhere. Cost: addresses, then what selectors have in common with identities; not rules × identities.
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::hash::Quick;
 use super::model::{Model, Selector, Tier};
+use super::postings::Postings;
+use super::relevance::{Numbered, Relevance};
 use super::selector::Reading;
 use super::space::{Space, Stretch, View};
 
@@ -40,58 +43,66 @@ pub(super) struct Identities<'a> {
     zones: usize,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// What makes an identity, each part reduced to what counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key<'a> {
     name: Option<usize>,
     claimed: bool,
     account: Option<&'a str>,
     host: bool,
-    labels: usize,
-    networks: &'a [usize],
-    zones: &'a [usize],
+    labels: u32,
+    networks: u32,
+    zones: u32,
     group: Option<usize>,
     /// Keys of the workload's own labels, if its binding has lapsed.
-    lapsed: Option<Vec<&'a str>>,
+    lapsed: Option<u32>,
 }
 
 impl<'a> Identities<'a> {
-    pub(super) fn new(model: &'a Model, space: &'a Space) -> Self {
-        let selectors = model.rules.iter().flat_map(|r| [&r.from, &r.to]);
-        let by_name = selectors.flat_map(Selector::parts).any(|m| !m.names.is_empty());
-        let mut known: HashMap<Key<'a>, usize> = HashMap::new();
+    /// What these selectors can tell apart. The zones of an address always count.
+    pub(super) fn new(
+        model: &'a Model,
+        space: &'a Space,
+        selectors: impl IntoIterator<Item = &'a Selector>,
+    ) -> Self {
+        let relevance = Relevance::of(selectors);
+        let (mut known, mut labels, mut lapsed_keys) =
+            (Numbered::default(), Numbered::default(), Numbered::default());
+        let labels: Vec<u32> =
+            space.labels.iter().map(|set| labels.number(relevance.labels(set)).0).collect();
+        let mut networks = Lists::default();
+        let mut zones = Lists::default();
         let mut all: Vec<Identity<'a>> = Vec::new();
         let mut of_stretch = Vec::with_capacity(space.all.len());
         let mut lapsed_of_stretch = Vec::with_capacity(space.all.len());
         for stretch in &space.all {
             let workload = stretch.workload.and_then(|w| model.workloads.get(w));
-            let account = workload.and_then(|w| w.service_account.as_deref());
+            let account = workload.and_then(|w| relevance.account(w.service_account.as_deref()));
             let key = Key {
-                name: stretch.workload.filter(|_| by_name),
+                name: stretch.workload.filter(|_| workload.is_some_and(|w| relevance.names(&w.name))),
                 claimed: workload.is_some() || stretch.group.is_some(),
                 account,
                 host: stretch.host && account.is_some(),
-                labels: stretch.labels,
-                networks: &stretch.networks,
-                zones: &stretch.zones,
+                labels: labels.get(stretch.labels).copied().unwrap_or(0),
+                networks: networks.number(&stretch.networks, |all| relevance.networks(model, all)),
+                zones: zones.number(&stretch.zones, <[usize]>::to_vec),
                 group: stretch.group,
                 lapsed: None,
             };
             let leased = workload.filter(|w| w.valid_until.is_some());
             lapsed_of_stretch.push(leased.map(|workload| {
-                let own = workload.labels.keys().map(String::as_str).collect();
-                let key = Key { lapsed: Some(own), ..key.clone() };
-                let next = all.len();
-                let identity = *known.entry(key).or_insert(next);
-                if identity == next {
+                let (own, _) = lapsed_keys.number(relevance.lapsed(&workload.labels));
+                let (identity, new) = known.number(Key { lapsed: Some(own), ..key });
+                if new {
                     all.push(Identity::new(space.lapsed_view(model, stretch), stretch));
                 }
-                identity
+                index(identity)
             }));
-            let next = all.len();
-            let identity = *known.entry(key).or_insert(next);
-            if identity == next {
+            let (identity, new) = known.number(key);
+            if new {
                 all.push(Identity::new(space.view(model, stretch), stretch));
             }
+            let identity = index(identity);
             if let Some(identity) = all.get_mut(identity).filter(|_| !stretch.covered) {
                 identity.inhabited |= stretch.side.is_some();
                 if let Some(workload) = stretch.workload
@@ -114,6 +125,29 @@ impl<'a> Identities<'a> {
             })
             .collect();
         Self { all, of_stretch, lapsed_of_stretch, groups, zones: model.zones.len() }
+    }
+
+    /// Who has what.
+    fn postings(&self) -> Postings<'_> {
+        Postings::of(self.all.iter().map(|identity| identity.view.subject(false)))
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Lists of numbers, each reduced once and numbered by what it was reduced to.
+#[derive(Default)]
+struct Lists<'a> {
+    known: HashMap<&'a [usize], u32, Quick>,
+    reduced: Numbered<Vec<usize>>,
+}
+
+impl<'a> Lists<'a> {
+    fn number(&mut self, list: &'a [usize], reduce: impl FnOnce(&[usize]) -> Vec<usize>) -> u32 {
+        let reduced = &mut self.reduced;
+        *self.known.entry(list).or_insert_with(|| reduced.number(reduce(list)).0)
     }
 }
 
@@ -172,90 +206,112 @@ pub(super) struct Heard {
     pub(super) assumed: bool,
 }
 
+impl Heard {
+    /// Nothing at all.
+    fn is_nothing(self) -> bool {
+        !(self.genuine || self.stranger || self.assumed)
+    }
+}
+
 /// One way round a rule: `both_ways` gives it two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clause {
-    /// Index of the rule in the model.
-    pub(super) rule: usize,
+    /// Its rule's place in the order of precedence.
+    pub(super) rank: u32,
     /// Index into [`Consulted::selectors`].
     pub(super) from: usize,
     /// The same.
     pub(super) to: usize,
 }
 
-/// Every selector of the rules, asked about every identity.
+/// Every selector of the rules, asked about every identity that may match it.
 #[derive(Debug)]
 pub(super) struct Consulted {
-    /// By selector, then identity.
-    pub(super) selectors: Vec<Vec<Heard>>,
-    /// Strongest first, then the most specific.
+    /// By selector: the identities that it concerns, rising.
+    pub(super) selectors: Vec<Vec<(u32, Heard)>>,
+    /// Rules of the model in the order of precedence: by tier, then the most specific.
+    pub(super) order: Vec<usize>,
+    /// By rank.
     pub(super) clauses: Vec<Clause>,
 }
 
 impl Consulted {
     pub(super) fn new(model: &Model, identities: &Identities<'_>) -> Self {
+        let postings = identities.postings();
         let mut known: HashMap<(&Selector, bool), usize> = HashMap::new();
         let mut selectors = Vec::new();
         let mut counts = Vec::new();
         let mut stamps = vec![0; model.workloads.len()];
         let mut ask = |selector, tier| {
             *known.entry((selector, tier == Tier::Allow)).or_insert_with(|| {
-                let heard: Vec<Heard> =
-                    identities.all.iter().map(|identity| identity.asked(selector, tier)).collect();
+                let heard = identities.heard(&postings, selector, tier);
                 let index = selectors.len();
                 counts.push(count(identities, &heard, &mut stamps, index + 1));
                 selectors.push(heard);
                 index
             })
         };
-        let mut ranked = Vec::with_capacity(model.rules.len());
-        for (rule, written) in model.rules.iter().enumerate() {
-            let (from, to) = (ask(&written.from, written.tier), ask(&written.to, written.tier));
-            ranked.push((written, Clause { rule, from, to }));
-        }
+        let ends: Vec<(usize, usize)> =
+            model.rules.iter().map(|rule| (ask(&rule.from, rule.tier), ask(&rule.to, rule.tier))).collect();
         let workloads = |selector: usize| counts.get(selector).copied().unwrap_or(0);
-        ranked.sort_by_cached_key(|(rule, clause)| {
-            let product = workloads(clause.from)
-                .saturating_mul(workloads(clause.to))
+        let mut ranked: Vec<_> = model.rules.iter().zip(ends).enumerate().collect();
+        ranked.sort_by_cached_key(|(_, (rule, (from, to)))| {
+            let product = workloads(*from)
+                .saturating_mul(workloads(*to))
                 .saturating_mul(u64::from(rule.services.width()));
-            (rule.tier, product, rule.id.clone())
+            (rule.tier, product, &rule.id)
         });
-        let clauses = ranked
-            .into_iter()
-            .flat_map(|(rule, clause)| {
-                let back = Clause { from: clause.to, to: clause.from, ..clause };
-                [Some(clause), rule.both_ways.then_some(back)].into_iter().flatten()
-            })
-            .collect();
-        Self { selectors, clauses }
+        let mut clauses = Vec::with_capacity(ranked.len());
+        let mut order = Vec::with_capacity(ranked.len());
+        for (rank, (number, (rule, (from, to)))) in (0..).zip(ranked) {
+            order.push(number);
+            clauses.push(Clause { rank, from, to });
+            if rule.both_ways {
+                clauses.push(Clause { rank, from: to, to: from });
+            }
+        }
+        Self { selectors, order, clauses }
+    }
+}
+
+impl Identities<'_> {
+    /// Whom a selector of a rule of this tier concerns.
+    fn heard(&self, postings: &Postings<'_>, selector: &Selector, tier: Tier) -> Vec<(u32, Heard)> {
+        let candidates = postings.candidates(selector);
+        let here = candidates.iter().filter_map(|number| {
+            let heard = self.all.get(index(*number))?.asked(selector, tier);
+            Some((*number, heard)).filter(|(_, heard)| !heard.is_nothing())
+        });
+        here.collect()
     }
 }
 
 impl Identity<'_> {
     fn asked(&self, selector: &Selector, tier: Tier) -> Heard {
-        let (genuine, stranger) = (self.view.subject(self.host), self.view.subject(false));
-        match tier {
-            Tier::Guardrail | Tier::Deny => {
-                let heard = selector.matches(&genuine, Reading::ByAddress);
-                Heard {
-                    genuine: heard,
-                    stranger: selector.matches(&stranger, Reading::ByAddress),
-                    assumed: false,
-                }
-            }
-            Tier::Allow => Heard {
-                genuine: selector.matches(&genuine, Reading::Granted),
-                stranger: selector.matches(&stranger, Reading::Granted),
-                assumed: selector.matches(&genuine, Reading::Assumed),
-            },
+        let genuine = self.view.subject(self.host);
+        let by_account = selector.parts().iter().any(|keys| !keys.accounts.is_empty());
+        let reading = match tier {
+            Tier::Guardrail | Tier::Deny => Reading::ByAddress,
+            Tier::Allow => Reading::Granted,
+        };
+        let matches = selector.matches(&genuine, reading);
+        if !by_account {
+            // Who holds an account is nothing to it.
+            return Heard { genuine: matches, stranger: matches, assumed: tier == Tier::Allow && matches };
+        }
+        Heard {
+            genuine: matches,
+            stranger: selector.matches(&self.view.subject(false), reading),
+            assumed: tier == Tier::Allow && selector.matches(&genuine, Reading::Assumed),
         }
     }
 }
 
 /// Distinct workloads with an address that a selector matches, accounts taken as by a true MAC.
-fn count(identities: &Identities<'_>, heard: &[Heard], stamps: &mut [usize], stamp: usize) -> u64 {
+fn count(identities: &Identities<'_>, heard: &[(u32, Heard)], stamps: &mut [usize], stamp: usize) -> u64 {
     let mut seen = 0;
-    for (identity, _) in identities.all.iter().zip(heard).filter(|(_, heard)| heard.genuine) {
+    let matched = heard.iter().filter(|(_, heard)| heard.genuine);
+    for identity in matched.filter_map(|(number, _)| identities.all.get(index(*number))) {
         for workload in &identity.workloads {
             if let Some(last) = stamps.get_mut(*workload).filter(|last| **last != stamp) {
                 *last = stamp;

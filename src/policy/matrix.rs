@@ -1,27 +1,43 @@
 //! Rows × columns → programs.
 //!
-//! What it is: identities that the same clauses match fall into one row (as sender) and one column (as
-//! destination); each cell is the list of clauses that match both ends, strongest first, and equal lists
-//! share one program. Cost: the matches that rows and columns have in common.
+//! What it is: identities that the same selectors match fall into one row (as sender) and one column (as
+//! destination); each cell is the list of rules that match both ends, strongest first, and equal lists share
+//! one program. Few rules are *wide*: they hold for many rows and many columns, as "production may reach the
+//! time servers" does. Rows that the same wide rules match share a line of the *plain*, a small full matrix;
+//! what the many narrow rules say stands beside it, cell by cell, with the wide ones already in it
+//! (`overlay`). What it is not: identities come before, the table after. Cost: cells of the plain, and rows ×
+//! columns of each narrow rule; where the line between wide and narrow lies is chosen to make that small.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use super::hash::Quick;
 use super::identity::{Consulted, Heard, Identities, may_allow};
 use super::model::{Model, Rule, ServiceSet, Tier, Zone};
-use super::services::{Answers, Programs};
+use super::overlay::Overlay;
+use super::relevance::Numbered;
+use super::services::{Answers, Maker, Spans};
 use super::table::{Answer, Column, Row, mode_answer};
 use super::verdict::{Denial, Mode, RuleNumber};
+use super::wide::{Line, divide};
 
-/// A clause that concerns an identity, and whether it matches or only would.
-type Concern = (usize, bool);
+/// Rank of a rule that matches, or only would if an account were held, twice; plus one if it matches. In
+/// order of strength.
+type Concern = u32;
+
+const fn concern(rank: u32, matches: bool) -> Concern {
+    rank << 1 | if matches { 1 } else { 0 }
+}
 
 /// The compiled verdicts.
 #[derive(Debug, Default)]
 pub(super) struct Matrix {
     pub(super) rows: Vec<Row>,
     pub(super) columns: Vec<Column>,
-    pub(super) cells: Vec<u32>,
-    pub(super) programs: Programs,
+    /// The plain: line of a row, place of a column.
+    pub(super) plain: Vec<u32>,
+    pub(super) overlay: Overlay,
+    pub(super) maker: Maker,
     pub(super) answers: Vec<Answer>,
     /// Rows of each identity: MAC not true, true.
     pub(super) rows_of: Vec<[u32; 2]>,
@@ -29,194 +45,360 @@ pub(super) struct Matrix {
     pub(super) column_of: Vec<u32>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct RowKey {
-    concerns: Vec<Concern>,
-    claimed: bool,
-    mode: Option<Mode>,
+/// Rows, or columns: who is told apart by the selectors at one end.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    /// By class: selectors that concern it, each twice, plus one if it matches; rising.
+    pub(super) heard: Vec<Vec<u32>>,
+    /// By class: claimed, and in a zone.
+    pub(super) kinds: Vec<(bool, bool)>,
+    /// By selector: classes that it concerns, and whether it matches.
+    pub(super) concerned: Vec<Vec<(u32, bool)>>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct ColumnKey {
-    concerns: Vec<Concern>,
-    claimed: bool,
-    zones: Vec<usize>,
+impl Classes {
+    fn learn(&mut self, selectors: usize) {
+        self.concerned = vec![Vec::new(); selectors];
+        for (class, heard) in (0..).zip(&self.heard) {
+            for word in heard {
+                if let Some(list) = self.concerned.get_mut(index(word >> 1)) {
+                    list.push((class, word & 1 == 1));
+                }
+            }
+        }
+    }
+
+    /// Classes of a selector.
+    pub(super) fn of(&self, selector: usize) -> &[(u32, bool)] {
+        self.concerned.get(selector).map_or(&[], Vec::as_slice)
+    }
 }
 
-/// Numbers given in order of first use.
-fn number<K: std::hash::Hash + Eq>(known: &mut HashMap<K, u32>, key: K) -> (u32, bool) {
-    let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
-    let number = *known.entry(key).or_insert(next);
-    (number, number == next)
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 impl Matrix {
     pub(super) fn new(model: &Model, identities: &Identities<'_>, consulted: &Consulted) -> Self {
         let mut matrix = Self { answers: vec![Answer::DEFAULT], ..Self::default() };
-        let rows = matrix.rows(model, identities, consulted);
-        let columns = matrix.columns(model, identities, consulted);
-        matrix.cross(model, consulted, &rows, &columns);
-        matrix
+        let (mut from, mut to) =
+            (vec![false; consulted.selectors.len()], vec![false; consulted.selectors.len()]);
+        for clause in &consulted.clauses {
+            from.get_mut(clause.from).into_iter().for_each(|used| *used = true);
+            to.get_mut(clause.to).into_iter().for_each(|used| *used = true);
+        }
+        let count = identities.all.len();
+        let told = |used: &[bool], genuine: bool| {
+            heard_by(consulted, used, count, |h| if genuine { h.genuine } else { h.stranger })
+        };
+        let rows = matrix.rows(model, identities, [told(&from, false), told(&from, true)]);
+        let columns = matrix.columns(model, identities, told(&to, true));
+        Crossing::new(model, consulted, matrix, rows, columns).done()
     }
 
-    /// Row keys in the order of their numbers.
-    fn rows(
-        &mut self,
-        model: &Model,
-        identities: &Identities<'_>,
-        consulted: &Consulted,
-    ) -> Vec<(Vec<Concern>, bool)> {
-        let mut known = HashMap::new();
-        let mut keys = Vec::new();
-        for (index, identity) in identities.all.iter().enumerate() {
+    fn rows(&mut self, model: &Model, identities: &Identities<'_>, told: [Vec<Vec<u32>>; 2]) -> Classes {
+        let mut known = Numbered::default();
+        let mut classes = Classes::default();
+        let [strangers, genuine] = told;
+        for ((identity, stranger), genuine) in identities.all.iter().zip(strangers).zip(genuine) {
             let mode = identity.zones.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
-            let rows = [false, true].map(|genuine| {
-                let concerns = consulted.concerns(
-                    index,
-                    |clause| clause.from,
-                    |heard| {
-                        if genuine { heard.genuine } else { heard.stranger }
-                    },
-                );
-                let claimed = identity.claimed;
-                let key = RowKey { concerns: concerns.clone(), claimed, mode };
-                let (row, new) = number(&mut known, key);
+            let rows = [stranger, genuine].map(|heard| {
+                let (row, new) = known.number((heard.clone(), identity.claimed, mode));
                 if new {
-                    self.rows.push(Row { mode });
-                    keys.push((concerns, claimed));
+                    self.rows.push(Row { mode, ..Row::default() });
+                    classes.heard.push(heard);
+                    classes.kinds.push((identity.claimed, false));
                 }
                 row
             });
             self.rows_of.push(rows);
         }
-        keys
+        classes
     }
 
-    /// Column keys in the order of their numbers.
-    fn columns(
-        &mut self,
-        model: &Model,
-        identities: &Identities<'_>,
-        consulted: &Consulted,
-    ) -> Vec<(Vec<Concern>, bool, bool)> {
-        let mut known = HashMap::new();
-        let mut keys = Vec::new();
-        let mut governed: HashMap<Vec<usize>, Column> = HashMap::new();
-        for (index, identity) in identities.all.iter().enumerate() {
-            let concerns = consulted.concerns(index, |clause| clause.to, |heard| heard.genuine);
-            let (claimed, zones) = (identity.claimed, identity.zones.clone());
-            let key = ColumnKey { concerns: concerns.clone(), claimed, zones: zones.clone() };
-            let (column, new) = number(&mut known, key);
+    fn columns(&mut self, model: &Model, identities: &Identities<'_>, told: Vec<Vec<u32>>) -> Classes {
+        let mut known = Numbered::default();
+        let mut classes = Classes::default();
+        let mut governed: HashMap<&[usize], Column> = HashMap::new();
+        for (identity, heard) in identities.all.iter().zip(told) {
+            let zones = identity.zones.as_slice();
+            let (column, new) = known.number((heard.clone(), identity.claimed, zones));
             if new {
-                keys.push((concerns, claimed, !zones.is_empty()));
                 let column = *governed.entry(zones).or_insert_with_key(|zones| {
                     let zones = zones.iter().filter_map(|z| model.zones.get(*z)).collect();
-                    govern(&mut self.programs, zones)
+                    govern(&mut self.maker, zones)
                 });
                 self.columns.push(column);
+                classes.heard.push(heard);
+                classes.kinds.push((identity.claimed, !zones.is_empty()));
             }
             self.column_of.push(column);
         }
-        keys
+        classes
     }
+}
 
-    fn cross(
-        &mut self,
-        model: &Model,
-        consulted: &Consulted,
-        rows: &[(Vec<Concern>, bool)],
-        columns: &[(Vec<Concern>, bool, bool)],
-    ) {
-        // Clause → the columns it concerns.
-        let mut met: Vec<Vec<(usize, bool)>> = vec![Vec::new(); consulted.clauses.len()];
-        for (column, (concerns, ..)) in columns.iter().enumerate() {
-            for (clause, matches) in concerns {
-                if let Some(met) = met.get_mut(*clause) {
-                    met.push((column, *matches));
-                }
+/// By identity: the selectors in use that concern it.
+fn heard_by(
+    consulted: &Consulted,
+    used: &[bool],
+    identities: usize,
+    matches: impl Fn(&Heard) -> bool,
+) -> Vec<Vec<u32>> {
+    let mut told: Vec<Vec<u32>> = vec![Vec::new(); identities];
+    for ((selector, heard), _) in (0..).zip(&consulted.selectors).zip(used).filter(|(_, used)| **used) {
+        for (identity, heard) in heard {
+            let matches = matches(heard);
+            if matches || heard.assumed {
+                told.get_mut(index(*identity))
+                    .into_iter()
+                    .for_each(|told| told.push(concern(selector, matches)));
             }
         }
-        let mut programs: HashMap<Vec<Concern>, u32> = HashMap::new();
-        let mut numbers: HashMap<Answer, u32> = HashMap::from([(Answer::DEFAULT, 0)]);
-        let mut cells: Vec<Vec<Concern>> = vec![Vec::new(); columns.len()];
-        self.cells.reserve_exact(rows.len().saturating_mul(columns.len()));
-        for (concerns, from_claimed) in rows {
-            for (index, from_matches) in concerns {
-                let (Some(clause), Some(met)) = (consulted.clauses.get(*index), met.get(*index)) else {
-                    continue;
-                };
-                let allow = model.rules.get(clause.rule).is_some_and(|r| r.tier == Tier::Allow);
-                for (column, to_matches) in met {
-                    let (Some(cell), Some((_, to_claimed, zoned))) =
-                        (cells.get_mut(*column), columns.get(*column))
-                    else {
-                        continue;
-                    };
-                    if allow && !may_allow(*from_claimed, *to_claimed, *zoned) {
-                        continue;
-                    }
-                    let matches = *from_matches && *to_matches;
-                    // Both ways of one rule follow each other: it stands once, as the stronger.
-                    match cell.last_mut() {
-                        Some((rule, before)) if *rule == clause.rule => *before |= matches,
-                        Some(_) | None => cell.push((clause.rule, matches)),
-                    }
-                }
+    }
+    told
+}
+
+/// Rows and columns on their way to cells.
+struct Crossing<'m> {
+    consulted: &'m Consulted,
+    rules: Vec<&'m Rule>,
+    /// By rank.
+    spans: Vec<u32>,
+    sets: Vec<Spans>,
+    matrix: Matrix,
+    rows: Classes,
+    columns: Classes,
+    /// Lists of concerns and their programs.
+    lists: Numbered<Rc<[Concern]>>,
+    /// By the number of a list.
+    made: Vec<(Rc<[Concern]>, u32)>,
+    answers: HashMap<Answer, u32, Quick>,
+}
+
+/// Cells of one row, filled and emptied again.
+struct Cells {
+    lists: Vec<Vec<Concern>>,
+    touched: Vec<u32>,
+}
+
+impl Cells {
+    fn new(columns: usize) -> Self {
+        Self { lists: vec![Vec::new(); columns], touched: Vec::new() }
+    }
+
+    /// One rule more in a cell; both ways of one rule follow each other, and it stands once, as the stronger.
+    fn add(&mut self, column: u32, rank: u32, matches: bool) {
+        let Some(list) = self.lists.get_mut(index(column)) else { return };
+        match list.last_mut() {
+            Some(last) if *last >> 1 == rank => *last |= concern(0, matches),
+            Some(_) => list.push(concern(rank, matches)),
+            None => {
+                self.touched.push(column);
+                list.push(concern(rank, matches));
             }
-            for cell in &mut cells {
-                let known = programs.get(cell).copied();
-                let program = known.unwrap_or_else(|| {
-                    let made = program(model, cell, &mut self.programs, &mut self.answers, &mut numbers);
-                    programs.insert(cell.clone(), made);
-                    made
-                });
-                self.cells.push(program);
-                cell.clear();
+        }
+    }
+
+    /// What was filled, in order of columns, and empties it.
+    fn drain(&mut self, mut each: impl FnMut(u32, &mut Vec<Concern>)) {
+        self.touched.sort_unstable();
+        for column in self.touched.drain(..) {
+            if let Some(list) = self.lists.get_mut(index(column)) {
+                each(column, list);
+                list.clear();
             }
         }
     }
 }
 
-impl Consulted {
-    /// The clauses that concern an identity at one end, in order.
-    fn concerns(
-        &self,
-        identity: usize,
-        end: impl Fn(&super::identity::Clause) -> usize,
-        matches: impl Fn(&Heard) -> bool,
-    ) -> Vec<Concern> {
-        (0..)
-            .zip(&self.clauses)
-            .filter_map(|(index, clause)| {
-                let heard = self.selectors.get(end(clause))?.get(identity)?;
-                let matches = matches(heard);
-                (matches || heard.assumed).then_some((index, matches))
+impl<'m> Crossing<'m> {
+    fn new(
+        model: &'m Model,
+        consulted: &'m Consulted,
+        matrix: Matrix,
+        mut rows: Classes,
+        mut columns: Classes,
+    ) -> Self {
+        rows.learn(consulted.selectors.len());
+        columns.learn(consulted.selectors.len());
+        let rules: Vec<&Rule> = consulted.order.iter().filter_map(|r| model.rules.get(*r)).collect();
+        let mut known: HashMap<(bool, &[super::model::Atom]), u32> = HashMap::new();
+        let mut sets = Vec::new();
+        let spans = rules
+            .iter()
+            .map(|rule| {
+                let ServiceSet { any, atoms, written: _ } = &rule.services;
+                *known.entry((*any, atoms.as_slice())).or_insert_with(|| {
+                    sets.push(Spans::of(&rule.services));
+                    u32::try_from(sets.len() - 1).unwrap_or(u32::MAX)
+                })
             })
-            .collect()
+            .collect();
+        Self {
+            consulted,
+            rules,
+            spans,
+            sets,
+            matrix,
+            rows,
+            columns,
+            lists: Numbered::default(),
+            made: Vec::new(),
+            answers: HashMap::from_iter([(Answer::DEFAULT, 0)]),
+        }
+    }
+
+    fn done(mut self) -> Matrix {
+        let (wide, lines, places) = divide(self.consulted, &self.rows, &self.columns);
+        let plain = self.plain(&lines, &places);
+        self.overlay(&wide, (&lines, &places), &plain);
+        let width = u32::try_from(places.kinds.len()).unwrap_or(u32::MAX);
+        for (row, line) in self.matrix.rows.iter_mut().zip(&lines.of_class) {
+            row.line = line.saturating_mul(width);
+        }
+        for (column, place) in self.matrix.columns.iter_mut().zip(&places.of_class) {
+            column.place = *place;
+        }
+        self.matrix.plain = plain.iter().map(|list| self.program(*list)).collect();
+        self.matrix
+    }
+
+    fn allows(&self, rank: u32) -> bool {
+        self.rules.get(index(rank)).is_some_and(|rule| rule.tier == Tier::Allow)
+    }
+
+    /// The full matrix of what wide rules say, as numbers of lists.
+    fn plain(&mut self, lines: &Line, places: &Line) -> Vec<u32> {
+        let width = places.kinds.len();
+        let mut plain = Vec::with_capacity(lines.kinds.len().saturating_mul(width));
+        let empty = self.list(&[]);
+        let mut cells = Cells::new(width);
+        for ((from_claimed, _), heard) in lines.kinds.iter().zip(&lines.clauses) {
+            for (number, from_matches) in heard {
+                let Some(clause) = self.consulted.clauses.get(index(*number)) else { continue };
+                let allow = self.allows(clause.rank);
+                for (place, to_matches) in places.concerned(*number) {
+                    let (to_claimed, zoned) =
+                        places.kinds.get(index(*place)).copied().unwrap_or((false, true));
+                    if !allow || may_allow(*from_claimed, to_claimed, zoned) {
+                        cells.add(*place, clause.rank, *from_matches && *to_matches);
+                    }
+                }
+            }
+            let start = plain.len();
+            plain.resize(start + width, empty);
+            cells.drain(|place, list| {
+                let number = self.list(list);
+                plain.get_mut(start + index(place)).into_iter().for_each(|cell| *cell = number);
+            });
+        }
+        plain
+    }
+
+    /// What narrow rules say, with what the plain has there.
+    fn overlay(&mut self, wide: &[bool], (lines, places): (&Line, &Line), plain: &[u32]) {
+        let mut concerned: Vec<Vec<(u32, bool)>> = vec![Vec::new(); self.rows.kinds.len()];
+        for ((number, clause), _) in (0..).zip(&self.consulted.clauses).zip(wide).filter(|(_, w)| !**w) {
+            if !self.columns.of(clause.to).is_empty() {
+                for (row, matches) in self.rows.of(clause.from) {
+                    concerned.get_mut(index(*row)).into_iter().for_each(|c| c.push((number, *matches)));
+                }
+            }
+        }
+        let width = places.kinds.len();
+        let mut cells = Cells::new(self.columns.kinds.len());
+        let (mut entries, mut whole) = (Vec::new(), Vec::new());
+        let mut overlay = std::mem::take(&mut self.matrix.overlay);
+        for (row, heard) in concerned.iter().enumerate() {
+            let (from_claimed, _) = self.rows.kinds.get(row).copied().unwrap_or_default();
+            for (number, from_matches) in heard {
+                let Some(clause) = self.consulted.clauses.get(index(*number)) else { continue };
+                let allow = self.allows(clause.rank);
+                for (column, to_matches) in self.columns.of(clause.to) {
+                    let (to_claimed, zoned) =
+                        self.columns.kinds.get(index(*column)).copied().unwrap_or((false, true));
+                    if !allow || may_allow(from_claimed, to_claimed, zoned) {
+                        cells.add(*column, clause.rank, *from_matches && *to_matches);
+                    }
+                }
+            }
+            let line = lines.of_class.get(row).map_or(0, |line| index(*line)) * width;
+            entries.clear();
+            cells.drain(|column, list| {
+                let place = places.of_class.get(index(column)).map_or(0, |place| index(*place));
+                let below = plain.get(line + place).and_then(|list| self.made.get(index(*list)));
+                merge(below.map_or(&[], |(below, _)| below), list, &mut whole);
+                let list = self.list(&whole);
+                entries.push((column, self.program(list)));
+            });
+            let (start, shift) = overlay.add(&entries);
+            if let Some(row) = self.matrix.rows.get_mut(row) {
+                (row.start, row.shift) = (start, shift);
+            }
+        }
+        overlay.finish();
+        self.matrix.overlay = overlay;
+    }
+
+    /// The number of a list; a new one gets its program.
+    fn list(&mut self, list: &[Concern]) -> u32 {
+        if let Some(known) = self.lists.get(list) {
+            return known;
+        }
+        let kept: Rc<[Concern]> = list.into();
+        let (number, _) = self.lists.number(Rc::clone(&kept));
+        let rules: Vec<(RuleNumber, &Rule, bool)> = list
+            .iter()
+            .filter_map(|concern| {
+                let rank = index(concern >> 1);
+                let number = u32::try_from(*self.consulted.order.get(rank)?).ok()?;
+                Some((RuleNumber(number), *self.rules.get(rank)?, concern & 1 == 1))
+            })
+            .collect();
+        let spans = list.iter().filter_map(|concern| self.spans.get(index(concern >> 1)));
+        let sets: Vec<&Spans> = spans.filter_map(|set| self.sets.get(index(*set))).collect();
+        let Matrix { maker, answers, .. } = &mut self.matrix;
+        let program = maker.make(&sets, &mut Decide { rules, answers, known: &mut self.answers });
+        self.made.push((kept, program));
+        number
+    }
+
+    fn program(&self, list: u32) -> u32 {
+        self.made.get(index(list)).map_or(0, |(_, program)| *program)
     }
 }
 
-fn program(
-    model: &Model,
-    cell: &[Concern],
-    programs: &mut Programs,
-    answers: &mut Vec<Answer>,
-    known: &mut HashMap<Answer, u32>,
-) -> u32 {
-    let rules: Vec<(usize, &Rule, bool)> = cell
-        .iter()
-        .filter_map(|(rule, matches)| model.rules.get(*rule).map(|r| (*rule, r, *matches)))
-        .collect();
-    let sets: Vec<&ServiceSet> = rules.iter().map(|(_, rule, _)| &rule.services).collect();
-    programs.make(&sets, &mut Decide { rules, answers, known })
+/// Both lists as one.
+fn merge(one: &[Concern], other: &[Concern], into: &mut Vec<Concern>) {
+    into.clear();
+    let (mut one, mut other) = (one.iter().copied().peekable(), other.iter().copied().peekable());
+    loop {
+        let next = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) => {
+                if a <= b {
+                    one.next()
+                } else {
+                    other.next()
+                }
+            }
+            (Some(_), None) => one.next(),
+            (None, _) => other.next(),
+        };
+        let Some(next) = next else { return };
+        match into.last_mut() {
+            Some(last) if *last >> 1 == next >> 1 => *last |= next,
+            Some(_) | None => into.push(next),
+        }
+    }
 }
 
 /// Rules of one cell, strongest first → answers.
 struct Decide<'a> {
     /// Number, rule, and whether it matches or only would if an account were held.
-    rules: Vec<(usize, &'a Rule, bool)>,
+    rules: Vec<(RuleNumber, &'a Rule, bool)>,
     answers: &'a mut Vec<Answer>,
-    known: &'a mut HashMap<Answer, u32>,
+    known: &'a mut HashMap<Answer, u32, Quick>,
 }
 
 impl Answers for Decide<'_> {
@@ -230,16 +412,15 @@ impl Answers for Decide<'_> {
                 }
                 continue;
             }
-            let number = RuleNumber(u32::try_from(*number).unwrap_or(u32::MAX));
             if matched == 0 {
-                answer.rule = number;
+                answer.rule = *number;
                 answer.denial = match rule.tier {
                     Tier::Guardrail => Some(Denial::Guardrail),
                     Tier::Deny => Some(Denial::Rule),
                     Tier::Allow => None,
                 };
             } else if let Some(also) = answer.also.get_mut(matched - 1) {
-                *also = number;
+                *also = *number;
             }
             matched += 1;
             if rule.tier == Tier::Guardrail {
@@ -268,15 +449,16 @@ impl Answers for Decide<'_> {
 }
 
 /// How all these zones govern connections to their members.
-fn govern(programs: &mut Programs, zones: Vec<&Zone>) -> Column {
-    let services = zones
-        .iter()
-        .enumerate()
-        .flat_map(|(z, zone)| zone.service_modes.iter().map(move |(set, mode)| (set, (z, *mode))));
-    let (sets, modes): (Vec<&ServiceSet>, Vec<(usize, Mode)>) = services.unzip();
+fn govern(maker: &mut Maker, zones: Vec<&Zone>) -> Column {
+    let services = zones.iter().enumerate().flat_map(|(z, zone)| {
+        zone.service_modes.iter().map(move |(set, mode)| (Spans::of(set), (z, *mode)))
+    });
+    let (sets, modes): (Vec<Spans>, Vec<(usize, Mode)>) = services.unzip();
     let own = zones.iter().map(|z| z.mode);
     let strictest = own.chain(modes.iter().map(|(_, mode)| *mode)).max();
-    Column { modes: programs.make(&sets, &mut Govern { zones, modes, strictest }), strictest }
+    let sets: Vec<&Spans> = sets.iter().collect();
+    let modes = maker.make(&sets, &mut Govern { zones, modes, strictest });
+    Column { modes, strictest, place: 0 }
 }
 
 /// Zones of one column → their mode for a service.

@@ -10,31 +10,40 @@ pub mod compile;
 pub mod diagnostic;
 mod digest;
 pub mod explain;
+mod hash;
+mod hosts;
 mod identity;
 mod matrix;
 pub mod model;
 mod neighbour;
 #[cfg(test)]
 mod oracle;
+mod overlay;
+mod postings;
 pub mod prefix;
 #[cfg(test)]
 mod promises;
 pub mod read;
+mod relevance;
+mod runs;
 #[cfg(test)]
 mod sample;
 mod selector;
 pub mod sentences;
 mod services;
+mod size;
 pub mod source;
 mod space;
 mod stage;
 pub mod table;
 pub mod verdict;
+mod wide;
 mod words;
 
 pub use compile::compile;
 pub use model::Model;
 pub use neighbour::{Claim, Mismatch};
 pub use read::read;
+pub use size::Size;
 pub use table::Table;
 pub use verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};

@@ -82,7 +82,9 @@ pub struct End {
 #[must_use]
 pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let model = &policy.model;
-    let identities = Identities::new(model, table.space());
+    let members = model.zones.iter().map(|zone| &zone.members);
+    let ends = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
+    let identities = Identities::new(model, table.space(), members.chain(ends));
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
     let end = |selector: &Selector, tier| {
         let named = model.groups.iter().filter(|group| selector.groups().contains(&group.name));

@@ -1,50 +1,108 @@
 //! Which of several service sets a service is in.
 //!
-//! What it is: for each list of service sets the compiler meets, a *program* that finds the answer by two
-//! or three binary searches: protocol, source port (one segment unless a set restricts it), destination
-//! port. What it is not: it knows no rule; the answer is a number its owner understands. Invariant: the
-//! segments of a dimension cover it, sorted, without equal neighbours.
+//! What it is: for each list of service sets the compiler meets, a *program*: every service is a point on one
+//! line (protocol and destination port; behind them each protocol with ports that can't be read), cut where
+//! a set begins or ends, and each piece has its answer. Only where a set restricts source ports, a first
+//! line over those says which line is meant. What it is not: it knows no rule; the answer is a number its
+//! owner understands. Invariant: the pieces of a line cover it, sorted, without equal neighbours; equal lines
+//! are one. Cost: one binary search, two where source ports count.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::HashMap;
 
+use super::hash::Quick;
 use super::model::{Atom, ServiceSet};
 use crate::wire::Service;
 
 /// Ports of a whole protocol.
 pub(super) const ALL: (u16, u16) = (0, u16::MAX);
 
-/// All programs of a table, in four flat arrays.
+/// Where services whose ports can't be read begin, one place a protocol.
+const UNREADABLE: u32 = 1 << 24;
+
+/// All programs of a table, one after the other: twice the number of pieces, plus one if the answers are
+/// lines themselves; where all pieces but the first begin; their answers.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    made: Vec<Program>,
-    protocols: Vec<Protocol>,
-    sources: Vec<Segment<Range<u32>>>,
-    ports: Vec<Segment<u32>>,
+    words: Vec<u32>,
+    count: usize,
 }
 
-#[derive(Debug)]
-struct Program {
-    /// Into `protocols`, sorted by number.
-    protocols: Range<u32>,
-    /// Answer for protocols that no set names.
-    other: u32,
+/// A place on a line.
+fn place(protocol: u8, port: u16) -> u32 {
+    u32::from(protocol) << 16 | u32::from(port)
 }
 
-#[derive(Debug)]
-struct Protocol {
-    number: u8,
-    /// Into `sources`.
-    sources: Range<u32>,
-    /// Answer when the ports can't be read.
-    unreadable: u32,
+/// The place of an unreadable service.
+fn blank(protocol: u8) -> u32 {
+    UNREADABLE | u32::from(protocol)
 }
 
-/// Holds from `start` to the next segment's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Segment<T> {
-    start: u16,
-    answer: T,
+impl Programs {
+    /// The answer of a program. `None` only for a program that was not made here.
+    #[inline]
+    pub(super) fn ask(&self, program: u32, service: Service) -> Option<u32> {
+        let Service { protocol, sport, dport, readable } = service;
+        let at = |port| if readable { place(protocol, port) } else { blank(protocol) };
+        let (more, answer) = self.piece(program, at, sport, dport)?;
+        if more { self.piece(answer, at, dport, dport).map(|(_, answer)| answer) } else { Some(answer) }
+    }
+
+    /// Whether the answer is a line, and the answer.
+    #[inline]
+    fn piece(&self, line: u32, at: impl Fn(u16) -> u32, sport: u16, dport: u16) -> Option<(bool, u32)> {
+        let start = usize::try_from(line).ok()?;
+        let head = *self.words.get(start)?;
+        let more = head & 1 == 1;
+        let pieces = usize::try_from(head >> 1).ok()?;
+        let words = self.words.get(start + 1..start + 2 * pieces)?;
+        let (starts, answers) = words.split_at_checked(pieces.checked_sub(1)?)?;
+        let place = at(if more { sport } else { dport });
+        let piece = starts.partition_point(|start| *start <= place);
+        answers.get(piece).map(|answer| (more, *answer))
+    }
+
+    /// How many there are, lines of source ports and those behind them each for one.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes that all programs take.
+    pub(super) fn bytes(&self) -> usize {
+        self.words.len() * size_of::<u32>()
+    }
+}
+
+/// Makes programs.
+#[derive(Debug, Default)]
+pub(super) struct Maker {
+    programs: Programs,
+    /// Lines by their words.
+    known: HashMap<Vec<u32>, u32, Quick>,
+    scratch: Scratch,
+}
+
+/// What making one line leaves to the next: room.
+#[derive(Debug, Default)]
+struct Scratch {
+    edges: Vec<(u32, u32)>,
+    active: Vec<bool>,
+    sets: Vec<usize>,
+    starts: Vec<u32>,
+    answers: Vec<u32>,
+}
+
+/// One service set on the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spans {
+    any: bool,
+    /// Of atoms that restrict no source port: first place and the one after the last; sorted, apart.
+    whole: Vec<(u32, u32)>,
+    /// Atoms that do.
+    restricted: Vec<Atom>,
+    /// Protocols that some atom names.
+    touched: Vec<u8>,
+    /// Of those, the ones of which no port is left out.
+    covered: Vec<u8>,
 }
 
 /// What turns matching sets into answers. Indexes are into the list a program was made of, sorted.
@@ -56,120 +114,203 @@ pub(super) trait Answers {
     fn unreadable(&mut self, touching: &[usize], covering: &[usize]) -> u32;
 }
 
-fn slice<'a, T>(all: &'a [T], range: &Range<u32>) -> &'a [T] {
-    let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) else {
-        return &[];
-    };
-    all.get(start..end).unwrap_or(&[])
+/// First place of an atom's ports, and the one after the last.
+fn span(atom: &Atom) -> (u32, u32) {
+    (place(atom.protocol, atom.to.0), place(atom.protocol, atom.to.1) + 1)
 }
 
-fn segment<T>(segments: &[Segment<T>], port: u16) -> Option<&T> {
-    let after = segments.partition_point(|s| s.start <= port);
-    segments.get(after.checked_sub(1)?).map(|s| &s.answer)
+/// Sorted, and those that overlap or meet joined.
+fn joined(mut spans: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    spans.retain(|(start, end)| start < end);
+    spans.sort_unstable();
+    spans.dedup_by(|next, last| {
+        let meets = next.0 <= last.1;
+        if meets {
+            last.1 = last.1.max(next.1);
+        }
+        meets
+    });
+    spans
 }
 
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-impl Programs {
-    /// The answer of a program. `None` only for a program that was not made here.
-    pub(super) fn ask(&self, program: u32, service: Service) -> Option<u32> {
-        let program = self.made.get(usize::try_from(program).ok()?)?;
-        let protocols = slice(&self.protocols, &program.protocols);
-        let Some(protocol) = protocols.iter().find(|p| p.number == service.protocol) else {
-            return Some(program.other);
+impl Spans {
+    /// Of a service set.
+    pub(super) fn of(set: &ServiceSet) -> Self {
+        if set.any {
+            return Self { any: true, whole: vec![(0, UNREADABLE)], ..Self::default() };
+        }
+        let (whole, restricted): (Vec<&Atom>, Vec<&Atom>) = set.atoms.iter().partition(|a| a.from == ALL);
+        let mut touched: Vec<u8> = set.atoms.iter().map(|a| a.protocol).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        let whole = joined(whole.into_iter().map(span).collect());
+        let covers = |protocol: &u8| {
+            let (first, end) = (place(*protocol, 0), place(*protocol, u16::MAX) + 1);
+            whole.iter().any(|(start, last)| *start <= first && end <= *last)
         };
-        if !service.readable {
-            return Some(protocol.unreadable);
-        }
-        let ports = segment(slice(&self.sources, &protocol.sources), service.sport)?;
-        segment(slice(&self.ports, ports), service.dport).copied()
+        let covered = touched.iter().copied().filter(covers).collect();
+        Self { any: false, whole, restricted: restricted.into_iter().copied().collect(), touched, covered }
     }
 
-    /// Makes a program of a list of sets.
-    pub(super) fn make(&mut self, sets: &[&ServiceSet], answers: &mut impl Answers) -> u32 {
-        let any: Vec<usize> = (0..).zip(sets).filter(|(_, s)| s.any).map(|(i, _)| i).collect();
-        let numbers: BTreeSet<u8> = sets.iter().flat_map(|s| &s.atoms).map(|a| a.protocol).collect();
-        let start = count(self.protocols.len());
-        for number in numbers {
-            let atoms: Vec<(usize, Atom)> = (0..)
-                .zip(sets)
-                .flat_map(|(i, set)| {
-                    let whole = set.any.then_some(Atom { protocol: number, to: ALL, from: ALL });
-                    let written = set.atoms.iter().copied().filter(|a| a.protocol == number);
-                    whole.into_iter().chain(written).map(move |atom| (i, atom))
-                })
-                .collect();
-            let touching: BTreeSet<usize> = atoms.iter().map(|(i, _)| *i).collect();
-            let touching: Vec<usize> = touching.into_iter().collect();
-            let covering: Vec<usize> = touching.iter().copied().filter(|i| covers(&atoms, *i)).collect();
-            let unreadable = answers.unreadable(&touching, &covering);
-            let sources = self.sources(&atoms, answers);
-            self.protocols.push(Protocol { number, sources, unreadable });
-        }
-        let protocols = start..count(self.protocols.len());
-        let other = answers.readable(&any);
-        self.made.push(Program { protocols, other });
-        count(self.made.len()) - 1
+    /// With the atoms of a protocol that hold for this source port.
+    fn from(&self, protocol: u8, sport: u16) -> Vec<(u32, u32)> {
+        let here = self
+            .restricted
+            .iter()
+            .filter(|a| a.protocol == protocol && (a.from.0..=a.from.1).contains(&sport));
+        joined(self.whole.iter().copied().chain(here.map(span)).collect())
     }
+}
 
-    fn sources(&mut self, atoms: &[(usize, Atom)], answers: &mut impl Answers) -> Range<u32> {
-        let spans: Vec<(usize, (u16, u16))> = (0..).zip(atoms).map(|(i, (_, a))| (i, a.from)).collect();
-        let start = count(self.sources.len());
-        let mut last: Option<Vec<Segment<u32>>> = None;
-        for (from, here) in sweep(&spans) {
-            let spans: Vec<(usize, (u16, u16))> =
-                here.iter().filter_map(|i| atoms.get(*i)).map(|(set, atom)| (*set, atom.to)).collect();
-            let mut ports: Vec<Segment<u32>> = Vec::new();
-            for (start, sets) in sweep(&spans) {
-                let answer = answers.readable(&sets);
-                if ports.last().is_none_or(|p| p.answer != answer) {
-                    ports.push(Segment { start, answer });
+impl Maker {
+    /// Makes a program of a list of sets, or finds the one that answers alike.
+    pub(super) fn make(&mut self, sets: &[&Spans], answers: &mut impl Answers) -> u32 {
+        let base = self.line(sets, None, answers);
+        // Where a protocol's source ports are cut.
+        let mut cuts: Vec<u32> = Vec::new();
+        for atom in sets.iter().flat_map(|set| &set.restricted) {
+            cuts.extend([place(atom.protocol, 0), place(atom.protocol, u16::MAX) + 1]);
+            cuts.extend([place(atom.protocol, atom.from.0), place(atom.protocol, atom.from.1) + 1]);
+        }
+        if cuts.is_empty() {
+            return base;
+        }
+        cuts.sort_unstable();
+        cuts.dedup();
+        let (mut starts, mut lines) = (Vec::new(), vec![base]);
+        for cut in cuts {
+            let protocol = u8::try_from(cut >> 16).ok();
+            let named =
+                protocol.filter(|p| sets.iter().flat_map(|set| &set.restricted).any(|a| a.protocol == *p));
+            let line = match named {
+                Some(protocol) => {
+                    let sport = u16::try_from(cut & 0xffff).unwrap_or(u16::MAX);
+                    self.line(sets, Some((protocol, sport)), answers)
                 }
+                None => base,
+            };
+            if lines.last() != Some(&line) {
+                starts.push(cut);
+                lines.push(line);
             }
-            if last.as_ref() == Some(&ports) {
+        }
+        // A cut at 0 leaves the first piece empty, which no search ends in.
+        self.keep(true, &starts, &lines)
+    }
+
+    /// The line of destination ports; for one source port of a protocol, or for all that nobody restricts.
+    fn line(&mut self, sets: &[&Spans], source: Option<(u8, u16)>, answers: &mut impl Answers) -> u32 {
+        let mut room = std::mem::take(&mut self.scratch);
+        room.edges.clear();
+        for (number, set) in (0..).zip(sets) {
+            let restricted;
+            let spans = match source {
+                Some((protocol, sport)) if !set.restricted.is_empty() => {
+                    restricted = set.from(protocol, sport);
+                    &restricted
+                }
+                Some(_) | None => &set.whole,
+            };
+            for (start, end) in spans {
+                room.edges.extend([(*start, number), (*end, number)]);
+            }
+        }
+        room.edges.sort_unstable();
+        room.active.clear();
+        room.active.resize(sets.len(), false);
+        room.starts.clear();
+        room.answers.clear();
+        room.sets.clear();
+        room.answers.push(answers.readable(&room.sets));
+        let all = std::mem::take(&mut room.edges);
+        let mut edges = all.iter().peekable();
+        while let Some((place, number)) = edges.next() {
+            if let Some(active) =
+                usize::try_from(*number).ok().and_then(|number| room.active.get_mut(number))
+            {
+                *active = !*active;
+            }
+            if *place >= UNREADABLE || edges.peek().is_some_and(|(next, _)| next == place) {
                 continue;
             }
-            let first = count(self.ports.len());
-            self.ports.extend(ports.iter().cloned());
-            self.sources.push(Segment { start: from, answer: first..count(self.ports.len()) });
-            last = Some(ports);
+            room.sets.clear();
+            room.sets.extend((0..).zip(&room.active).filter(|(_, active)| **active).map(|(i, _)| i));
+            let answer = answers.readable(&room.sets);
+            push(&mut room, *place, answer);
         }
-        start..count(self.sources.len())
+        room.edges = all;
+        blanks(&mut room, sets, answers);
+        let (starts, values) = (std::mem::take(&mut room.starts), std::mem::take(&mut room.answers));
+        let line = self.keep(false, &starts, &values);
+        self.scratch = Scratch { starts, answers: values, ..room };
+        line
+    }
+
+    fn keep(&mut self, more: bool, starts: &[u32], answers: &[u32]) -> u32 {
+        let head = u32::try_from(answers.len()).unwrap_or(0) << 1 | u32::from(more);
+        let mut words = Vec::with_capacity(2 * answers.len());
+        words.push(head);
+        words.extend(starts);
+        words.extend(answers);
+        let next = u32::try_from(self.programs.words.len()).unwrap_or(u32::MAX);
+        let all = &mut self.programs.words;
+        *self.known.entry(words).or_insert_with_key(|words| {
+            all.extend(words);
+            next
+        })
+    }
+
+    /// What was made.
+    pub(super) fn finish(self) -> Programs {
+        let Self { mut programs, known, .. } = self;
+        programs.words.shrink_to_fit();
+        programs.count = known.len();
+        programs
     }
 }
 
-/// Cuts 0 to 65 535 where a span begins or ends: the start of each piece, and whose spans lie over it.
-fn sweep(spans: &[(usize, (u16, u16))]) -> Vec<(u16, Vec<usize>)> {
-    let mut edges: BTreeMap<u16, Vec<(usize, bool)>> = BTreeMap::from([(0, Vec::new())]);
-    for (who, (start, end)) in spans {
-        if start > end {
-            continue;
-        }
-        edges.entry(*start).or_default().push((*who, true));
-        if let Some(after) = end.checked_add(1) {
-            edges.entry(after).or_default().push((*who, false));
-        }
+/// Goes on with another answer from here.
+fn push(room: &mut Scratch, place: u32, answer: u32) {
+    if room.answers.last() == Some(&answer) {
+        return;
     }
-    let mut over: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut pieces = Vec::with_capacity(edges.len());
-    for (start, changes) in edges {
-        for (who, begins) in changes {
-            let spans = over.entry(who).or_default();
-            *spans = if begins { *spans + 1 } else { *spans - 1 };
+    if room.starts.last() == Some(&place) || (place == 0 && room.starts.is_empty()) {
+        // Nothing lies before it.
+        room.answers.pop();
+        if room.answers.last() == Some(&answer) {
+            room.starts.pop();
+            return;
         }
-        over.retain(|_, spans| *spans > 0);
-        pieces.push((start, over.keys().copied().collect()));
+    } else {
+        room.starts.push(place);
     }
-    pieces
+    room.answers.push(answer);
 }
 
-/// Whether the atoms of one set leave out no port of the protocol.
-fn covers(atoms: &[(usize, Atom)], set: usize) -> bool {
-    let own = atoms.iter().filter(|(i, atom)| *i == set && atom.from == ALL);
-    let spans: Vec<(usize, (u16, u16))> = own.map(|(i, atom)| (*i, atom.to)).collect();
-    sweep(&spans).iter().all(|(_, over)| !over.is_empty())
+/// The end of a line: what can't be read.
+fn blanks(room: &mut Scratch, sets: &[&Spans], answers: &mut impl Answers) {
+    let any: Vec<usize> = (0..).zip(sets).filter(|(_, set)| set.any).map(|(i, _)| i).collect();
+    let other = answers.readable(&any);
+    push(room, UNREADABLE, other);
+    let mut named: Vec<u8> = sets.iter().flat_map(|set| &set.touched).copied().collect();
+    named.sort_unstable();
+    named.dedup();
+    let (mut touching, mut covering) = (Vec::new(), Vec::new());
+    for protocol in named {
+        touching.clear();
+        covering.clear();
+        for (number, set) in sets.iter().enumerate() {
+            if set.any || set.touched.contains(&protocol) {
+                touching.push(number);
+            }
+            if set.any || set.covered.contains(&protocol) {
+                covering.push(number);
+            }
+        }
+        let answer = answers.unreadable(&touching, &covering);
+        push(room, blank(protocol), answer);
+        push(room, blank(protocol) + 1, other);
+    }
 }
 
 impl Atom {
@@ -197,20 +338,12 @@ impl ServiceSet {
         if self.any {
             return WHOLE;
         }
-        let protocols: BTreeSet<u8> = self.atoms.iter().map(|a| a.protocol).collect();
-        let mut width = 0_u32;
-        for protocol in protocols {
-            let icmp = protocol == 1 || protocol == 58;
-            let of = |a: &Atom| {
-                if icmp && a.to != ALL { (a.to.0 >> 8, a.to.1 >> 8) } else { a.to }
-            };
-            let spans: Vec<(usize, (u16, u16))> =
-                self.atoms.iter().filter(|a| a.protocol == protocol).map(|a| (0, of(a))).collect();
-            let pieces = sweep(&spans);
-            let ends = pieces.iter().skip(1).map(|(start, _)| u32::from(*start)).chain([WHOLE]);
-            let spanned = pieces.iter().zip(ends).filter(|((_, over), _)| !over.is_empty());
-            width = spanned.fold(width, |w, ((start, _), end)| w.saturating_add(end - u32::from(*start)));
-        }
-        width.min(WHOLE)
+        // Of an ICMP type all codes are one.
+        let counted = |a: &Atom| match a.protocol {
+            1 | 58 if a.to != ALL => span(&Atom { to: (a.to.0 >> 8, a.to.1 >> 8), ..*a }),
+            _ => span(a),
+        };
+        let spans = joined(self.atoms.iter().map(counted).collect());
+        spans.iter().fold(0_u32, |sum, (start, end)| sum.saturating_add(end - start)).min(WHOLE)
     }
 }

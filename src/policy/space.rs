@@ -3,16 +3,18 @@
 //! What it is: claims and networks of both families in one laminar family of prefixes. The longest one that
 //! holds an address gives everything the policy knows of it: its claim, its networks, hence its side, labels
 //! and zones. What it is not: it knows no rule. Invariant: stretch 0 is *nowhere* (no claim, no network).
-//! Cost: one hash for an address that is written out, else one more prefix lookup; neither allocates.
+//! Cost: one hash for an address that is written out (`hosts`), else one more search among the prefixes
+//! (`runs`); neither allocates.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
-use poptrie::Poptrie;
-
-use super::model::{Labels, Model};
+use super::hash::Quick;
+use super::hosts::Hosts;
+use super::model::{Labels, Model, Zone};
 use super::prefix::Prefix;
+use super::relevance::{Numbered, Relevance};
+use super::runs::{Runs, Runs4};
 use super::selector::{Reading, Subject};
 use crate::wire::Side;
 
@@ -64,52 +66,10 @@ pub(super) struct Space {
     pub(super) labels: Vec<Labels>,
     /// Zones with a member on a side, by [`Side::index`].
     pub(super) zones_at: [Vec<usize>; 2],
-    hosts4: HashMap<u32, StretchId, BuildHasherDefault<AddressHasher>>,
-    hosts6: HashMap<u128, StretchId, BuildHasherDefault<AddressHasher>>,
-    prefixes4: Poptrie<(u32, u8), StretchId>,
-    prefixes6: Poptrie<(u128, u8), StretchId>,
-}
-
-/// One multiplication of the address folded on itself. The keys are the operator's and never change in a
-/// table's life, so no sender can make them collide.
-#[derive(Debug, Default)]
-pub(super) struct AddressHasher(u64);
-
-impl AddressHasher {
-    fn fold(&mut self, word: u64) {
-        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-        let product = u128::from(self.0 ^ word ^ ODD) * 0xD6E8_FEB8_6659_FD93;
-        let (high, low) = halves(product);
-        self.0 = high ^ low;
-    }
-}
-
-fn halves(word: u128) -> (u64, u64) {
-    let high = u64::try_from(word >> 64).unwrap_or(0);
-    let low = u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0);
-    (high, low)
-}
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.fold(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, address: u32) {
-        self.fold(u64::from(address));
-    }
-
-    fn write_u128(&mut self, address: u128) {
-        let (high, low) = halves(address);
-        self.fold(low);
-        self.fold(high);
-    }
+    hosts4: Hosts<u32>,
+    hosts6: Hosts<u128>,
+    prefixes4: Runs4,
+    prefixes6: Runs<u128>,
 }
 
 /// What a prefix of the policy is: a claim, a network, both, or a group.
@@ -129,6 +89,15 @@ struct Has {
     group: Option<usize>,
 }
 
+/// Label sets, each made once: of a workload's own and the networks that it lies in.
+struct LabelSets {
+    /// By workload: the number of its own labels among all workloads' sets.
+    own: Vec<u32>,
+    /// Own labels (none of an unclaimed address) and networks → index into [`Space::labels`].
+    known: HashMap<(Option<u32>, Vec<usize>), usize, Quick>,
+    sets: HashMap<Labels, usize>,
+}
+
 /// A prefix on the way down to the current one.
 struct Ancestor {
     prefix: Prefix,
@@ -140,16 +109,53 @@ struct Ancestor {
     parted: bool,
 }
 
+impl LabelSets {
+    fn new(model: &Model) -> Self {
+        let mut numbers: HashMap<&Labels, u32> = HashMap::new();
+        let mut number = |labels| {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            *numbers.entry(labels).or_insert(next)
+        };
+        let own = model.workloads.iter().map(|workload| number(&workload.labels)).collect();
+        Self { own, known: HashMap::default(), sets: HashMap::from([(Labels::new(), 0)]) }
+    }
+
+    /// The index of the labels of an address; new ones go to the end of `all`.
+    fn number(
+        &mut self,
+        model: &Model,
+        workload: Option<usize>,
+        networks: &[usize],
+        all: &mut Vec<Labels>,
+    ) -> usize {
+        let own = workload.and_then(|w| self.own.get(w)).copied();
+        let sets = &mut self.sets;
+        *self.known.entry((own, networks.to_vec())).or_insert_with(|| {
+            let workload = workload.and_then(|w| model.workloads.get(w));
+            let mut labels = workload.map_or_else(Labels::new, |w| w.labels.clone());
+            for network in networks.iter().filter_map(|n| model.networks.get(*n)) {
+                for (key, value) in &network.labels {
+                    labels.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            *sets.entry(labels).or_insert_with_key(|new| {
+                all.push(new.clone());
+                all.len() - 1
+            })
+        })
+    }
+}
+
 impl Space {
     pub(super) fn new(model: &Model) -> Self {
         let mut space = Self {
             all: vec![Stretch::NOWHERE],
             labels: vec![Labels::new()],
             zones_at: [Vec::new(), Vec::new()],
-            hosts4: HashMap::default(),
-            hosts6: HashMap::default(),
-            prefixes4: Poptrie::new(),
-            prefixes6: Poptrie::new(),
+            hosts4: Hosts::of(&[]),
+            hosts6: Hosts::of(&[]),
+            prefixes4: Runs4::of(&[]),
+            prefixes6: Runs::of(&[], |_| None),
         };
         space.cut(model);
         space.zone(model);
@@ -157,19 +163,29 @@ impl Space {
     }
 
     /// The stretch of an address.
+    #[inline]
     pub(super) fn find(&self, address: IpAddr) -> StretchId {
         match address {
             IpAddr::V4(v4) => {
                 let bits = v4.to_bits();
-                self.hosts4.get(&bits).or_else(|| self.prefixes4.lookup(bits))
+                match self.hosts4.find(bits) {
+                    0 => self.prefixes4.find(bits),
+                    stretch => stretch,
+                }
             }
             IpAddr::V6(v6) => {
                 let bits = v6.to_bits();
-                self.hosts6.get(&bits).or_else(|| self.prefixes6.lookup(bits))
+                match self.hosts6.find(bits) {
+                    0 => self.prefixes6.find(bits),
+                    stretch => stretch,
+                }
             }
         }
-        .copied()
-        .unwrap_or(0)
+    }
+
+    /// Bytes of the way from an address to its stretch.
+    pub(super) fn bytes(&self) -> usize {
+        self.hosts4.bytes() + self.hosts6.bytes() + self.prefixes4.bytes() + self.prefixes6.bytes()
     }
 
     /// A stretch by its number; nowhere for one that does not exist.
@@ -220,7 +236,7 @@ impl Space {
                 written.entry(*prefix).or_default().group.get_or_insert(index);
             }
         }
-        let mut known: HashMap<Labels, usize> = HashMap::from([(Labels::new(), 0)]);
+        let mut labels = LabelSets::new(model);
         let mut path: Vec<Ancestor> = Vec::new();
         let mut found: Vec<(Prefix, StretchId)> = Vec::with_capacity(written.len());
         // By family, address, length: a prefix follows those that hold it.
@@ -245,7 +261,7 @@ impl Space {
             }
             inherited.group = what.group.or(inherited.group);
             let stretch = self.all.len();
-            self.add(model, &inherited, &mut known);
+            self.add(model, &inherited, &mut labels);
             found.push((prefix, StretchId::try_from(stretch).unwrap_or(0)));
             path.push(Ancestor { prefix, stretch, has: inherited, filled: 0, parted: false });
         }
@@ -255,29 +271,16 @@ impl Space {
         self.index(found);
     }
 
-    fn add(&mut self, model: &Model, has: &Has, known: &mut HashMap<Labels, usize>) {
+    fn add(&mut self, model: &Model, has: &Has, labels: &mut LabelSets) {
         if has.group.is_some() {
             self.all.push(Stretch { group: has.group, ..Stretch::NOWHERE });
             return;
         }
         let networks = || has.networks.iter().filter_map(|n| model.networks.get(*n).map(|net| (*n, net)));
         let side = networks().next().map(|(_, net)| net.side);
-        let mut labels = has
-            .workload
-            .and_then(|w| model.workloads.get(w))
-            .map_or_else(Labels::new, |w| w.labels.clone());
-        let mut own = Vec::new();
-        for (index, network) in networks().filter(|(_, net)| Some(net.side) == side) {
-            own.push(index);
-            for (key, value) in &network.labels {
-                labels.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        let next = self.labels.len();
-        let labels = *known.entry(labels).or_insert_with_key(|new| {
-            self.labels.push(new.clone());
-            next
-        });
+        let own: Vec<usize> =
+            networks().filter(|(_, net)| Some(net.side) == side).map(|(index, _)| index).collect();
+        let labels = labels.number(model, has.workload, &own, &mut self.labels);
         self.all.push(Stretch {
             workload: has.workload,
             host: has.host,
@@ -296,57 +299,72 @@ impl Space {
         }
     }
 
-    fn index(&mut self, mut found: Vec<(Prefix, StretchId)>) {
-        // A poptrie keeps its nodes by depth: short prefixes first append instead of shifting.
-        found.sort_by_key(|(prefix, _)| (prefix.length, prefix.address));
+    /// `found` is sorted by family, address and length.
+    fn index(&mut self, found: Vec<(Prefix, StretchId)>) {
+        let (mut hosts4, mut hosts6) = (Vec::new(), Vec::new());
+        let (mut prefixes4, mut prefixes6) = (Vec::new(), Vec::new());
         for (prefix, stretch) in found {
+            let length = u32::from(prefix.length);
             match (prefix.address, prefix.is_host()) {
-                (IpAddr::V4(v4), true) => {
-                    self.hosts4.insert(v4.to_bits(), stretch);
-                }
-                (IpAddr::V6(v6), true) => {
-                    self.hosts6.insert(v6.to_bits(), stretch);
-                }
+                (IpAddr::V4(v4), true) => hosts4.push((v4.to_bits(), stretch)),
+                (IpAddr::V6(v6), true) => hosts6.push((v6.to_bits(), stretch)),
                 (IpAddr::V4(v4), false) => {
-                    self.prefixes4.insert((v4.to_bits(), prefix.length), stretch);
+                    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+                    prefixes4.push((v4.to_bits(), v4.to_bits() | hosts, stretch));
                 }
                 (IpAddr::V6(v6), false) => {
-                    self.prefixes6.insert((v6.to_bits(), prefix.length), stretch);
+                    let hosts = u128::MAX.checked_shr(length).unwrap_or(0);
+                    prefixes6.push((v6.to_bits(), v6.to_bits() | hosts, stretch));
                 }
             }
         }
+        (self.hosts4, self.hosts6) = (Hosts::of(&hosts4), Hosts::of(&hosts6));
+        self.prefixes4 = Runs4::of(&prefixes4);
+        self.prefixes6 = Runs::of(&prefixes6, |address| address.checked_add(1));
     }
 
     /// Members by their keys first, then unknown addresses of the inside: they are in every zone that has
     /// a member there. Within `members` the key `zone` matches nothing (the reader refuses it).
     fn zone(&mut self, model: &Model) {
         // Stretches differ in few ways: each is asked once.
-        let mut asked: HashMap<Asked, Vec<usize>> = HashMap::new();
-        let by_name = model.zones.iter().any(|z| z.members.parts().iter().any(|m| !m.names.is_empty()));
+        let relevance = Relevance::of(model.zones.iter().map(|zone| &zone.members));
+        let mut labels = Numbered::default();
+        let labels: Vec<u32> =
+            self.labels.iter().map(|set| labels.number(relevance.labels(set)).0).collect();
         let mut all = std::mem::take(&mut self.all);
-        for stretch in &mut all {
-            let account = stretch
-                .workload
-                .and_then(|w| model.workloads.get(w))
-                .is_some_and(|w| w.service_account.is_some());
-            let key = Asked {
-                workload: stretch.workload.filter(|_| by_name || account),
-                claimed: stretch.workload.is_some(),
-                group: stretch.group.is_some(),
-                host: stretch.host,
-                labels: stretch.labels,
-                networks: stretch.networks.clone(),
-            };
-            let zones = asked.entry(key).or_insert_with(|| {
-                let view = self.view(model, stretch);
-                let subject = view.subject(stretch.host);
-                (0..)
-                    .zip(&model.zones)
-                    .filter(|(_, zone)| zone.members.matches(&subject, Reading::ByAddress))
-                    .map(|(index, _)| index)
-                    .collect()
-            });
-            stretch.zones.clone_from(zones);
+        let mut asked = Numbered::default();
+        let mut answers: Vec<Vec<usize>> = Vec::new();
+        let answered: Vec<u32> = all
+            .iter()
+            .map(|stretch| {
+                let workload = stretch.workload.and_then(|w| model.workloads.get(w));
+                let account = workload.and_then(|w| relevance.account(w.service_account.as_deref()));
+                let (number, new) = asked.number(Asked {
+                    workload: stretch
+                        .workload
+                        .filter(|_| workload.is_some_and(|w| relevance.names(&w.name))),
+                    account,
+                    claimed: stretch.workload.is_some(),
+                    group: stretch.group.is_some(),
+                    host: stretch.host && account.is_some(),
+                    labels: labels.get(stretch.labels).copied().unwrap_or(0),
+                    networks: &stretch.networks,
+                });
+                if new {
+                    let view = self.view(model, stretch);
+                    let subject = view.subject(stretch.host);
+                    let member = |zone: &Zone| zone.members.matches(&subject, Reading::ByAddress);
+                    let zones = (0..).zip(&model.zones).filter(|(_, zone)| member(zone));
+                    answers.push(zones.map(|(index, _)| index).collect());
+                }
+                number
+            })
+            .collect();
+        for (stretch, number) in all.iter_mut().zip(answered) {
+            let zones = usize::try_from(number).ok().and_then(|number| answers.get(number));
+            if let Some(zones) = zones {
+                stretch.zones.clone_from(zones);
+            }
         }
         for side in Side::BOTH {
             let mut here: Vec<usize> = all
@@ -375,13 +393,14 @@ impl Space {
 
 /// What membership in a zone can depend on.
 #[derive(PartialEq, Eq, Hash)]
-struct Asked {
+struct Asked<'a> {
     workload: Option<usize>,
+    account: Option<&'a str>,
     claimed: bool,
     group: bool,
     host: bool,
-    labels: usize,
-    networks: Vec<usize>,
+    labels: u32,
+    networks: &'a [usize],
 }
 
 /// The names behind a [`Stretch`].

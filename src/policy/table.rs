@@ -4,12 +4,12 @@
 //! `explain` and every report. What it is not: it is not built here (`compile`), and it has no state: the
 //! same question gets the same answer. Invariant: default deny is [`Answer::DEFAULT`], answer 0, and every
 //! lookup that could only fail by a broken table ends there or in `enforce`. Cost of `judge`: two address
-//! lookups, one cell, two or three binary searches over the ports that the cell's rules name; no
-//! allocation, no lock; the number of rules is not a factor.
+//! lookups, one cell, a binary search over the ports that the cell's rules name and one over those that zones
+//! do; no allocation, no lock; the number of rules is not a factor.
 //!
 //! ```text
 //! address ─ hash or prefix ─→ stretch ─→ spot: network, workload, row (MAC true or not), column
-//! (row, column) ─→ cell ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
+//! (row, column) ─→ overlay, else plain ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
 //! ```
 
 use std::collections::HashSet;
@@ -17,6 +17,7 @@ use std::net::IpAddr;
 
 use super::addresses::Addresses;
 use super::model::{Labels, Reply, Tier};
+use super::overlay::Overlay;
 use super::services::Programs;
 use super::source::Origin;
 use super::space::{Space, StretchId};
@@ -40,8 +41,9 @@ pub struct Table {
     pub(super) zones: Vec<String>,
     pub(super) rows: Vec<Row>,
     pub(super) columns: Vec<Column>,
-    /// Row × number of columns + column → program.
-    pub(super) cells: Vec<u32>,
+    /// Line of a row + place of a column → program, where the overlay has none.
+    pub(super) plain: Vec<u32>,
+    pub(super) overlay: Overlay,
     pub(super) programs: Programs,
     pub(super) answers: Vec<Answer>,
     /// Strictest mode of the zones that have a member on the inside.
@@ -178,10 +180,16 @@ pub(super) struct WorkloadFace {
 }
 
 /// A class of senders that no rule tells apart.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
     /// Strictest mode of their zones.
     pub(super) mode: Option<Mode>,
+    /// Where its line in the plain begins.
+    pub(super) line: u32,
+    /// Where its cells in the overlay begin.
+    pub(super) start: u32,
+    /// And how many they are.
+    pub(super) shift: u32,
 }
 
 /// A class of destinations that no rule and no zone tells apart.
@@ -191,6 +199,8 @@ pub(super) struct Column {
     pub(super) modes: u32,
     /// Strictest of all modes of their zones: when the service can't be read.
     pub(super) strictest: Option<Mode>,
+    /// Its place in the lines of the plain.
+    pub(super) place: u32,
 }
 
 /// What rules say of one class of services between two classes of addresses.
@@ -307,10 +317,12 @@ impl Table {
             None => other,
         };
         let judge_at = Lease::left(lease, now).min(far_end);
-        let answer = self.answer(row, column, service);
+        let (row, number, column) = (at(&self.rows, row), column, at(&self.columns, column));
+        let answer = self.answer(row, (number, column), service);
 
         let stranger = if side == Side::Inside && !genuine { self.inside } else { None };
-        let zones = self.mode_to(column, service).max(self.mode_from(row)).max(stranger);
+        let mode_from = row.map_or(Some(Mode::Enforce), |row| row.mode);
+        let zones = self.mode_to(column, service).max(mode_from).max(stranger);
         let mode = zones.unwrap_or(self.unzoned);
         let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
 
@@ -392,28 +404,29 @@ impl Table {
         }
     }
 
-    fn answer(&self, row: u32, column: u32, service: Service) -> &Answer {
-        let cell = usize::try_from(row)
-            .ok()
-            .and_then(|r| r.checked_mul(self.columns.len()))
-            .and_then(|start| start.checked_add(usize::try_from(column).ok()?));
-        cell.and_then(|cell| self.cells.get(cell))
-            .and_then(|program| self.programs.ask(*program, service))
+    fn answer(
+        &self,
+        row: Option<&Row>,
+        (number, column): (u32, Option<&Column>),
+        service: Service,
+    ) -> &Answer {
+        let program = row.and_then(|row| match self.overlay.find((row.start, row.shift), number) {
+            None => at(&self.plain, row.line.checked_add(column?.place)?).copied(),
+            found @ Some(_) => found,
+        });
+        program
+            .and_then(|program| self.programs.ask(program, service))
             .and_then(|answer| at(&self.answers, answer))
             .unwrap_or(&Answer::DEFAULT)
     }
 
-    fn mode_to(&self, column: u32, service: Service) -> Option<Mode> {
-        let Some(column) = at(&self.columns, column) else { return Some(Mode::Enforce) };
+    fn mode_to(&self, column: Option<&Column>, service: Service) -> Option<Mode> {
+        let Some(column) = column else { return Some(Mode::Enforce) };
         if service.readable {
             answered_mode(self.programs.ask(column.modes, service))
         } else {
             column.strictest
         }
-    }
-
-    fn mode_from(&self, row: u32) -> Option<Mode> {
-        at(&self.rows, row).map_or(Some(Mode::Enforce), |row| row.mode)
     }
 
     /// What the profile says.

@@ -1,15 +1,17 @@
 //! Findings that take the whole policy: what selectors mean among the workloads there are now.
 //!
 //! What it is: warnings, and the two errors that depend on who is a member of a zone. What it is not:
-//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes. Cost: claims ×
-//! networks, and rules × *kinds* of claims: those with the same labels in the same networks stand for each
-//! other, however many there are.
+//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes. Cost: claims, and for
+//! each selector the *kinds* of claims that have the rarest of its keys: claims with the same labels in the
+//! same networks stand for each other, however many there are.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{Labels, Network, Selector, Tier, Workload, Zone};
+use super::super::postings::Postings;
 use super::super::prefix::Prefix;
 use super::super::selector::{Reading, Subject};
 use super::super::source::Origin;
@@ -18,6 +20,15 @@ use super::rule::Placed;
 use crate::wire::Side;
 
 /// Addresses of one claim that lie in the same networks.
+struct Place<'m> {
+    workload: &'m Workload,
+    /// Narrowest first; all of them on its side.
+    networks: Vec<&'m Network>,
+    /// One address, so it can hold an account.
+    host: bool,
+}
+
+/// The same, as selectors see it.
 struct Spot<'m> {
     workload: &'m Workload,
     /// The narrowest of its networks.
@@ -33,37 +44,41 @@ struct Spot<'m> {
 
 /// What selectors can tell apart: claims with the same are selected together, or not at all.
 #[derive(PartialEq, Eq, Hash)]
-struct Kind<'s> {
+struct Kind<'m> {
     /// Only where a selector names it.
-    name: Option<&'s str>,
-    account: Option<&'s str>,
+    name: Option<&'m str>,
+    account: Option<&'m str>,
     host: bool,
-    networks: &'s [&'s str],
-    labels: &'s Labels,
+    networks: Vec<&'m str>,
+    /// Its workload's own; the rest is its networks'.
+    labels: &'m Labels,
 }
 
 /// The first claim of each kind. `named` tells the workloads that selectors name.
-fn kinds(spots: Vec<Spot<'_>>, named: impl Fn(&str) -> bool) -> Vec<Spot<'_>> {
+fn kinds<'m>(places: &[Place<'m>], named: impl Fn(&str) -> bool) -> Vec<Spot<'m>> {
     let mut seen = HashSet::new();
-    let first: Vec<bool> = spots
-        .iter()
-        .map(|spot| {
-            let name = spot.workload.name.as_str();
-            seen.insert(Kind {
-                name: named(name).then_some(name),
-                account: spot.workload.service_account.as_deref(),
-                host: spot.host,
-                networks: &spot.networks,
-                labels: &spot.labels,
-            })
+    let first = places.iter().filter(|place| {
+        let name = place.workload.name.as_str();
+        seen.insert(Kind {
+            name: named(name).then_some(name),
+            account: place.workload.service_account.as_deref(),
+            host: place.host,
+            networks: place.networks.iter().map(|network| network.name.as_str()).collect(),
+            labels: &place.workload.labels,
         })
-        .collect();
-    spots.into_iter().zip(first).filter_map(|(spot, first)| first.then_some(spot)).collect()
+    });
+    first.map(Spot::new).collect()
+}
+
+impl Place<'_> {
+    fn side(&self) -> Option<Side> {
+        self.networks.first().map(|network| network.side)
+    }
 }
 
 impl<'m> Spot<'m> {
-    /// The networks come narrowest first.
-    fn new(workload: &'m Workload, prefix: Prefix, networks: &[&'m Network]) -> Self {
+    fn new(place: &Place<'m>) -> Self {
+        let Place { workload, networks, host } = place;
         let mut labels = workload.labels.clone();
         for (key, value) in networks.iter().flat_map(|network| &network.labels) {
             labels.entry(key.clone()).or_insert_with(|| value.clone());
@@ -74,7 +89,7 @@ impl<'m> Spot<'m> {
             networks: networks.iter().map(|network| network.name.as_str()).collect(),
             labels,
             zones: Vec::new(),
-            host: prefix.is_host(),
+            host: *host,
         }
     }
 
@@ -82,8 +97,8 @@ impl<'m> Spot<'m> {
         self.network.map(|network| network.side)
     }
 
-    fn is_selected(&self, selector: &Selector, reading: Reading) -> bool {
-        let subject = Subject {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
             workload: Some(&self.workload.name),
             account: self.workload.service_account.as_deref(),
             held: self.host,
@@ -93,8 +108,40 @@ impl<'m> Spot<'m> {
             group: None,
             // A lease may be renewed: what the policy means does not hang on it.
             lapsed: None,
-        };
-        selector.matches(&subject, reading)
+        }
+    }
+}
+
+/// What is to be known of those whom a selector means.
+#[derive(Clone, Copy, Default)]
+struct Meant<'m> {
+    nobody: bool,
+    /// The first zone of the first that is in one.
+    zone: Option<&'m str>,
+    /// Their sides, in the order of the first of each.
+    sides: [Option<Side>; 2],
+    /// The one side that all of them lie at.
+    side: Option<Side>,
+}
+
+impl<'m> Meant<'m> {
+    fn of<'s>(spots: impl Iterator<Item = &'s Spot<'m>>) -> Self
+    where
+        'm: 's,
+    {
+        let mut meant = Self { nobody: true, ..Self::default() };
+        for spot in spots {
+            let side = spot.side();
+            meant.side = if meant.nobody { side } else { meant.side.filter(|one| side == Some(*one)) };
+            meant.nobody = false;
+            meant.zone = meant.zone.or_else(|| spot.zones.first().copied());
+            if !meant.sides.contains(&side)
+                && let Some(free) = meant.sides.iter_mut().find(|free| free.is_none())
+            {
+                *free = side;
+            }
+        }
+        meant
     }
 }
 
@@ -108,7 +155,7 @@ pub(super) fn check(
 ) {
     let selectors = rules.iter().flat_map(|placed| [&placed.rule.from, &placed.rule.to]);
     let selectors = selectors.chain(zones.iter().map(|zone| &zone.members));
-    let names: BTreeSet<&str> =
+    let names: HashSet<&str> =
         selectors.flat_map(Selector::parts).flat_map(|keys| &keys.names).map(String::as_str).collect();
     by_kind(networks, workloads, zones, rules, |name| names.contains(name), findings);
 }
@@ -121,37 +168,42 @@ fn by_kind(
     named: impl Fn(&str) -> bool,
     findings: &mut Findings,
 ) {
-    let spots = spots(networks, workloads);
+    let places = places(networks, workloads);
     // What an error took out of the model would show as missing: no warnings then.
     let complete = !findings.has_errors();
     if complete {
-        without_mac(&spots, findings);
+        without_mac(&places, findings);
     }
-    let mut spots = kinds(spots, named);
+    let mut spots = kinds(&places, named);
     for spot in &mut spots {
-        let member = |zone: &&Zone| spot.is_selected(&zone.members, Reading::ByAddress);
+        let member = |zone: &&Zone| zone.members.matches(&spot.subject(), Reading::ByAddress);
         let zones = zones.iter().filter(member).map(|zone| zone.name.as_str()).collect();
         spot.zones = zones;
     }
-    for zone in zones.iter().filter(|_| complete) {
-        if !spots.iter().any(|spot| spot.zones.contains(&zone.name.as_str())) {
-            let message = format!("zone {} has no members now", zone.name);
-            findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
-        }
+    let peopled: BTreeSet<&str> = spots.iter().flat_map(|spot| &spot.zones).copied().collect();
+    for zone in zones.iter().filter(|zone| complete && !peopled.contains(zone.name.as_str())) {
+        let message = format!("zone {} has no members now", zone.name);
+        findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
     }
     let zone_at = Side::BOTH.map(|side| {
         let mut here = spots.iter().filter(|spot| spot.side() == Some(side));
         here.find_map(|spot| spot.zones.first().copied())
     });
+    let postings = Postings::of(spots.iter().map(Spot::subject));
+    let mut known: HashMap<(&Selector, Reading), Meant<'_>> = HashMap::new();
     for placed in rules {
         let reading = match placed.rule.tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
             Tier::Allow => Reading::Assumed,
         };
-        let selected = |selector: &Selector| -> Vec<&Spot<'_>> {
-            spots.iter().filter(|spot| spot.is_selected(selector, reading)).collect()
-        };
-        let (from, to) = (selected(&placed.rule.from), selected(&placed.rule.to));
+        let [from, to] = [&placed.rule.from, &placed.rule.to].map(|selector| {
+            *known.entry((selector, reading)).or_insert_with(|| {
+                let candidates = postings.candidates(selector);
+                let spots =
+                    candidates.iter().filter_map(|n| usize::try_from(*n).ok().and_then(|n| spots.get(n)));
+                Meant::of(spots.filter(|spot| selector.matches(&spot.subject(), reading)))
+            })
+        });
         if placed.rule.tier == Tier::Allow {
             allow(placed, &from, &to, zone_at, findings);
         }
@@ -164,43 +216,75 @@ fn by_kind(
     }
 }
 
-/// Each claim, and each network within one.
-fn spots<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Spot<'m>> {
-    let mut prefixes: Vec<(Prefix, &Network)> = networks
-        .iter()
-        .flat_map(|network| network.prefixes.iter().map(move |prefix| (*prefix, network)))
+/// A prefix of a network, and the prefix around it.
+struct Nested<'m> {
+    prefix: Prefix,
+    /// Its place in the order of the networks.
+    number: usize,
+    network: &'m Network,
+    around: Option<usize>,
+}
+
+/// All prefixes of networks, each after those that hold it.
+fn nest(networks: &[Network]) -> Vec<Nested<'_>> {
+    let prefixes = networks.iter().flat_map(|network| network.prefixes.iter().map(move |p| (*p, network)));
+    let mut nested: Vec<Nested<'_>> = prefixes
+        .enumerate()
+        .map(|(number, (prefix, network))| Nested { prefix, number, network, around: None })
         .collect();
-    prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length));
-    let mut spots = Vec::new();
+    nested.sort_by_key(|one| (one.prefix, Reverse(one.number)));
+    let mut path: Vec<(usize, Prefix)> = Vec::new();
+    for (place, one) in nested.iter_mut().enumerate() {
+        while path.pop_if(|(_, outer)| !outer.contains(one.prefix.address)).is_some() {}
+        one.around = path.last().map(|(outer, _)| *outer);
+        path.push((place, one.prefix));
+    }
+    nested
+}
+
+/// Each claim, and each network within one.
+fn places<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Place<'m>> {
+    let nested = nest(networks);
+    let mut places = Vec::new();
     let mut place = |workload, inner: Prefix| {
-        let holds = |(outer, _): &&(Prefix, &Network)| {
-            outer.length <= inner.length && outer.contains(inner.address)
-        };
-        let mut around: Vec<_> = prefixes.iter().filter(holds).map(|(_, network)| *network).collect();
+        let before = nested.partition_point(|one| one.prefix <= inner).checked_sub(1);
+        let mut next = before;
+        let mut around = Vec::new();
+        while let Some(one) = next.and_then(|place| nested.get(place)) {
+            if one.prefix.contains(inner.address) {
+                around.push(one.network);
+            }
+            next = one.around;
+        }
         // The narrowest gives the side; a wider one on the other side is not its network.
         let side = around.first().map(|network| network.side);
         around.retain(|network| Some(network.side) == side);
-        spots.push(Spot::new(workload, inner, &around));
+        places.push(Place { workload, networks: around, host: inner.is_host() });
     };
     for workload in workloads {
         for claim in &workload.addresses {
             place(workload, *claim);
-            let within =
-                |(inner, _): &&(Prefix, _)| inner.length > claim.length && claim.contains(inner.address);
-            prefixes.iter().filter(within).for_each(|(inner, _)| place(workload, *inner));
+            let after = nested.partition_point(|one| one.prefix <= *claim);
+            let after = nested.get(after..).unwrap_or_default().iter();
+            let mut within: Vec<&Nested<'_>> =
+                after.take_while(|one| claim.contains(one.prefix.address)).collect();
+            within.sort_by_key(|one| (Reverse(one.prefix.length), one.number));
+            for inner in within {
+                place(workload, inner.prefix);
+            }
         }
     }
-    spots
+    places
 }
 
 /// Without a MAC a claim from the inside can't be told from a forgery.
-fn without_mac(spots: &[Spot<'_>], findings: &mut Findings) {
-    let bare = |spot: &&Spot<'_>| {
-        spot.side() == Some(Side::Inside)
-            && spot.workload.macs.is_empty()
-            && spot.network.is_some_and(|network| network.via.is_empty())
+fn without_mac(places: &[Place<'_>], findings: &mut Findings) {
+    let bare = |place: &&Place<'_>| {
+        place.side() == Some(Side::Inside)
+            && place.workload.macs.is_empty()
+            && place.networks.first().is_some_and(|network| network.via.is_empty())
     };
-    let mut named: Vec<&Workload> = spots.iter().filter(bare).map(|spot| spot.workload).collect();
+    let mut named: Vec<&Workload> = places.iter().filter(bare).map(|place| place.workload).collect();
     named.dedup_by_key(|workload| &workload.name);
     let Some(first) = named.iter().min_by_key(|w| (w.origin.file, w.origin.start)) else { return };
     let names = listing(named.iter().map(|workload| workload.name.as_str()));
@@ -215,8 +299,8 @@ fn without_mac(spots: &[Spot<'_>], findings: &mut Findings) {
 
 fn allow(
     placed: &Placed,
-    from: &[&Spot<'_>],
-    to: &[&Spot<'_>],
+    from: &Meant<'_>,
+    to: &Meant<'_>,
     zone_at: [Option<&str>; 2],
     findings: &mut Findings,
 ) {
@@ -231,9 +315,9 @@ fn allow(
         Selector::Match(matched) => matched.zones.first().cloned(),
     };
     // Unknown addresses inside are members of every zone that has members there.
-    let zone = |selector: &Selector, spots: &[&Spot<'_>]| {
+    let zone = |selector: &Selector, meant: &Meant<'_>| {
         names_zone(selector)
-            .or_else(|| spots.iter().find_map(|spot| spot.zones.first().map(|zone| (*zone).to_owned())))
+            .or_else(|| meant.zone.map(str::to_owned))
             .or_else(|| zone_inside.filter(|_| unknown(selector)).map(str::to_owned))
     };
     let far = |sender: Side| match sender {
@@ -242,7 +326,7 @@ fn allow(
     };
     // A group touches the zones that have members beyond its senders.
     let touched = || {
-        let known = from.iter().filter_map(|spot| spot.side()).find_map(far);
+        let known = from.sides.into_iter().flatten().find_map(far);
         known.or_else(|| if unknown(&rule.from) { zone_inside.or(zone_outside) } else { None })
     };
     let into = if rule.to.groups().is_empty() { zone(&rule.to, to) } else { touched().map(str::to_owned) };
@@ -265,12 +349,12 @@ fn empty(
     placed: &Placed,
     selector: &Selector,
     at: Origin,
-    spots: &[&Spot<'_>],
+    meant: &Meant<'_>,
     end: &str,
     findings: &mut Findings,
 ) {
     let Selector::Match(matched) = selector else { return };
-    if spots.is_empty() && !matched.unknown && matched.groups.is_empty() {
+    if meant.nobody && !matched.unknown && matched.groups.is_empty() {
         let message = format!("{} has no effect: empty", placed.rule.full_id());
         let report = Diagnostic::new(Code::NoEffect, Some(at), message)
             .label(format!("no workload matches `{end}` now"));
@@ -278,12 +362,9 @@ fn empty(
     }
 }
 
-fn one_side(placed: &Placed, from: &[&Spot<'_>], to: &[&Spot<'_>], findings: &mut Findings) {
-    let side = |selector: &Selector, spots: &[&Spot<'_>]| match selector {
-        Selector::Match(matched) if !matched.unknown => {
-            let first = spots.first()?.side()?;
-            spots.iter().all(|spot| spot.side() == Some(first)).then_some(first)
-        }
+fn one_side(placed: &Placed, from: &Meant<'_>, to: &Meant<'_>, findings: &mut Findings) {
+    let side = |selector: &Selector, meant: &Meant<'_>| match selector {
+        Selector::Match(matched) if !matched.unknown => meant.side,
         Selector::Any | Selector::Except(_) | Selector::Match(_) => None,
     };
     let rule = &placed.rule;
@@ -325,7 +406,7 @@ mod tests {
         let (mut fast, mut slow) = (Findings::new(), Findings::new());
         check(&networks, &workloads, &zones, &rules, &mut fast);
         by_kind(&networks, &workloads, &zones, &rules, |_| true, &mut slow);
-        let count = kinds(spots(&networks, &workloads), |name| name == "w3").len();
+        let count = kinds(&places(&networks, &workloads), |name| name == "w3").len();
         (count, fast.into_sorted(), slow.into_sorted())
     }
 

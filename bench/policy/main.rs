@@ -1,0 +1,248 @@
+//! The policy at size: how long a compiler takes over a hundred thousand workloads, what it comes to, and what a
+//! judgement costs over the number of rules.
+//!
+//! What it is: the command line; [`sets`] makes the policies, [`lookup`] asks them.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use calibration::{Lines, each};
+use clap::{Args, Parser, Subcommand};
+use comfy_table::{Table, presets};
+use lookup::Bout;
+use portcullis::io::clock::boot_nanos;
+use portcullis::policy::{self, read::Loaded};
+use sets::{Kind, Set, Shape};
+use statistics::{ratio, spread};
+
+#[expect(dead_code, reason = "fetches are what its figures are held against")]
+#[path = "../calibration.rs"]
+mod calibration;
+mod lookup;
+mod sets;
+#[expect(dead_code, reason = "promises are judged by bench-ratios")]
+#[path = "../statistics.rs"]
+mod statistics;
+
+#[derive(Parser)]
+#[command(about = "Cost of compiling a policy")]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Writes a policy into a folder.
+    Write {
+        #[command(flatten)]
+        shape: ShapeLine,
+        folder: PathBuf,
+    },
+    /// Reads and compiles a policy: milliseconds, and what it comes to.
+    Compile {
+        #[command(flatten)]
+        shape: ShapeLine,
+        /// Times compiled.
+        #[arg(long, default_value_t = 5)]
+        times: usize,
+    },
+    /// A judgement at 100, 1 000, 10 000 and 100 000 rules, beside a scan, after both agree.
+    Lookup {
+        #[arg(long, default_value = "labels")]
+        kind: Kind,
+        /// Blocks; fewer than 15 are no result.
+        #[arg(long, default_value_t = 15)]
+        blocks: usize,
+        /// Only up to so many rules.
+        #[arg(long, default_value_t = 100_000)]
+        most: usize,
+        #[arg(long, default_value_t = 20_000)]
+        workloads: usize,
+        #[arg(long, default_value_t = 5_000)]
+        sets: usize,
+    },
+}
+
+/// Which policy.
+#[derive(Args)]
+struct ShapeLine {
+    #[arg(long, default_value = "labels")]
+    kind: Kind,
+    #[arg(long, default_value_t = 10_000)]
+    rules: usize,
+    #[arg(long, default_value_t = 100_000)]
+    workloads: usize,
+    /// Distinct label sets.
+    #[arg(long, default_value_t = 5_000)]
+    sets: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl ShapeLine {
+    const fn shape(&self) -> Shape {
+        let Self { kind, rules, workloads, sets, seed } = *self;
+        Shape { kind, rules, workloads, sets, seed }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("can't write the policy: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("the reader refuses what was made: {0}")]
+    Refused(String),
+    #[error("table and scan differ: {0}")]
+    Differ(String),
+}
+
+fn main() -> ExitCode {
+    let done = match Line::parse().verb {
+        Verb::Write { shape, folder } => write(shape.shape(), &folder),
+        Verb::Compile { shape, times } => compile(shape.shape(), times),
+        Verb::Lookup { kind, blocks, most, workloads, sets } => {
+            let shape = |rules| Shape { kind, rules, workloads, sets, seed: 1 };
+            let sizes = [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most);
+            lookup(sizes.map(shape), blocks)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "bench-policy: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn write(shape: Shape, folder: &std::path::Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(folder)?;
+    for (name, text) in Set::new(shape).files {
+        std::fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+fn load(files: Vec<(String, String)>) -> Result<Loaded, Failed> {
+    policy::read::read_text(files).map_err(|rejected| {
+        let first = rejected.diagnostics.first().map(|found| found.message.clone());
+        Failed::Refused(first.unwrap_or_default())
+    })
+}
+
+/// Megabytes of this process that are or were resident: now, at most.
+fn resident() -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let of = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+    };
+    Some((of("VmRSS:")?, of("VmHWM:")?))
+}
+
+fn compile(shape: Shape, times: usize) -> Result<(), Failed> {
+    let mut out = std::io::stdout();
+    let files = Set::new(shape).files;
+    let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+    let before = boot_nanos();
+    let loaded = load(files)?;
+    let read = boot_nanos() - before;
+    let model = loaded.model;
+    drop(loaded.sources);
+    writeln!(
+        out,
+        "{:?} {} rules, {} workloads, {} networks; {} KiB of text read in {} ms, {} warnings; resident {:?} MiB",
+        shape.kind,
+        model.rules.len(),
+        model.workloads.len(),
+        model.networks.len(),
+        bytes / 1024,
+        read / 1_000_000,
+        loaded.warnings.len(),
+        resident().unwrap_or_default()
+    )?;
+    for _ in 0..times {
+        let before = boot_nanos();
+        let table = policy::compile(&model);
+        let nanos = boot_nanos() - before;
+        writeln!(
+            out,
+            "compiled in {} ms, digest {}; resident {:?} MiB; {:?}",
+            nanos / 1_000_000,
+            table.digest_short(),
+            resident().unwrap_or_default(),
+            table.size()
+        )?;
+    }
+    Ok(())
+}
+
+/// Judgements of a turn.
+const TURN: usize = 1 << 18;
+
+fn lookup(shapes: impl Iterator<Item = Shape>, blocks: usize) -> Result<(), Failed> {
+    let mut out = std::io::stdout();
+    let mut bouts = Vec::new();
+    for shape in shapes {
+        let bout = Bout::new(shape)?;
+        let allowed = bout.agree()?;
+        writeln!(
+            out,
+            "{} rules: table and scan agree on {} connections, {allowed} of them allowed; compiled in {} ms: {:?}",
+            shape.rules,
+            bout.probes.len(),
+            bout.compile_nanos / 1_000_000,
+            bout.table.size()
+        )?;
+        bouts.push((shape.rules, bout, Vec::new()));
+    }
+    let mut lines = Lines::of_bytes(256 << 20);
+    let mut fetches = Vec::new();
+    for _ in 0..blocks {
+        // There and back, so that a drift over the block cancels.
+        let mut block = vec![Vec::new(); bouts.len()];
+        let order = (0..bouts.len()).chain((0..bouts.len()).rev());
+        for who in order {
+            if let (Some((_, bout, _)), Some(turns)) = (bouts.get_mut(who), block.get_mut(who)) {
+                turns.push(each(bout.judge(TURN), TURN as u64));
+            }
+        }
+        for ((.., all), turns) in bouts.iter_mut().zip(block) {
+            all.push(turns);
+        }
+        fetches.push(lines.fetch());
+    }
+    let mut page = Table::new();
+    page.load_preset(presets::ASCII_MARKDOWN);
+    page.set_header([
+        "rules",
+        "judgement, ns",
+        "÷ 100 rules [95 %]",
+        "scan of all rules, ns",
+        "table, MiB",
+    ]);
+    let first: Vec<Vec<f64>> = bouts.first().map(|(.., turns)| turns.clone()).unwrap_or_default();
+    for (rules, bout, turns) in &bouts {
+        let pairs: Vec<_> = turns.iter().cloned().zip(first.iter().cloned()).collect();
+        let ratio = ratio(&pairs)
+            .map_or_else(String::new, |r| format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper));
+        let all: Vec<f64> = turns.iter().flatten().copied().collect();
+        let (median, least, most) = spread(&all).unwrap_or_default();
+        let (scan, count) = bout.scan();
+        page.add_row([
+            rules.to_string(),
+            format!("{median:.1} ({least:.1}–{most:.1})"),
+            ratio,
+            format!("{:.0}", each(scan, count as u64)),
+            format!("{:.1}", each(bout.table.size().bytes as u64, 1 << 20)),
+        ]);
+    }
+    let (fetch, least, most) = spread(&fetches).unwrap_or_default();
+    writeln!(
+        out,
+        "{blocks} blocks\n{page}\ncalibration: random independent line fetch of 256 MiB {fetch:.1} ns ({least:.1}–{most:.1})"
+    )?;
+    Ok(())
+}
