@@ -16,7 +16,10 @@ fuzz_target!(|frame: &[u8]| {
         assert_eq!(written.is_some(), reply.may_answer(&facts));
         if let Some(written) = written {
             let back = parse(written).expect("a reply can be read");
-            assert_eq!((back.src_mac, back.dst_mac, back.vlans), (facts.dst_mac, facts.src_mac, facts.vlans));
+            assert_eq!(
+                (back.src_mac, back.dst_mac, back.vlans),
+                (facts.dst_mac, facts.src_mac, facts.vlans)
+            );
         }
     }
     let housekeeping = facts.housekeeping();

@@ -225,8 +225,10 @@ impl Pipeline {
             let objection = Objection { reason: odd.into(), mode, rule: RuleNumber::NONE };
             return self.object(scene, facts, objection);
         }
-        // 5. Housekeeping, by the profile; what may cross is held against the inventory.
-        if let Some(class) = facts.housekeeping() {
+        // 5. Housekeeping, by the profile; what may cross is held against the inventory. Nothing plain is.
+        if glance.is_none()
+            && let Some(class) = facts.housekeeping()
+        {
             return match scene.table.profile(class) {
                 Action::Forward => self.housekept(scene, facts, frame),
                 Action::Drop => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),

@@ -113,7 +113,7 @@ fn memory_lock() -> Check {
     Check::pass("locked memory", format!("{words}; not charged for BPF since Linux 5.11"))
 }
 
-/// A flow table asks for them; without, a packet of one flow among a million costs about twice as much.
+/// A flow table asks for them; without, a packet of one flow among a million costs about 1.4 times as much.
 fn huge_pages(offer: &Offer) -> Check {
     let remedy =
         "echo madvise >/sys/kernel/mm/transparent_hugepage/enabled; the flow table is slower without";

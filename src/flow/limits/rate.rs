@@ -116,7 +116,10 @@ impl NewFlows {
 /// and whether somebody lost it.
 #[inline(never)]
 fn settle(set: &mut [Bucket; WAYS], source: Source, rate: Rate, now: u32) -> (usize, bool) {
-    let age = |bucket: &Bucket| (bucket.source.is_nobody(), now.wrapping_sub(bucket.tokens.seen));
+    // One number: nobody above whoever was quiet for longest.
+    let age = |bucket: &Bucket| {
+        u64::from(bucket.source.is_nobody()) << 32 | u64::from(now.wrapping_sub(bucket.tokens.seen))
+    };
     let oldest = set.iter_mut().enumerate().max_by_key(|(_, bucket)| age(bucket));
     oldest.map_or((WAYS, false), |(way, bucket)| {
         let evicted = !bucket.source.is_nobody();
