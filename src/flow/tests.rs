@@ -440,6 +440,9 @@ fn a_segment_takes_the_short_way_only_in_window() {
     let slot = table.entry_mut(id).unwrap();
     assert!(!ask(slot, &tcp(1_001, 100)), "beyond the right edge");
     assert_eq!(slot.track(), Some(track));
+    let opens = Tcp { flags: TcpFlags(TcpFlags::SYN), ..tcp(1_000, 100) };
+    assert!(!ask(slot, &opens), "what would open a connection is decided the long way");
+    assert_eq!(slot.track(), Some(track));
     assert!(ask(slot, &tcp(1_000, 100)));
     assert_eq!(slot.track().unwrap().window.end, [1_100, 5_000]);
     slot.resync();
