@@ -173,7 +173,7 @@ impl Ip {
     pub const fn key_ports(&self) -> (u16, u16) {
         match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
-            L4::Udp { sport, dport } => (sport, dport),
+            L4::Udp { sport, dport, .. } => (sport, dport),
             L4::Icmp(icmp) => match icmp.id {
                 Some(id) => echo_ports(id, icmp.is_echo_request(self.src.is_ipv6())),
                 None => (0, 0),
@@ -188,7 +188,7 @@ impl Ip {
     pub const fn service(&self) -> Service {
         let (sport, dport) = match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
-            L4::Udp { sport, dport } => (sport, dport),
+            L4::Udp { sport, dport, .. } => (sport, dport),
             L4::Icmp(icmp) => (0, u16::from_be_bytes([icmp.kind, icmp.code])),
             L4::Remembered { service: [source, target], .. } => (source, target),
             L4::Other | L4::Absent => (0, 0),

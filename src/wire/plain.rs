@@ -80,7 +80,8 @@ impl Plain {
             protocol: self.key.protocol(),
             hop_limit: frame.get(packet + hops).copied().unwrap_or(0),
             fragment: Fragment::Whole,
-            l4: self.tcp.map_or(L4::Udp { sport, dport }, L4::Tcp),
+            // What goes to a port of DHCP's is not plain.
+            l4: self.tcp.map_or(L4::Udp { sport, dport, dhcp: false }, L4::Tcp),
         };
         let portless = if sport == 0 || dport == 0 { Some(Odd::PortZero) } else { None };
         Facts {
