@@ -118,6 +118,8 @@ pub struct PortStatus {
     pub zero_copy: bool,
     /// The kernel program's counters.
     pub bpf: BpfStatus,
+    /// The same when this gate's sockets were in place: not 0 where it took the program over.
+    pub bpf_before: BpfStatus,
     /// `XDP_STATISTICS` over all its sockets.
     pub kernel: KernelStatus,
 }

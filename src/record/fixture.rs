@@ -126,6 +126,7 @@ pub(crate) fn shared(workers: u32) -> Shared {
         started: Moment(NOON - 60_000_000_000),
         took_over: false,
         states: Box::new(|| [PortState::Up; 2]),
+        bpf_before: <[BpfCounts; 2]>::default(),
         bpf: Box::new(|| {
             [
                 BpfCounts { seen: 1_000, redirected: 990, stale: 7, no_socket: 3 },
