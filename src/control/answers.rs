@@ -514,8 +514,10 @@ pub struct Cuts {
     pub generation: u32,
     /// Every flow has been judged by it, and what that ended has come in.
     pub swept: bool,
-    /// It is swept, and no cut of it was lost or forgotten.
+    /// It is swept, none waits, and no cut of it was lost or forgotten.
     pub complete: bool,
+    /// Flows that it has not judged yet: the policy asks for their opener's MAC, and its next frame shows it.
+    pub waiting: u64,
     /// Flows that it ended, listed or not.
     pub ended: u64,
     /// Those of them that are no longer kept.

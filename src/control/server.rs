@@ -268,7 +268,7 @@ mod tests {
         let rig = Rig::up();
         assert_eq!(client::cuts(rig.path(), 10).unwrap(), Cuts { generation: 1, ..Cuts::default() });
         let cuts = fixture::named(&rig.view.names, [1, 2, 3].map(fixture::cut));
-        rig.view.cuts.append(cuts, Taken { generation: 2, complete: true, lost: 0 });
+        rig.view.cuts.append(cuts, Taken { generation: 2, complete: true, lost: 0, waiting: 0 });
         let told = client::cuts(rig.path(), 2).unwrap();
         let ports: Vec<_> = told.cuts.iter().map(|cut| cut.from.port).collect();
         assert_eq!((ports, told.kept), (vec![Some(2), Some(3)], 3));

@@ -35,7 +35,7 @@ fn opening() -> Opening {
         generation: 1,
         judge_at: u32::MAX >> 1,
     };
-    Opening { judgement, by_a: true, side: Side::Outside, mac_true: true, unseen: false, track: None }
+    Opening { judgement, by_a: true, side: Side::Outside, mac_true: true, first: First::Seen, track: None }
 }
 
 /// A segment that leaves a connection in these states.
@@ -281,8 +281,9 @@ fn what_tcp_needs_lies_in_the_entry_and_comes_back() {
             [(ESTABLISHED, [true, false], true, false), (0x21, [false, true], false, true)]
         {
             let track = Track { states, scales: 0x7e, window, challenge: 77, unseen, resync, confirmed };
+            let first = if unseen { First::Missed } else { First::Seen };
             let id =
-                table.insert(&key(n, 6), &Opening { unseen, track: Some(track), ..opening() }, 0).unwrap();
+                table.insert(&key(n, 6), &Opening { first, track: Some(track), ..opening() }, 0).unwrap();
             assert_eq!(table.entry(id).unwrap().track(), Some(track));
             let next = Track { scales: 0x11, challenge: 78, resync: [false; 2], ..track };
             table.advance(id, &Progress::Tcp(Step::PassAside, next), true, 60, at(9));
