@@ -116,7 +116,7 @@ pub struct PortStatus {
     pub xdp: String,
     /// Zero-copy, or copy.
     pub zero_copy: bool,
-    /// The kernel program's counters.
+    /// The kernel program's counters since it was attached.
     pub bpf: BpfStatus,
     /// The same when this gate's sockets were in place: not 0 where it took the program over.
     pub bpf_before: BpfStatus,
@@ -328,10 +328,10 @@ pub struct EventLine {
     pub generation: u32,
     /// The mode that governed.
     pub mode: String,
-    /// Source MAC.
-    pub src_mac: String,
-    /// Destination MAC.
-    pub dst_mac: String,
+    /// Source MAC; none where no frame came, or one that ends before it.
+    pub src_mac: Option<String>,
+    /// Destination MAC; likewise.
+    pub dst_mac: Option<String>,
     /// Tags: `untagged`, `100`, `100.20`.
     pub vlans: String,
     /// Ethertype; 0 where it cannot be seen.
@@ -356,7 +356,7 @@ pub struct EventLine {
     pub icmp_code: Option<u8>,
     /// What was asked for, as policy text writes it: `tcp/443`, `icmp/8.0`, `ip/50`, `arp`.
     pub service: String,
-    /// Frame length.
+    /// Frame length; 0 where no frame came.
     pub length: u32,
 }
 

@@ -457,5 +457,15 @@ mod tests {
         let path = folder.path().join("gate.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(matches!(client::status(&path), Err(ClientError::Dead(_))));
+        // What never was a socket was not left behind by a gate.
+        let file = path.with_file_name("gate.toml");
+        std::fs::write(&file, "").unwrap();
+        for other in [&file, path.parent().unwrap()] {
+            let error = client::status(other).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{} is not a socket: no gate answers there", other.display())
+            );
+        }
     }
 }
