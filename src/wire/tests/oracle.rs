@@ -528,7 +528,10 @@ fn link_local(ip: &Ip) -> Option<Odd> {
         (L4::Icmp(Icmp { kind, code: 0, .. }), IpAddr::V6(src), Fragment::Whole) => {
             let own = src.is_unspecified() || src.is_unicast_link_local();
             ((133..=136).contains(&kind) && ip.hop_limit == 255)
-                || ([130, 131, 132, 143].contains(&kind) && ip.hop_limit == 1 && own)
+                || ([130, 131, 132, 143].contains(&kind)
+                    && ip.hop_limit == 1
+                    && own
+                    && ip.dst.is_multicast())
         }
         _ => false,
     };
