@@ -252,14 +252,18 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
     }
     assert!(right > 5_000, "{right}");
     // A guess for a flow that is gone is no flow, and one for its successor in the slot neither.
-    table.prepare(keys[..1].iter(), &mut batch);
+    let sought = keys.iter().find(|sought| {
+        table.prepare(std::iter::once(*sought), &mut batch);
+        batch.hints().next().is_some_and(|hint| table.guessed(hint.guess, sought).is_some())
+    });
+    let sought = sought.unwrap();
     let hint = batch.hints().next().unwrap();
     let guess = hint.guess;
     table.remove(guess);
-    assert_eq!(table.find_hinted(&keys[0], hint, 0), None);
-    assert!(table.guessed(guess, &keys[0]).is_none());
+    assert_eq!(table.find_hinted(sought, hint, 0), None);
+    assert!(table.guessed(guess, sought).is_none());
     table.insert(&key(6_001, 17), &opening(), 0).unwrap();
-    assert!(table.guessed(guess, &keys[0]).is_none());
+    assert!(table.guessed(guess, sought).is_none());
 }
 
 #[test]
