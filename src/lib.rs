@@ -15,7 +15,7 @@
 //! | 10 | [`cli`] | verbs |
 //!
 //! A room never names one below it in this table; `tests/layers.rs` holds it to that. So what needs none above
-//! the worker is built without them (`--cfg lower_rooms`: `bench/rustc`).
+//! the worker is built without them (`--cfg lower_rooms`: `bench/rustc`, `fuzz/rustc`).
 
 #[cfg(not(lower_rooms))]
 pub mod cli;
