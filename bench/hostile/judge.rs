@@ -7,7 +7,8 @@ use std::time::Duration;
 use portcullis::control::answers::{SideStatus, Status};
 use portcullis::pipeline::Reason;
 
-use super::kinds::{Group, Kind};
+use super::group::Group;
+use super::kinds::Kind;
 use super::talk::Line;
 use super::{Books, Plan, Run, of_group};
 use crate::traffic::per_second;

@@ -12,6 +12,7 @@
 
 mod ends;
 pub(crate) mod flood;
+mod group;
 mod judge;
 pub(crate) mod kinds;
 mod talk;
@@ -31,7 +32,8 @@ pub(crate) use talk::Terms;
 use crate::traffic::{Namespace, RigError, monotonic};
 use ends::{Counts, EndsError, NoHost};
 use flood::{Arrived, Flood, Sorter};
-use kinds::{Group, Kind};
+use group::Group;
+use kinds::Kind;
 use talk::{Broken, Line, Talk, TalkError};
 use watch::Watch;
 
