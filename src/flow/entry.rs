@@ -9,7 +9,7 @@ use super::slot::{Head, mode_bits, read_rule_word, rule_word};
 use super::tcp::{Phase, Step, Track};
 use super::{Flags, Slot, Timeouts};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Key, Service, Side, Tcp};
+use crate::wire::{Key, Query, Service, Side, Tcp};
 
 /// Time and policy, as entries are held against them: the same for all packets of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,20 +177,25 @@ impl Slot {
         self.opener_first(self.counts())
     }
 
-    /// What its opener asked for; an echo is taken for a request.
+    /// What its opener asked for; an answer of ICMP is taken for its question.
     #[must_use]
     pub fn opened_service(&self) -> Service {
         let [(_, sport), (_, dport)] = self.ends();
         let key = self.key();
-        let request: u8 = if key.is_v6() { 128 } else { 8 };
-        let echo = (0, u16::from_be_bytes([request, 0]));
-        let (sport, dport) = if self.is_echo() { echo } else { (sport, dport) };
+        let (sport, dport) = if self.is_query() {
+            // Of one whose question was not seen, its other end may have asked.
+            let query = Query::between(sport, dport).or_else(|| Query::between(dport, sport));
+            let [question, _] = query.and_then(|query| query.types(key.is_v6())).unwrap_or_default();
+            (0, u16::from_be_bytes([question, 0]))
+        } else {
+            (sport, dport)
+        };
         Service { protocol: key.protocol(), sport, dport, readable: true }
     }
 
-    /// A request with its replies. Over the other family's header either ICMP is a protocol like any other.
+    /// An ICMP question with its answers. Over the other family's header either ICMP is a protocol like any other.
     #[must_use]
-    pub fn is_echo(&self) -> bool {
+    pub fn is_query(&self) -> bool {
         let key = self.key();
         key.protocol() == icmp_of(key.is_v6())
     }

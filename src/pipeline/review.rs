@@ -147,10 +147,10 @@ impl Pipeline {
 impl Opened {
     /// What a flow's opener asked for; `None` where only its next packet can tell.
     fn of(slot: &Slot) -> Option<Self> {
-        (!slot.is_echo() || !slot.is_unseen()).then(|| Self::as_told(slot))
+        (!slot.is_query() || !slot.is_unseen()).then(|| Self::as_told(slot))
     }
 
-    /// The same, an echo taken for a request.
+    /// The same, an answer of ICMP taken for its question.
     fn as_told(slot: &Slot) -> Self {
         let (ends, service) = (slot.ends(), slot.opened_service());
         let [(from, _), _] = ends;

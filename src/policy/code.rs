@@ -136,7 +136,7 @@ codes! {
     NoJustification "P0603" Warning Place "a rule without justification" => "write why it exists";
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
-    NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and echo replies are decided before or beside rules";
+    NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and replies are decided before or beside rules";
 
     TableLarge "P0801" Warning Whole "a compiled policy larger than a processor's caches" => "fewer distinct label sets, or wider rules, make it smaller; it works as it is";
 

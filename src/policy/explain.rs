@@ -317,7 +317,7 @@ fn instead(table: &Table, stage: Stage) -> Option<String> {
         Stage::Profile(class) => Some(format!("[profile] decides: {}", says(table, class))),
         Stage::Inventory(why) => Some(format!("the inventory decides: {}", why.words())),
         Stage::Quoted => Some("an ICMP error crosses only with the live flow it quotes".to_owned()),
-        Stage::Requested => Some("an echo reply belongs to its request's flow".to_owned()),
+        Stage::Requested => Some("a reply belongs to its request's flow".to_owned()),
         Stage::Rules => None,
     }
 }

@@ -252,7 +252,7 @@ pub(crate) fn flows() -> Vec<Slot> {
             false,
             &[(true, 90), (false, 1_300)],
         ),
-        open([("198.51.100.9", 7), ("10.20.0.99", !7)], 1, Vlans::UNTAGGED, older, true, &[(false, 98)]),
+        open([("198.51.100.9", 7), ("10.20.0.99", 6)], 1, Vlans::UNTAGGED, older, true, &[(false, 98)]),
     ]
 }
 

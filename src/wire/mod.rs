@@ -17,6 +17,7 @@ mod key;
 mod parse;
 mod plain;
 pub mod protocol;
+mod query;
 mod quote;
 mod reply;
 #[doc(hidden)]
@@ -36,5 +37,6 @@ pub use ipv6::is_extension;
 pub use key::{Key, Service};
 pub use parse::parse;
 pub use plain::Plain;
+pub use query::Query;
 pub use reply::Reply;
 pub use side::Side;
