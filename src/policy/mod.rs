@@ -13,6 +13,7 @@ pub mod explain;
 mod hash;
 mod hosts;
 mod identity;
+mod link;
 mod matrix;
 pub mod model;
 mod neighbour;

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::addresses::Addresses;
+use super::link::Link;
 use super::model::{Labels, Reply, Tier};
 use super::overlay::Overlay;
 use super::services::Programs;
@@ -52,6 +53,8 @@ pub struct Table {
     pub(super) strictest: Mode,
     /// Addresses that are no end of a connection.
     pub(super) addresses: Addresses,
+    /// Where link-local addresses live.
+    pub(super) link: Link,
     /// By [`Housekeeping::ALL`].
     pub(super) profile: [Action; 7],
     pub(super) rules: Vec<RuleFace>,
