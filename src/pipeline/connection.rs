@@ -3,7 +3,7 @@
 use super::account::Standing;
 use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
-use super::{EventKind, Outcome, Pipeline, Reason, Scene};
+use super::{EventKind, Exempt, Outcome, Pipeline, Reason, Scene};
 use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{FlowId, Opening, Progress, Refusal};
@@ -220,6 +220,9 @@ impl Pipeline {
                 return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule });
             }
         }
+        if verdict.denial.is_none() {
+            self.exempt(scene, ip);
+        }
         self.account.standing = if opening.unseen { Standing::Unseen } else { Standing::New };
         if opening.unseen {
             self.counters.loose(scene.side);
@@ -229,6 +232,13 @@ impl Pipeline {
             self.log(scene, facts, verdict);
         }
         Outcome::Forward
+    }
+
+    /// Counts what crosses by an exemption.
+    pub(super) fn exempt(&self, scene: &Scene<'_>, ip: &Ip) {
+        if let Some(by) = Exempt::of(ip) {
+            self.counters.exempt(scene.side, by);
+        }
     }
 
     /// Records what crosses by a rule that says `log`.
@@ -258,8 +268,14 @@ impl Pipeline {
             return self.object(scene, facts, Objection { reason: denial.into(), mode, rule: there.rule });
         }
         if mode == Mode::Enforce {
-            let reason = missing.into();
-            return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
+            let objection = Objection { reason: missing.into(), mode, rule: RuleNumber::NONE };
+            let allowed = there.denial.is_none() || back.denial.is_none();
+            return match missing {
+                Refusal::TcpNoSession => self.object_to_stranger(scene, facts, objection, allowed),
+                Refusal::IcmpNoFlow | Refusal::TableFull | Refusal::Limit(_) | Refusal::WrongSide => {
+                    self.object(scene, facts, objection)
+                }
+            };
         }
         let track = first_track(ip, from_a);
         if ip.protocol == TCP && track.is_none() {
@@ -322,6 +338,7 @@ impl Pipeline {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         self.account.judged(&verdict);
         if verdict.denial.is_none() {
+            self.exempt(scene, ip);
             self.log(scene, facts, &verdict);
         }
         self.deny(scene, facts, &verdict)

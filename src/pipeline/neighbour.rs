@@ -53,10 +53,13 @@ impl Pipeline {
             }),
             Net::Bpdu | Net::Other => None,
         };
-        match objection {
-            Some(objection) => self.object(scene, facts, objection),
-            None => Outcome::Forward,
+        if let Some(objection) = objection {
+            return self.object(scene, facts, objection);
         }
+        if let Net::Ip(ip) = &facts.net {
+            self.exempt(scene, ip);
+        }
+        Outcome::Forward
     }
 }
 

@@ -103,7 +103,7 @@ impl Pipeline {
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
         let limits = flows.bounds().fragments;
-        let answering = Answering::new(flows.bounds().replies);
+        let answering = Answering::new(flows.bounds());
         Self {
             flows,
             owner,

@@ -132,13 +132,24 @@ impl Canon {
     }
 
     fn gate(&mut self, gate: &Gate) -> &mut Self {
-        let Gate { socket, rings, flows, heartbeat, management, link_local, timeouts, limits } = gate;
+        let Gate {
+            socket,
+            rings,
+            flows,
+            heartbeat,
+            management,
+            link_local,
+            cold_start_reset,
+            timeouts,
+            limits,
+        } = gate;
         self.text(&socket.to_string_lossy())
             .number(u64::from(*rings))
             .number(u64::from(*flows))
             .number(*heartbeat)
             .set(management)
             .text(&format!("{link_local:?}"))
+            .number(*cold_start_reset)
             .timeouts(*timeouts)
             .limits(*limits)
     }

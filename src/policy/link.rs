@@ -67,6 +67,6 @@ fn is_local_host(address: IpAddr) -> bool {
 
 /// The MAC that an identifier was made of.
 fn mac_of(address: Ipv6Addr) -> Option<Mac> {
-    let [.., a, b, c, 0xff, 0xfe, d, e, f] = address.octets() else { return None };
-    Some(Mac([a ^ 2, b, c, d, e, f]))
+    let [.., first, m1, m2, 0xff, 0xfe, m3, m4, m5] = address.octets() else { return None };
+    Some(Mac([first ^ 2, m1, m2, m3, m4, m5]))
 }

@@ -15,7 +15,7 @@ use crate::gateway::{
 };
 use crate::io::region::Backing;
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Counters, Cut, Event, EventKind, Reason, Unsent};
+use crate::pipeline::{Counters, Cut, Event, EventKind, Exempt, Reason, Unsent};
 use crate::policy::read::read_text;
 use crate::policy::{Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Key, Mac, Service, Side, Tcp, TcpFlags, Vlans};
@@ -148,6 +148,7 @@ pub(crate) fn busy(counters: &Counters) {
     counters.rejected(Side::Outside, Reason::Denied, 60);
     counters.rejected(Side::Outside, Reason::Denied, 70);
     counters.unsent(Side::Outside, Unsent::SourceLimit);
+    counters.exempt(Side::Outside, Exempt::Detection);
     counters.would_drop(Side::Outside, Reason::NoRule);
     counters.loose(Side::Inside);
     counters.end();

@@ -14,6 +14,7 @@ mod housekeeping;
 mod ipv4;
 mod ipv6;
 mod key;
+mod padding;
 mod parse;
 mod plain;
 pub mod protocol;
@@ -35,6 +36,7 @@ pub use facts::{
 pub use glimpse::{Glimpse, glimpse};
 pub use ipv6::is_extension;
 pub use key::{Key, Service};
+pub use padding::{LONGEST_PADDED, unpadded};
 pub use parse::parse;
 pub use plain::Plain;
 pub use query::Query;

@@ -88,8 +88,7 @@ impl Icmp {
     #[must_use]
     pub const fn query(&self, v6: bool) -> Option<(Query, bool)> {
         match (Query::of(self.kind, v6), self.code) {
-            (found, 0) => found,
-            (found @ Some((Query::ExtendedEcho, false)), 1..=4) => found,
+            (found, 0) | (found @ Some((Query::ExtendedEcho, false)), 1..=4) => found,
             (_, _) => None,
         }
     }

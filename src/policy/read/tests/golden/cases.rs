@@ -568,7 +568,7 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         More("[gate]\nmanagement = [\"192.0.2.1\", \"eth0\", \"192.0.2.0/24\", \"224.0.0.1\"]\n"),
     ),
     ("link local", Code::Word, More("[gate]\nlink_local = \"allow\"\n")),
-    ("", Code::LaterColdStart, More("[gate]\ncold_start_reset = true\n")),
+    ("cold start", Code::Value, More("[gate]\ncold_start_reset = \"1d\"\n")),
     ("", Code::LaterInventoryLimit, More("[gate]\ninventory_limit = \"1d\"\n")),
     (
         "",
