@@ -16,7 +16,7 @@ use std::sync::Arc;
 use comfy_table::{Table, presets};
 use hashbrown::HashMap;
 use portcullis::flow::limits::HalfOpen;
-use portcullis::flow::{Batch, Bounds, FlowTable, Judgement, Now, Opening};
+use portcullis::flow::{Batch, Bounds, First, FlowTable, Judgement, Now, Opening};
 use portcullis::io::clock::boot_nanos;
 use portcullis::policy::{Mode, RuleNumber};
 use portcullis::wire::{Key, Side, Vlans};
@@ -82,7 +82,7 @@ const OPENING: Opening = Opening {
     by_a: true,
     side: Side::Outside,
     mac_true: true,
-    unseen: false,
+    first: First::Seen,
     track: None,
 };
 const NOW: Now = Now { tick: 1_000, generation: 1 };

@@ -18,7 +18,7 @@ use portcullis::pipeline::{Counters, Outcome, Pipeline, Reason, Scene};
 use portcullis::policy::explain::{Explanation, NotExplained, Query, explain};
 use portcullis::policy::read::{Loaded, read_text};
 use portcullis::policy::{Mode, Moment, Table, compile};
-use portcullis::wire::samples::Ends;
+use portcullis::wire::samples::{Ends, dhcp, dhcp_v6};
 use portcullis::wire::{Mac, Side, TcpFlags, is_extension};
 
 /// Everything is allowed from outside in a network of its own, and nothing elsewhere.
@@ -185,6 +185,18 @@ fn every_icmp_type_is_explained_as_it_is_decided() {
     );
 }
 
+/// What DHCP sends between these ports; anything between others.
+fn message(sport: u16, dport: u16) -> Vec<u8> {
+    match (sport, dport) {
+        (67 | 68, 67) => dhcp(1),
+        (67, 68) => dhcp(2),
+        (546, 547) => dhcp_v6(1),
+        (547, 546) => dhcp_v6(2),
+        (547, 547) => dhcp_v6(12),
+        _ => b"x".to_vec(),
+    }
+}
+
 #[test]
 fn every_protocol_and_dhcp_are_explained_as_they_are_decided() {
     let pairs = [("10.10.0.5", "10.20.0.9"), ("2001:db8:10::5", "2001:db8:20::9")];
@@ -198,7 +210,7 @@ fn every_protocol_and_dhcp_are_explained_as_they_are_decided() {
             for (sport, dport) in
                 [(68, 67), (67, 67), (67, 68), (68, 68), (546, 547), (547, 546), (547, 547), (546, 546)]
             {
-                let frame = ends.udp(sport, dport, b"x");
+                let frame = ends.udp(sport, dport, &message(sport, dport));
                 let stage =
                     same(policy, &ends, Side::Outside, &format!("udp/{dport} from {sport}"), &frame);
                 let dhcp = sport != dport || [67, 547].contains(&sport);
@@ -275,7 +287,13 @@ fn every_kind_of_address_is_explained_as_it_is_decided() {
                     }
                     let dhcp: (u16, u16) = if ends.src.is_ipv6() { (546, 547) } else { (68, 67) };
                     let service = format!("udp/{} from {}", dhcp.1, dhcp.0);
-                    same(policy, &ends, side, &service, &ends.udp(dhcp.0, dhcp.1, b"x"));
+                    same(
+                        policy,
+                        &ends,
+                        side,
+                        &service,
+                        &ends.udp(dhcp.0, dhcp.1, &message(dhcp.0, dhcp.1)),
+                    );
                 }
             }
         }

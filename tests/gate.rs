@@ -109,6 +109,12 @@ fn a_killed_gate_lets_nothing_cross_and_its_program_counts_what_comes() {
     let sent = rig.generator().run(&SOME).expect("runs");
     assert_eq!((sent.frames, sent.refused), (1_000, 0));
     assert_eq!(arrived(&sink) - before, 1_000);
+    // What its program dropped while no gate ran is told apart, and leaves this one well.
+    let status = gate.status();
+    let (now, then) = (status.ports[0].bpf, status.ports[0].bpf_before);
+    assert!(then.no_socket > 0, "frames came before the heartbeat was old: {then:?}");
+    assert_eq!((now.no_socket, now.redirected - then.redirected), (then.no_socket, 1_000));
+    assert_eq!(gate.health().checks.into_iter().filter(|check| !check.ok).collect::<Vec<_>>(), []);
     assert_eq!(gate.stop(), Some(0));
 }
 

@@ -105,14 +105,16 @@ pub(crate) fn entry(event: &EventLine) -> String {
         let _ = write!(text, " {place}");
     }
     let _ = writeln!(text, " · {}", event.mode);
-    let _ = writeln!(
-        text,
-        "              {} → {} · {} · {} B",
-        event.src_mac,
-        event.dst_mac,
-        event.vlans,
-        number(event.length.into())
-    );
+    let frame = match (&event.src_mac, &event.dst_mac) {
+        (Some(src), Some(dst)) => {
+            format!("{src} → {dst} · {} · {} B", event.vlans, number(event.length.into()))
+        }
+        (None, _) | (_, None) if event.length > 0 => {
+            format!("cut short · {} B", number(event.length.into()))
+        }
+        (None, _) | (_, None) => format!("{} · no packet", event.vlans),
+    };
+    let _ = writeln!(text, "              {frame}");
     text
 }
 
@@ -146,6 +148,21 @@ mod tests {
     fn an_event_says_what_it_was_and_why() {
         let text: String = lines().iter().map(entry).collect();
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_has_no_frame_shows_none() {
+        let whole = lines().remove(0);
+        let last = |src_mac: Option<&str>, dst_mac: Option<&str>, length| {
+            let macs = [src_mac, dst_mac].map(|mac| mac.map(str::to_owned));
+            let [src_mac, dst_mac] = macs;
+            let text = entry(&EventLine { src_mac, dst_mac, length, ..whole.clone() });
+            text.lines().last().unwrap().trim().to_owned()
+        };
+        let mac = Some("02:00:00:00:00:fe");
+        assert_eq!(last(mac, mac, 60), "02:00:00:00:00:fe → 02:00:00:00:00:fe · untagged · 60 B");
+        assert_eq!(last(None, None, 0), "untagged · no packet");
+        assert_eq!(last(None, mac, 7), "cut short · 7 B");
     }
 
     #[test]

@@ -189,12 +189,20 @@ pub(crate) fn cut_page(cuts: &Cuts) -> String {
         let _ = writeln!(page, "{} earlier ones are kept and not shown: raise --limit", number(earlier));
     }
     let ended = count(usize::try_from(cuts.ended).unwrap_or(usize::MAX), "flow");
-    let sum = match (cuts.complete, cuts.swept) {
-        (true, _) => "complete: every flow has been judged by it",
-        (false, true) => "every flow has been judged by it, and the list is not complete:",
-        (false, false) => "not complete yet: flows are still being judged by it",
+    let sum = match (cuts.complete, cuts.swept, cuts.waiting) {
+        (true, ..) => "complete: every flow has been judged by it",
+        (false, true, 0) => "every flow has been judged by it, and the list is not complete:",
+        (false, true, _) => "not complete yet: flows wait to be judged by it",
+        (false, false, _) => "not complete yet: flows are still being judged by it",
     };
     let _ = writeln!(page, "generation {} ended {ended} · {sum}", cuts.generation);
+    if cuts.swept && cuts.waiting > 0 {
+        let waiting = count(usize::try_from(cuts.waiting).unwrap_or(usize::MAX), "flow");
+        let _ = writeln!(
+            page,
+            "  {waiting} not judged: the next frame of its opener shows the MAC that is asked for"
+        );
+    }
     for (n, of_all, what) in [
         (cuts.forgotten, cuts.forgotten_in_all, "forgotten, for the list is full"),
         (cuts.lost, cuts.lost_in_all, "never listed, for the worker's ring was full"),
@@ -290,6 +298,21 @@ mod tests {
     #[test]
     fn cuts_name_both_rules_with_their_owners_and_say_whether_they_are_all() {
         insta::assert_snapshot!(cut_page(&cuts()));
+    }
+
+    #[test]
+    fn a_list_of_cuts_says_which_flows_wait() {
+        let waits = Cuts { cuts: vec![], kept: 0, ended: 3, complete: false, waiting: 2, ..cuts() };
+        assert_eq!(
+            cut_page(&waits),
+            "generation 2 ended 3 flows · not complete yet: flows wait to be judged by it\n  2 flows not judged: the \
+             next frame of its opener shows the MAC that is asked for\n"
+        );
+        let still = Cuts { swept: false, ..waits };
+        assert_eq!(
+            cut_page(&still),
+            "generation 2 ended 3 flows · not complete yet: flows are still being judged by it\n"
+        );
     }
 
     #[test]

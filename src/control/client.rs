@@ -4,6 +4,7 @@
 //! current-thread runtime a request, which is why `events --watch` asks with `wait` and not in a loop.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub enum ClientError {
     /// There is one, and nobody behind it.
     #[error("no gate is running: nobody answers at {}, left behind by an earlier one", .0.display())]
     Dead(PathBuf),
+    /// Something else has the name.
+    #[error("{} is not a socket: no gate answers there", .0.display())]
+    NotASocket(PathBuf),
     /// The socket's mode forbids it.
     #[error("no permission to connect to {}", .0.display())]
     Forbidden(PathBuf),
@@ -66,7 +70,9 @@ impl ClientError {
             Self::Forbidden(_) => {
                 "root and the socket's group may connect: use sudo, or join the group".into()
             }
-            Self::Connection(..) | Self::Http(..) => "check that --socket names a gate's socket".into(),
+            Self::NotASocket(_) | Self::Connection(..) | Self::Http(..) => {
+                "check that --socket names a gate's socket".into()
+            }
             Self::Timeout(..) => "look at the gate's log and at `portcullis doctor`".into(),
             Self::Answer(..) => "use the client of the gate's own version".into(),
             Self::Refused(problem) => problem.remedy.clone(),
@@ -254,7 +260,9 @@ fn connect_error(socket: &Path, error: io::Error) -> ClientError {
     if kind == io::ErrorKind::NotFound {
         ClientError::NoSocket(socket.into())
     } else if kind == io::ErrorKind::ConnectionRefused {
-        ClientError::Dead(socket.into())
+        // Linux says the same of a file that is no socket.
+        let other = std::fs::metadata(socket).is_ok_and(|file| !file.file_type().is_socket());
+        if other { ClientError::NotASocket(socket.into()) } else { ClientError::Dead(socket.into()) }
     } else if kind == io::ErrorKind::PermissionDenied {
         ClientError::Forbidden(socket.into())
     } else {

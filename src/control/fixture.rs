@@ -45,7 +45,7 @@ pub(crate) fn cuts() -> Cuts {
     let by_guardrail =
         Cut { rule: RuleNumber(0), reason: Reason::Guardrail, by_packet: true, ..fixture::cut(40_001) };
     let list = CutList::default();
-    let taken = Taken { generation: 2, complete: true, lost: 0 };
+    let taken = Taken { generation: 2, complete: true, lost: 0, waiting: 0 };
     list.append(fixture::named(&names, [fixture::cut(40_000), by_guardrail]), taken);
     tables::cuts_of(&list.last(100), 2)
 }

@@ -343,7 +343,8 @@ pub(super) fn cuts_of(page: &CutPage, generation: u32) -> Cuts {
     Cuts {
         generation,
         swept: latest.swept,
-        complete: latest.swept && latest.lost == 0 && latest.forgotten == 0,
+        complete: latest.swept && latest.lost == 0 && latest.forgotten == 0 && latest.waiting == 0,
+        waiting: latest.waiting,
         ended: latest.ended,
         forgotten: latest.forgotten,
         lost: latest.lost,
@@ -395,7 +396,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::flow::limits::HalfOpen;
+    use crate::flow::{Bounds, First, FlowTable, Judgement, Opening};
+    use crate::policy::{Mode, RuleNumber};
     use crate::record::{Names, fixture};
+    use crate::wire::{Key, Side, Vlans};
 
     fn names() -> Names {
         let names = Names::default();
@@ -490,6 +495,47 @@ mod tests {
                 ..expected
             }
         );
+    }
+
+    /// The identifier is the asker's, whoever was seen first.
+    #[test]
+    fn an_echo_of_which_only_the_reply_was_seen_is_a_reply() {
+        for (asker, answerer, protocol, words, asked) in [
+            ("198.51.100.9", "10.20.0.99", 1, "icmp/0.0", "icmp/echo-request"),
+            ("2001:db8:9::7", "2001:db8:20::10", 58, "icmpv6/129.0", "icmpv6/echo-request"),
+        ] {
+            let [asker, answerer] = [asker, answerer].map(|address| address.parse::<IpAddr>().unwrap());
+            let mut table = FlowTable::new(Bounds::of(64), Arc::new(HalfOpen::new(64, (5, 6))));
+            let (key, by_a) = Key::new(answerer, asker, 6, 7, protocol, Vlans::UNTAGGED);
+            let opening = Opening {
+                judgement: Judgement {
+                    denial: None,
+                    mode: Mode::Observe,
+                    rule: RuleNumber::NONE,
+                    generation: 1,
+                    judge_at: 0,
+                },
+                by_a,
+                side: Side::Inside,
+                mac_true: true,
+                first: First::Answered,
+                track: None,
+            };
+            let id = table.insert(&key, &opening, 0).unwrap();
+            let line = |table: &FlowTable| told(&[*table.entry(id).unwrap()], 0, &names()).flows.remove(0);
+            let reply = line(&table);
+            assert_eq!(
+                (reply.from.address, reply.service.as_str(), reply.echo),
+                (answerer, words, Some(7))
+            );
+            // Once who asked is taken for its opener, it is a request.
+            table.turn(id);
+            let request = line(&table);
+            assert_eq!(
+                (request.from.address, request.service.as_str(), request.echo),
+                (asker, asked, Some(7))
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::instant;
 use crate::pipeline::{Event, EventKind, Kind};
 use crate::policy::RuleNumber;
 use crate::record::Names;
-use crate::wire::Service;
+use crate::wire::{Mac, Service};
 
 /// One event, named by the generation that judged it.
 #[must_use]
@@ -21,6 +21,8 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
     let icmp = event.service.filter(|service| service.readable && is_icmp(event, service.protocol));
     let [icmp_type, icmp_code] =
         icmp.map(|service| service.dport.to_be_bytes().map(Some)).unwrap_or_default();
+    // As far as there is a frame.
+    let mac = |mac: Mac, end: u32| (event.length >= end).then(|| mac.to_string());
     EventLine {
         seq,
         at: instant(event.at),
@@ -44,8 +46,8 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
         },
         generation: event.generation,
         mode: event.mode.name().into(),
-        src_mac: event.src_mac.to_string(),
-        dst_mac: event.dst_mac.to_string(),
+        src_mac: mac(event.src_mac, 12),
+        dst_mac: mac(event.dst_mac, 6),
         vlans: event.vlans.to_string(),
         ethertype: event.ethertype,
         src,
@@ -134,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mac_is_told_where_a_frame_holds_it() {
+        let macs = |kind, length| {
+            let line = line(1, &Event { kind, length, ..fixture::no_rule() }, &names());
+            (line.src_mac, line.dst_mac)
+        };
+        let [src, dst] = ["02:00:00:00:00:fe", "02:00:00:20:00:10"].map(|mac| Some(mac.to_owned()));
+        assert_eq!(macs(EventKind::Cut, 0), (None, None));
+        assert_eq!(macs(EventKind::Drop, 5), (None, None));
+        assert_eq!(macs(EventKind::Drop, 11), (None, dst.clone()));
+        assert_eq!(macs(EventKind::Drop, 12), (src, dst));
+    }
+
+    #[test]
     fn every_field_of_a_drop_is_told() {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(
@@ -150,8 +165,8 @@ mod tests {
                 rule_place: None,
                 generation: 1,
                 mode: "enforce".into(),
-                src_mac: "02:00:00:00:00:fe".into(),
-                dst_mac: "02:00:00:20:00:10".into(),
+                src_mac: Some("02:00:00:00:00:fe".into()),
+                dst_mac: Some("02:00:00:20:00:10".into()),
                 vlans: "untagged".into(),
                 ethertype: 0x0800,
                 src: Some("198.51.100.7".parse().unwrap()),

@@ -268,7 +268,7 @@ mod tests {
         let rig = Rig::up();
         assert_eq!(client::cuts(rig.path(), 10).unwrap(), Cuts { generation: 1, ..Cuts::default() });
         let cuts = fixture::named(&rig.view.names, [1, 2, 3].map(fixture::cut));
-        rig.view.cuts.append(cuts, Taken { generation: 2, complete: true, lost: 0 });
+        rig.view.cuts.append(cuts, Taken { generation: 2, complete: true, lost: 0, waiting: 0 });
         let told = client::cuts(rig.path(), 2).unwrap();
         let ports: Vec<_> = told.cuts.iter().map(|cut| cut.from.port).collect();
         assert_eq!((ports, told.kept), (vec![Some(2), Some(3)], 3));
@@ -457,5 +457,15 @@ mod tests {
         let path = folder.path().join("gate.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(matches!(client::status(&path), Err(ClientError::Dead(_))));
+        // What never was a socket was not left behind by a gate.
+        let file = path.with_file_name("gate.toml");
+        std::fs::write(&file, "").unwrap();
+        for other in [&file, path.parent().unwrap()] {
+            let error = client::status(other).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{} is not a socket: no gate answers there", other.display())
+            );
+        }
     }
 }

@@ -69,7 +69,8 @@ pub(super) fn health(status: &Status) -> Health {
         .filter(|port| !port.link.is_up())
         .map(|port| format!("{} {} is {}", port.side, port.interface, port.link.words()))
         .collect();
-    let unserved: u64 = status.ports.iter().map(|port| port.bpf.no_socket).sum();
+    let unserved: u64 =
+        status.ports.iter().map(|port| port.bpf.no_socket.saturating_sub(port.bpf_before.no_socket)).sum();
     let checks = vec![
         HealthCheck {
             name: "equation".into(),
@@ -97,7 +98,7 @@ pub(super) fn health(status: &Status) -> Health {
         HealthCheck {
             name: "sockets".into(),
             ok: unserved == 0,
-            found: format!("{unserved} frames came to a queue without a worker"),
+            found: format!("{unserved} frames came to a queue without a worker since this gate came up"),
         },
     ];
     Health { ok: checks.iter().all(|check| check.ok), checks }
@@ -145,7 +146,7 @@ fn ports(shared: &Shared) -> Vec<PortStatus> {
         .into_iter()
         .zip(&shared.ports)
         .zip(links(shared))
-        .zip(bpf)
+        .zip(bpf.into_iter().zip(shared.bpf_before))
         .map(|(((side, port), link), bpf)| {
             let kernel = gauges
                 .iter()
@@ -181,7 +182,7 @@ fn link_status(interface: &str, state: PortState) -> LinkStatus {
 fn port_status(
     side: Side,
     (port, link): (&PortFace, LinkStatus),
-    bpf: BpfCounts,
+    (bpf, before): (BpfCounts, BpfCounts),
     kernel: KernelStatus,
 ) -> PortStatus {
     PortStatus {
@@ -194,13 +195,16 @@ fn port_status(
             XdpMode::Generic => "generic".into(),
         },
         zero_copy: port.zero_copy,
-        bpf: BpfStatus {
-            seen: bpf.seen,
-            redirected: bpf.redirected,
-            stale: bpf.stale,
-            no_socket: bpf.no_socket,
-        },
+        bpf: bpf.into(),
+        bpf_before: before.into(),
         kernel,
+    }
+}
+
+impl From<BpfCounts> for BpfStatus {
+    fn from(counts: BpfCounts) -> Self {
+        let BpfCounts { seen, redirected, stale, no_socket } = counts;
+        Self { seen, redirected, stale, no_socket }
     }
 }
 
@@ -481,6 +485,23 @@ mod tests {
             told(PortState::Replaced).1,
             "stop this gate and run it again: it takes the wire over with the new o"
         );
+    }
+
+    /// A program that is taken over goes on counting; what it counted while no gate ran is not this gate's.
+    #[test]
+    fn frames_that_came_before_a_gate_do_not_make_it_sick() {
+        let mut shared = fixture::shared(1);
+        let sockets = |shared: &Shared| health(&reading(shared)).checks.remove(3);
+        let told =
+            |count| format!("{count} frames came to a queue without a worker since this gate came up");
+        assert_eq!((sockets(&shared).ok, sockets(&shared).found), (false, told(3)));
+        shared.bpf_before = [BpfCounts { no_socket: 3, stale: 7, ..BpfCounts::default() }; 2];
+        assert_eq!((sockets(&shared).ok, sockets(&shared).found), (true, told(0)));
+        let outside = reading(&shared).ports.remove(0);
+        assert_eq!(outside.bpf, BpfStatus { seen: 1_000, redirected: 990, stale: 7, no_socket: 3 });
+        assert_eq!(outside.bpf_before, BpfStatus { stale: 7, no_socket: 3, ..BpfStatus::default() });
+        shared.bpf_before[0].no_socket = 2;
+        assert_eq!((sockets(&shared).ok, sockets(&shared).found), (false, told(1)));
     }
 
     #[test]

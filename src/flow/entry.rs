@@ -79,10 +79,32 @@ pub struct Opening {
     pub side: Side,
     /// The opening frame's MAC is one of those written for its source.
     pub mac_true: bool,
-    /// Its first packet was not seen: the opener is a guess.
-    pub unseen: bool,
+    /// What was seen of its first packet.
+    pub first: First,
     /// Where TCP stands after its first segment; `None` for other protocols.
     pub track: Option<Track>,
+}
+
+/// What was seen of a flow's first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The packet itself.
+    Seen,
+    /// A later one: the opener is a guess.
+    Missed,
+    /// Only an echo's reply, and who sent that is taken for the opener.
+    Answered,
+}
+
+impl First {
+    /// It was not seen.
+    #[must_use]
+    pub const fn is_missed(self) -> bool {
+        match self {
+            Self::Seen => false,
+            Self::Missed | Self::Answered => true,
+        }
+    }
 }
 
 /// What an entry becomes when a packet of its flow is sent.
@@ -94,6 +116,9 @@ pub enum Progress {
     Packet,
 }
 
+/// In the place of TCP's states, which a question has none of: its opener sent an answer.
+const ANSWERS: u8 = 1;
+
 impl Slot {
     /// Writes a new flow over whatever was there. It is live last: who is stopped half-way leaves no flow.
     pub(super) fn open(&mut self, key: &Key, opening: &Opening, place: Option<HalfOpenSlot>, tick: u32) {
@@ -103,10 +128,11 @@ impl Slot {
         let flags = Flags::A_OPENED.when(opening.by_a)
             | Flags::A_OUTSIDE.when(opening.by_a == opened_outside)
             | Flags::MAC_TRUE.when(opening.mac_true)
-            | Flags::UNSEEN.when(opening.unseen)
+            | Flags::UNSEEN.when(opening.first.is_missed())
             | Flags::WOULD_DROP.when(denial.is_some())
             | mode_bits(mode);
-        let head = Head { generation, judge_at, seen: tick, flags, states: 0, scales: 0 };
+        let states = if opening.first == First::Answered { ANSWERS } else { 0 };
+        let head = Head { generation, judge_at, seen: tick, flags, states, scales: 0 };
         self.begin(key, head, rule_word(denial, rule), tick);
         if let Some(track) = &opening.track {
             self.set_track(track);
@@ -177,16 +203,16 @@ impl Slot {
         self.opener_first(self.counts())
     }
 
-    /// What its opener asked for; an answer of ICMP is taken for its question.
+    /// What its opener asked for, or answered: ICMP of which only the answer was seen is an answer.
     #[must_use]
     pub fn opened_service(&self) -> Service {
         let [(_, sport), (_, dport)] = self.ends();
         let key = self.key();
         let (sport, dport) = if self.is_query() {
-            // Of one whose question was not seen, its other end may have asked.
-            let query = Query::between(sport, dport).or_else(|| Query::between(dport, sport));
-            let [question, _] = query.and_then(|query| query.types(key.is_v6())).unwrap_or_default();
-            (0, u16::from_be_bytes([question, 0]))
+            let answers = self.answers();
+            let query = if answers { Query::between(dport, sport) } else { Query::between(sport, dport) };
+            let [asked, answered] = query.and_then(|query| query.types(key.is_v6())).unwrap_or_default();
+            (0, u16::from_be_bytes([if answers { answered } else { asked }, 0]))
         } else {
             (sport, dport)
         };
@@ -198,6 +224,12 @@ impl Slot {
     pub fn is_query(&self) -> bool {
         let key = self.key();
         key.protocol() == icmp_of(key.is_v6())
+    }
+
+    /// Its opener sent an answer of ICMP: the question was not seen.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.is_query() && self.head.states == ANSWERS
     }
 
     fn opener_first<T>(&self, [a, b]: [T; 2]) -> [T; 2] {
@@ -312,6 +344,9 @@ impl Slot {
     /// Makes the other end its opener.
     pub(super) fn turn(&mut self) {
         self.set(Flags::A_OPENED, !self.has(Flags::A_OPENED));
+        if self.is_query() {
+            self.head.states ^= ANSWERS;
+        }
     }
 
     /// How evictable it is.
@@ -356,6 +391,9 @@ impl Slot {
         }
         let silent = now.tick.wrapping_sub(self.head.seen);
         if let Some(tcp) = tcp {
+            if tcp.flags.opens() {
+                return false;
+            }
             let Head { states, scales, flags, .. } = self.head;
             let resync = flags & (Flags::RESYNC_A.0 | Flags::RESYNC_B.0) != 0;
             let window = self.window_mut();

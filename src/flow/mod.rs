@@ -25,7 +25,7 @@ mod timeouts;
 use flags::Flags;
 
 pub use bounds::Bounds;
-pub use entry::{Judgement, Now, Opening, Progress, tick, ticks_in};
+pub use entry::{First, Judgement, Now, Opening, Progress, tick, ticks_in};
 pub use hash::{BATCH, random_secret};
 pub use owner::Owner;
 pub use region::Region;

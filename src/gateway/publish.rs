@@ -289,6 +289,7 @@ prefixes = ["10.20.0.0/16"]
             started: Moment(0),
             took_over: false,
             states: Box::new(|| [PortState::Up; 2]),
+            bpf_before: <[crate::io::BpfCounts; 2]>::default(),
             bpf: Box::new(<[crate::io::BpfCounts; 2]>::default),
         }
     }

@@ -36,6 +36,9 @@ pub struct Shared {
     pub started: Moment,
     /// It took over a pinned program from an earlier process.
     pub took_over: bool,
+    /// What the kernel program had counted when this gate's sockets were in place, by side: a program that was
+    /// taken over goes on counting.
+    pub bpf_before: [BpfCounts; 2],
     /// Reads the kernel program's counters, by side.
     pub bpf: Box<dyn Fn() -> [BpfCounts; 2] + Send + Sync>,
     /// Reads how the ports stand, by side.

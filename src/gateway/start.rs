@@ -150,6 +150,8 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
     use crate::io::clock::Clock;
     use crate::worker::{Orders, Policy, Worker, WorkerFace};
 
+    // From here on every queue has its socket, and no worker has taken a frame from one.
+    let bpf_before = wire.counters.read();
     let gate = loaded.model.gate.clone();
     let table = crate::policy::compile(&loaded.model);
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
@@ -220,6 +222,7 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
         workers: faces,
         started,
         took_over,
+        bpf_before,
         bpf: Box::new(move || counters.read()),
         states: Box::new(move || presence.look()),
     };

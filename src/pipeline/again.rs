@@ -112,12 +112,14 @@ fn as_opened(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_sender: bool, mac: Se
     scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
 }
 
-/// The service of a flow as its other end would have opened it; of an ICMP question or
-/// answer, the message that answers this
-/// one or that it answers.
+/// The service of a flow as its other end would have opened it; of an ICMP question or answer, the
+/// message that answers this one or that it answers.
 pub(super) fn reversed(ip: &Ip) -> Service {
-    let service = ip.service();
-    let v6 = ip.src.is_ipv6();
+    turned(ip.service(), ip.src.is_ipv6())
+}
+
+/// The same of a service.
+pub(super) fn turned(service: Service, v6: bool) -> Service {
     if service.protocol == icmp_of(v6) {
         let [kind, _] = service.dport.to_be_bytes();
         let types = Query::of(kind, v6).and_then(|(query, asks)| Some((query.types(v6)?, asks)));

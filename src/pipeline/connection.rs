@@ -6,7 +6,7 @@ use super::stages::{Objection, sender};
 use super::{EventKind, Exempt, Outcome, Pipeline, Reason, Scene};
 use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
-use crate::flow::{FlowId, Opening, Progress, Refusal};
+use crate::flow::{First, FlowId, Opening, Progress, Refusal};
 use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::protocol::{TCP, icmp_of};
 use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Side};
@@ -187,7 +187,7 @@ impl Pipeline {
             by_a: from_a,
             side: scene.side,
             mac_true,
-            unseen: false,
+            first: First::Seen,
             track: first_track(ip, from_a),
         };
         self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
@@ -223,8 +223,8 @@ impl Pipeline {
         if verdict.denial.is_none() {
             self.exempt(scene, ip);
         }
-        self.account.standing = if opening.unseen { Standing::Unseen } else { Standing::New };
-        if opening.unseen {
+        self.account.standing = if opening.first.is_missed() { Standing::Unseen } else { Standing::New };
+        if opening.first.is_missed() {
             self.counters.loose(scene.side);
         } else if verdict.denial.is_some() {
             return self.deny(scene, facts, verdict);
@@ -291,7 +291,12 @@ impl Pipeline {
             side: if by_receiver { scene.side.other() } else { scene.side },
             // The receiver was judged with a MAC taken as true.
             mac_true: by_receiver || scene.table.is_true(sender(facts, ip), scene.side),
-            unseen: true,
+            // Of ICMP only a reply shows that a packet before it was missed.
+            first: if ip.protocol == icmp_of(ip.src.is_ipv6()) && !by_receiver {
+                First::Answered
+            } else {
+                First::Missed
+            },
             track,
         };
         self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))

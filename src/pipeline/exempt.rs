@@ -97,7 +97,7 @@ fn is_ordinary(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::samples::Ends;
+    use crate::wire::samples::{Ends, dhcp, dhcp_v6};
     use crate::wire::{Net, parse};
 
     #[test]
@@ -115,9 +115,9 @@ mod tests {
             (ends("::", "fe80::9").ndp_solicit(), Some("dad")),
             (ends("::", "ff02::16").hops(1).icmp(143, 0, [0; 4], &[]), Some("mld")),
             (ends("fe80::5", "ff02::16").hops(1).icmp(131, 0, [0; 4], &[]), Some("mld")),
-            (ends("0.0.0.0", "255.255.255.255").udp(68, 67, b"x"), Some("dhcp")),
-            (ends("10.10.0.5", "10.20.0.9").udp(68, 67, b"x"), None),
-            (ends("fe80::5", "ff02::1:2").udp(546, 547, b"x"), Some("dhcp")),
+            (ends("0.0.0.0", "255.255.255.255").udp(68, 67, &dhcp(1)), Some("dhcp")),
+            (ends("10.10.0.5", "10.20.0.9").udp(68, 67, &dhcp(3)), None),
+            (ends("fe80::5", "ff02::1:2").udp(546, 547, &dhcp_v6(1)), Some("dhcp")),
             (ends("fd00:10::5", "2001:db8:20::9").udp(1, 2, b"x"), Some("unique_local")),
             (ends("2001:db8:20::9", "fd00:10::5").udp(1, 2, b"x"), Some("unique_local")),
             (ends("fe80::5", "fd00:10::5").udp(1, 2, b"x"), Some("link_local")),

@@ -3,17 +3,21 @@
 //! What it is: a hand of its own that goes once over all slots for each new generation, a bounded number a
 //! turn, asks the rules again as a flow's opener opened it, and ends what they no longer let live. What it is
 //! not: it never delays a packet's own judgement, which comes first in any case. Invariants: once the hand
-//! is through, no flow names an older generation, but echoes whose request was not seen (they live ten
-//! seconds, and their next packet tells what they are); a flow judged without its opener's frame is asked
-//! again at its next packet. Cost: 0.1 µs a live flow, once a publish.
+//! is through, no flow names an older generation but those that wait for the frame that shows their opener's
+//! MAC, and these are counted; while there are any, the hand goes round again now and then, to see how many are
+//! left. A flow judged without its opener's frame is asked again at its next packet. Cost: 0.1 µs a live flow,
+//! once a publish, and a look at each slot every ten seconds while flows wait.
 
-use super::again::either;
+use super::again::{either, turned};
 use super::cut::Cut;
 use super::stages::{Objection, Scene};
 use super::{Event, EventKind, Pipeline, Reason};
 use crate::flow::{FlowId, Judgement, Now, Refusal, Slot};
 use crate::policy::{Mode, Moment, Sender, SenderMac, Table, Verdict};
 use crate::wire::{Mac, Service, Side};
+
+/// Ticks between two rounds of a hand that left flows waiting: about ten seconds.
+const ROUND: u32 = 600;
 
 /// Where the hand is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +26,14 @@ pub(super) struct Review {
     generation: u32,
     /// The next slot.
     next: usize,
+    /// It has gone through all of them since this generation came.
+    through: bool,
+    /// Flows of this round that wait for their opener's next frame.
+    found: u64,
+    /// Of the latest round that is over.
+    waiting: u64,
+    /// When the round was over.
+    ended: u32,
 }
 
 /// What is the same for all flows that one call of [`Pipeline::review`] looks at.
@@ -52,7 +64,9 @@ impl Pipeline {
         if self.review.generation != present.generation {
             // Without a flow there is nothing to go through, as at a start.
             let next = if self.flows.is_empty() { self.flows.capacity() } else { 0 };
-            self.review = Review { generation: present.generation, next };
+            self.review = Review { generation: present.generation, next, ..Review::default() };
+        } else if self.review.waiting > 0 && present.tick.wrapping_sub(self.review.ended) >= ROUND {
+            self.review = Review { next: 0, found: 0, ended: present.tick, ..self.review };
         }
         self.allow_events();
         for _ in 0..slots {
@@ -65,7 +79,20 @@ impl Pipeline {
                 self.reconsider(present, id);
             }
         }
-        self.is_reviewed()
+        if self.is_reviewed() {
+            let Review { through, found, waiting, .. } = self.review;
+            if !through || found != waiting {
+                self.review = Review { through: true, waiting: found, ended: present.tick, ..self.review };
+            }
+        }
+        self.review.through
+    }
+
+    /// Flows that the hand could not judge, for only their opener's next frame shows whether its MAC is one that
+    /// the policy asks for: as many as its latest round found.
+    #[must_use]
+    pub const fn waiting(&self) -> u64 {
+        self.review.waiting
     }
 
     /// The hand has nothing left to look at.
@@ -78,9 +105,10 @@ impl Pipeline {
         else {
             return;
         };
-        let Some(opened) = Opened::of(slot) else { return };
+        let opened = Opened::of(slot);
         let there = opened.ask(present);
         if !there.crosses() && opened.waits_for_its_mac(present) {
+            self.review.found += 1;
             return;
         }
         let verdict = if slot.is_unseen() {
@@ -100,7 +128,8 @@ impl Pipeline {
                 }
             }
             Err(verdict) => {
-                let reason = verdict.denial.map_or(Refusal::TcpNoSession.into(), Reason::from);
+                let missed = if slot.is_query() { Refusal::IcmpNoFlow } else { Refusal::TcpNoSession };
+                let reason = verdict.denial.map_or(missed.into(), Reason::from);
                 let why = Objection { reason, mode: verdict.mode, rule: verdict.rule };
                 let cut = cut(slot, &opened, present, why);
                 self.flows.remove(id);
@@ -115,7 +144,7 @@ impl Pipeline {
         let Scene { table, generation, now, tick, .. } = *scene;
         let present = Present { table, generation, now, tick };
         let Some(slot) = self.flows.entry(id) else { return };
-        let opened = Opened::as_told(slot);
+        let opened = Opened::of(slot);
         self.cuts.push(Cut { by_packet: true, ..cut(slot, &opened, &present, why) });
     }
 
@@ -145,13 +174,7 @@ impl Pipeline {
 }
 
 impl Opened {
-    /// What a flow's opener asked for; `None` where only its next packet can tell.
-    fn of(slot: &Slot) -> Option<Self> {
-        (!slot.is_query() || !slot.is_unseen()).then(|| Self::as_told(slot))
-    }
-
-    /// The same, an answer of ICMP taken for its question.
-    fn as_told(slot: &Slot) -> Self {
+    fn of(slot: &Slot) -> Self {
         let (ends, service) = (slot.ends(), slot.opened_service());
         let [(from, _), _] = ends;
         let mac = if slot.is_mac_true() { SenderMac::Assumed } else { SenderMac::Stranger };
@@ -169,12 +192,11 @@ impl Opened {
 
     /// As its other end would have opened it, with a MAC taken as true.
     fn other_way(&self) -> Self {
-        let Service { sport, dport, .. } = self.service;
-        let [_, (address, _)] = self.ends;
+        let [from, to @ (address, _)] = self.ends;
         Self {
             sender: Sender { address, mac: SenderMac::Assumed, ..self.sender },
-            ends: turned(self.ends),
-            service: Service { sport: dport, dport: sport, ..self.service },
+            ends: [to, from],
+            service: turned(self.service, address.is_ipv6()),
             side: self.side.other(),
         }
     }
@@ -200,8 +222,4 @@ fn cut(slot: &Slot, opened: &Opened, present: &Present<'_>, why: Objection) -> C
         by_packet: false,
         counts: slot.traffic(),
     }
-}
-
-fn turned<T>([a, b]: [T; 2]) -> [T; 2] {
-    [b, a]
 }

@@ -93,6 +93,7 @@ codes! {
     Name "P0116" Error Place "a name with characters that names can't have" => "use letters, digits, `-`, `_` and `.`";
     NoEffect "P0117" Warning Whole "a rule without effect" => "correct or remove it: the word says why";
     UnknownGroup "P0118" Error Whole "a group that is not declared" => "declare `[group.NAME]`";
+    ListedTwice "P0119" Warning Place "a value that stands twice in its list" => "remove one of the two, or correct it";
 
     Prefix "P0201" Error Place "not an IP address or prefix" => "write 10.20.0.10 or 10.20.0.0/24";
     HostBits "P0202" Error Place "a prefix with bits set beyond its length" => "write the network, or the address alone";
@@ -110,6 +111,7 @@ codes! {
     Instant "P0214" Error Place "not an instant with an offset, nor a date" => "write 2027-05-31T18:00:00Z, or 2027-05-31, which ends at 24:00 UTC";
     Lapsed "P0215" Warning Place "a binding that has lapsed: no allow matches it" => "renew `valid_until`, or remove the workload";
     GroupAddress "P0216" Error Whole "an address that is no group's" => "write addresses of 224.0.0.0/4 or ff00::/8, 255.255.255.255, or the last address of an IPv4 network";
+    GateClaimed "P0217" Warning Place "a claim of an address that is the gate's own" => "remove it, or the address from `management` of [gate]";
 
     Service "P0301" Error Place "not a service" => "write a service's name, tcp/443, udp/67 from 68, icmp/8, icmp/3.4 or ip/50";
     Ports "P0302" Error Place "a bad port, type or protocol number, or a range that runs backwards" => "ports are 1 to 65535, the lower first";

@@ -334,6 +334,7 @@ const fn assumed(stage: Stage, service: Service) -> &'static str {
             "a whole packet with hop limit 255"
         }
         Stage::Profile(Housekeeping::Ndp) => "a whole packet with hop limit 1",
+        Stage::Profile(Housekeeping::Dhcp) => "a whole packet in DHCP's form",
         Stage::Profile(_) => "a whole packet",
     }
 }

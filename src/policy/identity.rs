@@ -253,7 +253,8 @@ impl Consulted {
         };
         let ends: Vec<(usize, usize)> =
             model.rules.iter().map(|rule| (ask(&rule.from, rule.tier), ask(&rule.to, rule.tier))).collect();
-        let workloads = |selector: usize| counts.get(selector).copied().unwrap_or(0);
+        // Who matches without a workload, unknown or a group, is one: 0 would leave nothing of the other factors.
+        let workloads = |selector: usize| counts.get(selector).copied().unwrap_or(0).max(1);
         let mut ranked: Vec<_> = model.rules.iter().zip(ends).enumerate().collect();
         ranked.sort_by_cached_key(|(_, (rule, (from, to)))| {
             let product = workloads(*from)

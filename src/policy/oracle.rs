@@ -294,7 +294,7 @@ impl<'m> Oracle<'m> {
                     end.workload.filter(|_| matches).map(|w| w.name.as_str())
                 })
                 .collect();
-            u64::try_from(names.len()).unwrap()
+            u64::try_from(names.len()).unwrap().max(1)
         };
         matched(&rule.from) * matched(&rule.to) * width(&rule.services)
     }

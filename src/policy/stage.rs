@@ -2,10 +2,10 @@
 //!
 //! What it is: the order of stages that a whole packet meets, as far as addresses and service tell, so that
 //! `explain` and `check` say the same as the packet path does. What it is not: the packet path; it has no
-//! flows, and takes housekeeping for what its senders must make it (hop limit 255, or 1 for MLD; whole).
+//! flows, and takes housekeeping for what its senders must make it (hop limit 255, or 1 for MLD; whole; in
+//! DHCP's form).
 //! Invariant: what a packet is, `wire` says; tests/explain.rs holds the answers against the pipeline's own.
 
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::net::IpAddr;
 
 use super::model::Atom;
@@ -13,6 +13,8 @@ use super::neighbour::Misspoken;
 use super::prefix::Prefix;
 use super::services::ALL;
 use super::table::Table;
+use crate::wire::dhcp::is_between;
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::wire::{
     Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Reply, Service, Tcp, TcpFlags, Vlans,
     is_extension,
@@ -99,7 +101,7 @@ fn packet(src: IpAddr, dst: IpAddr, service: Service) -> Ip {
             let flags = TcpFlags(TcpFlags::SYN);
             L4::Tcp(Tcp { sport, dport, seq: 0, ack: 0, flags, window: 0, payload: 0, scale: None })
         }
-        (UDP, _) => L4::Udp { sport, dport },
+        (UDP, _) => L4::Udp { sport, dport, dhcp: is_between(v6, sport, dport) },
         (ICMP, false) | (ICMPV6, true) => L4::Icmp(Icmp { kind, code, id: None, quote: None }),
         _ => L4::Other,
     };

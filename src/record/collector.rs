@@ -122,6 +122,7 @@ fn sweep_cuts(shared: &Shared, names: &Names, list: &CutList) -> usize {
     let lost = shared.workers.iter().map(|worker| worker.cuts.lost()).sum();
     let generation = shared.policy.load().generation;
     let swept = shared.workers.iter().all(|worker| worker.reviewed.load(Ordering::Acquire) == generation);
+    let waiting = shared.workers.iter().map(|worker| worker.waiting.load(Ordering::Relaxed)).sum();
     let mut batch: Vec<Cut> = Vec::new();
     let mut emptied = true;
     for worker in &shared.workers {
@@ -134,7 +135,7 @@ fn sweep_cuts(shared: &Shared, names: &Names, list: &CutList) -> usize {
     let mut naming = Naming::new(names);
     let batch: Vec<NamedCut> = batch.into_iter().map(|cut| naming.name(cut)).collect();
     let count = batch.len();
-    list.append(batch, Taken { generation, complete: swept && emptied, lost });
+    list.append(batch, Taken { generation, complete: swept && emptied, lost, waiting });
     count
 }
 
@@ -164,6 +165,8 @@ mod tests {
         let cut = |port, nanos| Cut { generation: 1, at: Moment(nanos), ..fixture::cut(port) };
         let [first, second] = shared.workers.as_slice() else { panic!("two workers") };
         second.reviewed.store(0, Ordering::Relaxed);
+        first.waiting.store(2, Ordering::Relaxed);
+        second.waiting.store(3, Ordering::Relaxed);
         first.cuts.push(cut(1, 20));
         second.cuts.push(cut(2, 10));
         assert_eq!(sweep_cuts(&shared, &names, &list), 2);
@@ -171,16 +174,20 @@ mod tests {
         let ports: Vec<u16> = page.cuts.iter().map(|named| named.cut.ends[0].1).collect();
         assert_eq!(ports, [2, 1], "in order of time");
         assert_eq!(page.cuts[0].workloads, [Some("acquirer".into()), Some("vault-1".into())]);
-        let tally = CutTally { generation: 1, ended: 2, forgotten: 0, lost: 0, swept: false };
+        let tally = CutTally { generation: 1, ended: 2, forgotten: 0, lost: 0, swept: false, waiting: 5 };
         assert_eq!(page.latest, tally, "one worker still judges");
         second.reviewed.store(1, Ordering::Relaxed);
+        second.waiting.store(0, Ordering::Relaxed);
         assert_eq!(sweep_cuts(&shared, &names, &list), 0);
-        assert_eq!(list.last(0).latest, CutTally { swept: true, ..tally });
+        assert_eq!(list.last(0).latest, CutTally { swept: true, waiting: 2, ..tally });
         // A cut that finds its ring full is counted for whoever reads the list.
         let full = (0..3_000).map(|port| first.cuts.push(cut(port, 30))).count();
         assert_eq!((full, sweep_cuts(&shared, &names, &list)), (3_000, 2_048));
         let latest = list.last(0).latest;
-        assert_eq!(latest, CutTally { ended: 3_002, lost: 3_000 - 2_048, swept: true, ..tally });
+        assert_eq!(
+            latest,
+            CutTally { ended: 3_002, lost: 3_000 - 2_048, swept: true, waiting: 2, ..tally }
+        );
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub struct Taken {
     pub complete: bool,
     /// Cuts that found their ring full, since the gate came up.
     pub lost: u64,
+    /// Flows that wait for their opener's next frame.
+    pub waiting: u64,
 }
 
 /// What a reader gets.
@@ -141,6 +143,8 @@ pub struct CutTally {
     pub lost: u64,
     /// Every flow has been judged by it, and what that ended is counted here.
     pub swept: bool,
+    /// But so many, which wait for their opener's next frame.
+    pub waiting: u64,
 }
 
 /// A bounded list of cuts.
@@ -191,6 +195,7 @@ impl CutList {
         kept.latest.lost += lost;
         kept.latest.ended += lost;
         kept.latest.swept |= taken.complete;
+        kept.latest.waiting = taken.waiting;
         for cut in batch {
             if kept.cuts.len() >= self.capacity
                 && let Some(oldest) = kept.cuts.pop_front()
@@ -234,23 +239,23 @@ mod tests {
     #[test]
     fn the_latest_cuts_are_kept_and_the_forgotten_and_lost_counted() {
         let list = CutList::new(4);
-        list.append(batch(2, 0..3), Taken { generation: 2, complete: true, lost: 0 });
+        list.append(batch(2, 0..3), Taken { generation: 2, complete: true, lost: 0, waiting: 0 });
         let page = list.last(2);
         assert_eq!((ports(&page), page.kept, page.gone), (vec![1, 2], 3, (0, 0)));
-        let two = CutTally { generation: 2, ended: 3, forgotten: 0, lost: 0, swept: true };
+        let two = CutTally { generation: 2, ended: 3, forgotten: 0, lost: 0, swept: true, waiting: 0 };
         assert_eq!(page.latest, two);
         // A cut of generation 2 that comes late is kept and not counted for generation 3.
         let mut late = batch(2, 3..4);
         late.extend(batch(3, 4..9));
-        list.append(late, Taken { generation: 3, complete: false, lost: 7 });
+        list.append(late, Taken { generation: 3, complete: false, lost: 7, waiting: 2 });
         let page = list.last(100);
         assert_eq!((ports(&page), page.kept, page.gone), (vec![5, 6, 7, 8], 4, (5, 7)));
-        let three = CutTally { generation: 3, ended: 12, forgotten: 1, lost: 7, swept: false };
+        let three = CutTally { generation: 3, ended: 12, forgotten: 1, lost: 7, swept: false, waiting: 2 };
         assert_eq!(page.latest, three);
-        list.append(Vec::new(), Taken { generation: 3, complete: true, lost: 7 });
-        list.append(Vec::new(), Taken { generation: 3, complete: false, lost: 7 });
+        list.append(Vec::new(), Taken { generation: 3, complete: true, lost: 7, waiting: 2 });
+        list.append(Vec::new(), Taken { generation: 3, complete: false, lost: 7, waiting: 2 });
         assert_eq!(list.last(0).latest, CutTally { swept: true, ..three }, "what is swept stays swept");
-        list.append(Vec::new(), Taken { generation: 4, complete: false, lost: 8 });
+        list.append(Vec::new(), Taken { generation: 4, complete: false, lost: 8, waiting: 0 });
         let four = CutTally { generation: 4, ended: 1, lost: 1, ..CutTally::default() };
         assert_eq!((list.last(0).latest, ports(&list.last(1))), (four, vec![8]));
     }

@@ -9,7 +9,7 @@ use super::cuts::Naming;
 use super::{NamedCut, Names};
 use crate::flow::limits::HalfOpen;
 use crate::flow::tcp::Track;
-use crate::flow::{Bounds, FlowTable, Judgement, Now, Opening, Progress, Slot};
+use crate::flow::{Bounds, First, FlowTable, Judgement, Now, Opening, Progress, Slot};
 use crate::gateway::{
     BpfCounts, Gauges, Policy, PortFace, PortState, Publishing, Shared, WorkerFace, XdpMode,
 };
@@ -126,6 +126,7 @@ pub(crate) fn shared(workers: u32) -> Shared {
         started: Moment(NOON - 60_000_000_000),
         took_over: false,
         states: Box::new(|| [PortState::Up; 2]),
+        bpf_before: <[BpfCounts; 2]>::default(),
         bpf: Box::new(|| {
             [
                 BpfCounts { seen: 1_000, redirected: 990, stale: 7, no_socket: 3 },
@@ -223,7 +224,8 @@ pub(crate) fn flows() -> Vec<Slot> {
         };
         let track = if protocol == 6 { Track::first(&syn, by_a) } else { None };
         let side = Side::Outside;
-        let opening = Opening { judgement, by_a, side, mac_true: true, unseen, track };
+        let first = if unseen { First::Missed } else { First::Seen };
+        let opening = Opening { judgement, by_a, side, mac_true: true, first, track };
         let id = table.insert(&key, &opening, 0).unwrap();
         for (from_opener, length) in lengths {
             let now = Now { tick: LOOKED - 200, generation: 1 };

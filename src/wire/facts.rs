@@ -200,6 +200,8 @@ pub enum L4 {
         sport: u16,
         /// Destination port.
         dport: u16,
+        /// It is a whole packet between DHCP's ports, in the form of a message of DHCP or DHCPv6.
+        dhcp: bool,
     },
     /// ICMP over IPv4, or ICMPv6 over IPv6.
     Icmp(Icmp),
@@ -327,7 +329,7 @@ pub enum Housekeeping {
     Stp,
     /// Slow protocols (ethertype 0x8809).
     Lacp,
-    /// DHCP (UDP 67/68) and DHCPv6 (UDP 546/547), unfragmented.
+    /// DHCP (UDP 67/68) and DHCPv6 (UDP 546/547) in the form of their messages, unfragmented.
     Dhcp,
     /// Every other ethertype, and ARP that is not about IPv4 over Ethernet.
     Other,

@@ -29,17 +29,13 @@ impl Ip {
     ///
     /// Discovery: code 0 and hop limit 255, so it was not routed (RFC 4861 §7.1). MLD: hop limit 1, from a
     /// link-local address or from `::`, to a group (RFC 3810 §5.1.14, §5.1.15, §5.2.13, §5.2.14): to one host it
-    /// would carry anything past the rules. DHCP: client to server, server to
-    /// client, relay to server, and nothing else between these ports.
+    /// would carry anything past the rules. DHCP: a message in its form ([`super::dhcp`]), client to server,
+    /// server to client, relay to server or back; rules are asked about anything else between these ports.
     #[must_use]
     #[inline]
     pub fn housekeeping(&self) -> Option<Housekeeping> {
         match (self.l4, self.src) {
-            (L4::Udp { sport: 68, dport: 67 } | L4::Udp { sport: 67, dport: 67 | 68 }, IpAddr::V4(_))
-            | (
-                L4::Udp { sport: 546, dport: 547 } | L4::Udp { sport: 547, dport: 546 | 547 },
-                IpAddr::V6(_),
-            ) if self.fragment == Fragment::Whole => Some(Housekeeping::Dhcp),
+            (L4::Udp { dhcp: true, .. }, _) => Some(Housekeeping::Dhcp),
             (L4::Icmp(icmp), IpAddr::V6(src)) if self.fragment == Fragment::Whole => {
                 let to_group = self.dst.is_multicast();
                 match (icmp.kind, icmp.code, self.hop_limit) {

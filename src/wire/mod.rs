@@ -5,6 +5,7 @@
 //! panics, whatever the bytes. Cost: one pass over the headers, no copy of the payload.
 
 mod address;
+pub mod dhcp;
 pub mod discovery;
 mod ethernet;
 mod facts;

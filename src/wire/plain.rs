@@ -1,17 +1,17 @@
 //! A quick look at the packets that make up nearly all traffic.
 //!
-//! What it is: one glance at fixed offsets that gives the flow key of a *plain* packet, and only of one:
-//! whole TCP with ACK and without SYN, FIN or RST, or whole UDP that is not DHCP, untagged or with one tag,
-//! IPv4 without options or IPv6 without extension headers, readable from end to end. What it is not: a
-//! second opinion. What is not plain goes to [`parse`](super::parse), and so does a plain packet of no known
-//! flow, but what was recognised of it is told as [`Facts`] without reading it again: what can be odd about it is
-//! in its key (addresses, port 0). Invariants, held by properties and the fuzz targets: if it answers, `parse` reads the frame
-//! too, finds the same key and segment, and nothing odd but in the key. Cost: about a fifth of `parse`
-//! (callgrind; docs/BENCHMARKS.md).
+//! What it is: one glance at fixed offsets that gives the flow key of a *plain* packet, and only of one: whole TCP of
+//! a connection under way (ACK, no SYN, FIN or RST) or that opens one (SYN, none of the others), or whole UDP that is
+//! not DHCP, untagged or with one tag, IPv4 without options or IPv6 without extension headers, readable from end to
+//! end. What it is not: a second opinion. What is not plain goes to [`parse`](super::parse); a plain packet of no known
+//! flow tells its [`Facts`] without being read again. Invariants, held by properties and the fuzz targets: if it
+//! answers, `parse` reads the frame too and says the same facts, key and segment, and nothing is odd but in the key
+//! (addresses, port 0). Cost: about a fifth of `parse` (callgrind; docs/BENCHMARKS.md).
 
 use super::address;
 use super::key::tail;
 use super::protocol::{TCP, UDP};
+use super::upper::scale;
 use super::{Facts, Fragment, Ip, Key, L4, Mac, Net, Odd, Tcp, TcpFlags, Vlans};
 
 /// What a known flow needs of a plain packet.
@@ -21,7 +21,7 @@ pub struct Plain {
     pub key: Key,
     /// The sender is the end `a` of the key.
     pub from_a: bool,
-    /// The segment, when the protocol is TCP: ACK is set, SYN, FIN and RST are not.
+    /// The segment, when the protocol is TCP: ACK is set, SYN, FIN and RST are not; or it opens a connection.
     pub tcp: Option<Tcp>,
 }
 
@@ -80,7 +80,8 @@ impl Plain {
             protocol: self.key.protocol(),
             hop_limit: frame.get(packet + hops).copied().unwrap_or(0),
             fragment: Fragment::Whole,
-            l4: self.tcp.map_or(L4::Udp { sport, dport }, L4::Tcp),
+            // What goes to a port of DHCP's is not plain.
+            l4: self.tcp.map_or(L4::Udp { sport, dport, dhcp: false }, L4::Tcp),
         };
         let portless = if sport == 0 || dport == 0 { Some(Odd::PortZero) } else { None };
         Facts {
@@ -117,7 +118,8 @@ impl Plain {
         let ends = there.swap_bytes();
         self.from_a = ends >> 32 < ends & 0xffff_ffff;
         let ends = u64::from_le(if self.from_a { there } else { there.rotate_left(32) });
-        let Some(tail) = self.upper(last(head), head[9], total.wrapping_sub(20), vlans) else {
+        let length = total.wrapping_sub(20);
+        let Some(tail) = self.upper(last(head), packet.get(20..), (head[9], length), vlans) else {
             return false;
         };
         self.key = Key::from_words([ends, 0, 0, 0], tail, false);
@@ -146,14 +148,22 @@ impl Plain {
         let number = |high: u64, low: u64| (u64::from_be(high), u64::from_be(low));
         self.from_a = number(s0, s1) < number(d0, d1);
         let ends = if self.from_a { wire } else { [d0, d1, s0, s1] };
-        let Some(tail) = self.upper(last(head), head[6], length, vlans) else { return false };
+        let Some(tail) = self.upper(last(head), packet.get(40..), (head[6], length), vlans) else {
+            return false;
+        };
         self.key = Key::from_words(ends, tail, true);
         true
     }
 
-    /// The upper layer, `length` bytes as IP says. Gives the tail of the key.
+    /// The upper layer, `length` bytes as IP says, and the start of them. Gives the tail of the key.
     #[inline]
-    fn upper(&mut self, head: &[u8; 20], protocol: u8, length: usize, vlans: Vlans) -> Option<u64> {
+    fn upper(
+        &mut self,
+        head: &[u8; 20],
+        bytes: Option<&[u8]>,
+        (protocol, length): (u8, usize),
+        vlans: Vlans,
+    ) -> Option<u64> {
         let ports = u32::from_ne_bytes(part(head, 0));
         match protocol {
             UDP => {
@@ -166,7 +176,7 @@ impl Plain {
                 }
                 self.tcp = None;
             }
-            TCP => self.tcp = Some(segment(head, length)?),
+            TCP => self.tcp = Some(segment(head, bytes, length)?),
             _ => return None,
         }
         let ports = if self.from_a { ports } else { ports.rotate_left(16) };
@@ -202,13 +212,19 @@ fn last<const N: usize, const M: usize>(of: &[u8; N]) -> &[u8; M] {
 }
 
 #[inline]
-fn segment(head: &[u8; 20], length: usize) -> Option<Tcp> {
+fn segment(head: &[u8; 20], bytes: Option<&[u8]>, length: usize) -> Option<Tcp> {
     const DECIDING: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
     let header = usize::from(head[12] >> 4) * 4;
     // A length that wrapped below zero is beyond 16 bits.
-    if header < 20 || header > length || length > 0xffff || head[13] & DECIDING != TcpFlags::ACK {
+    if header < 20 || header > length || length > 0xffff {
         return None;
     }
+    let scale = match head[13] & DECIDING {
+        TcpFlags::ACK => None,
+        // IP says that the header is there.
+        TcpFlags::SYN => scale(bytes?.get(20..header)?),
+        _ => return None,
+    };
     Some(Tcp {
         sport: u16::from_be_bytes([head[0], head[1]]),
         dport: u16::from_be_bytes([head[2], head[3]]),
@@ -217,6 +233,6 @@ fn segment(head: &[u8; 20], length: usize) -> Option<Tcp> {
         flags: TcpFlags(head[13]),
         window: u16::from_be_bytes([head[14], head[15]]),
         payload: u16::try_from(length - header).ok()?,
-        scale: None,
+        scale,
     })
 }

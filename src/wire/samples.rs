@@ -343,6 +343,27 @@ pub fn padded(frame: &[u8]) -> Vec<u8> {
     padded
 }
 
+/// A DHCP message of this type, 300 bytes long: discover is 1, offer 2.
+#[must_use]
+pub fn dhcp(kind: u8) -> Vec<u8> {
+    let operation = if matches!(kind, 1 | 3 | 4 | 7 | 8 | 10) { 1 } else { 2 };
+    let mac = [2, 0, 0, 0x10, 0, 1];
+    let options = [0x63, 0x82, 0x53, 0x63, 53, 1, kind, 255];
+    [&[operation, 1, 6, 0, 0x3d, 0x1d, 0, 7][..], &[0; 20], &mac, &[0; 202], &options, &[0; 56]].concat()
+}
+
+/// A DHCPv6 message of this type: solicit is 1, advertise 2; what a relay forwards is a solicitation.
+#[must_use]
+pub fn dhcp_v6(kind: u8) -> Vec<u8> {
+    const ELAPSED: [u8; 6] = [0, 8, 0, 2, 0, 0];
+    if matches!(kind, 12 | 13) {
+        let relayed = dhcp_v6(1);
+        let length = u16::try_from(relayed.len()).expect("a short message").to_be_bytes();
+        return [&[kind][..], &[0; 33], &[0, 9], &length, &relayed].concat();
+    }
+    [&[kind, 0, 0, 7][..], &ELAPSED].concat()
+}
+
 /// One frame of every kind, each with a name: the fuzzer's seeds and the allocation check's input.
 #[must_use]
 pub fn every_kind() -> Vec<(&'static str, Vec<u8>)> {
@@ -358,8 +379,10 @@ pub fn every_kind() -> Vec<(&'static str, Vec<u8>)> {
         ("ndp-advertise", link.reply().ndp_advertise()),
         ("ndp-dad", Ends::of("::", "fe80::9").ndp_solicit()),
         ("mld-report", Ends::of("::", "ff02::16").hops(1).icmp(143, 0, [0, 0, 0, 1], &[0; 20])),
-        ("dhcp", Ends::of("0.0.0.0", "255.255.255.255").udp(68, 67, &[1, 1, 6, 0])),
-        ("dhcpv6", Ends::of("fe80::5", "ff02::1:2").udp(546, 547, &[1, 0, 0, 1])),
+        ("dhcp", Ends::of("0.0.0.0", "255.255.255.255").udp(68, 67, &dhcp(1))),
+        ("dhcp-relayed", Ends::of("10.10.0.1", "10.20.0.9").udp(67, 67, &dhcp(3))),
+        ("dhcpv6", Ends::of("fe80::5", "ff02::1:2").udp(546, 547, &dhcp_v6(1))),
+        ("dhcpv6-relayed", Ends::of("2001:db8:10::5", "2001:db8:20::9").udp(547, 547, &dhcp_v6(12))),
         ("lldp", v4.lldp()),
         ("stp", v4.stp()),
         ("lacp", padded(&v4.ethernet(0x8809, &[1, 1]))),

@@ -5,7 +5,7 @@
 //! verifies them anyway.
 
 use super::protocol::{ICMP, ICMPV6, TCP, UDP};
-use super::{Fragment, Icmp, L4, Odd, Query, Tcp, TcpFlags, Unreadable, quote};
+use super::{Fragment, Icmp, L4, Odd, Query, Tcp, TcpFlags, Unreadable, dhcp, quote};
 
 /// A first fragment holds the whole TCP header, at least 20 bytes, and ends at a multiple of eight.
 const FIRST_LATER_TCP: u16 = 24;
@@ -29,7 +29,7 @@ pub(super) fn read(
     };
     match (protocol, v6) {
         (TCP, _) => tcp(first, bytes),
-        (UDP, _) => udp(first, bytes),
+        (UDP, _) => udp(v6, first, bytes),
         (ICMP, false) | (ICMPV6, true) => icmp(v6, first, bytes),
         _ if first && bytes.is_empty() => Err(Unreadable::FragmentTiny),
         _ => Ok((L4::Other, None)),
@@ -85,7 +85,8 @@ const fn impossible(flags: TcpFlags) -> bool {
 
 /// The window scale among a SYN's options: the last one, as Linux takes it, and at most 14, which is what
 /// a receiver uses for more (RFC 7323 §2.3). What follows a broken option is not read.
-fn scale(mut options: &[u8]) -> Option<u8> {
+#[inline(never)]
+pub(super) fn scale(mut options: &[u8]) -> Option<u8> {
     let mut scale = None;
     loop {
         options = match *options {
@@ -104,8 +105,9 @@ fn scale(mut options: &[u8]) -> Option<u8> {
 }
 
 #[inline]
-fn udp(first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {
-    let [s0, s1, d0, d1, l0, l1, _, _] = *bytes.first_chunk::<8>().ok_or(short(first))?;
+fn udp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {
+    let (head, payload) = bytes.split_first_chunk::<8>().ok_or(short(first))?;
+    let [s0, s1, d0, d1, l0, l1, _, _] = *head;
     let length = usize::from(u16::from_be_bytes([l0, l1]));
     // Of a first fragment only this much is known: at least a byte follows.
     if if first { length <= bytes.len() } else { length != bytes.len() } {
@@ -113,7 +115,9 @@ fn udp(first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {
     }
     let (sport, dport) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
     let odd = if sport == 0 || dport == 0 { Some(Odd::PortZero) } else { None };
-    Ok((L4::Udp { sport, dport }, odd))
+    // No fragment passes under DHCP's name.
+    let dhcp = !first && dhcp::is_message(v6, sport, dport, payload);
+    Ok((L4::Udp { sport, dport, dhcp }, odd))
 }
 
 fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {

@@ -1,7 +1,7 @@
 //! What a worker shows, and what it is shown.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
@@ -35,6 +35,9 @@ pub struct WorkerFace {
     pub generation: AtomicU32,
     /// Generation by which it has judged every flow at least once; 0 before the first.
     pub reviewed: AtomicU32,
+    /// Flows that are not judged by it yet, for they wait for their opener's next frame. Written before
+    /// `reviewed`.
+    pub waiting: AtomicU64,
     /// Where its flows are asked for.
     pub desk: Desk,
     /// Flows that a new policy ended.
@@ -60,6 +63,7 @@ impl WorkerFace {
             gauges: AtomicCell::new(Gauges::default()),
             generation: AtomicU32::new(0),
             reviewed: AtomicU32::new(0),
+            waiting: AtomicU64::new(0),
             desk: Desk::default(),
             cuts,
         }

@@ -183,6 +183,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         let present = Present { table, generation: *generation, now: now.now, tick };
         let through = self.pipeline.review(&present, reviewed);
         if through {
+            self.face.waiting.store(self.pipeline.waiting(), Ordering::Relaxed);
             self.face.reviewed.store(*generation, Ordering::Release);
         }
         let pipeline = &self.pipeline;

@@ -1,7 +1,7 @@
 //! F1.6c to F1.6g, F1.7a, F1.7b: addresses that have no business on a wire, whatever rules say.
 
 use portcullis::pipeline::Reason;
-use portcullis::wire::samples::Ends;
+use portcullis::wire::samples::{Ends, dhcp};
 use portcullis::wire::{Mac, Side, TcpFlags};
 
 use crate::fragments::both_ways;
@@ -88,11 +88,16 @@ fn an_unspecified_or_reserved_address_is_dropped_and_dhcp_is_not() {
         ground.table(
             side,
             &[
-                ("a DHCP client asks", asks.udp(68, 67, b"discover"), None),
-                ("from another port", asks.udp(40_000, 67, b"discover"), odd),
+                ("a DHCP client asks", asks.udp(68, 67, &dhcp(1)), None),
+                ("not in the form of DHCP", asks.udp(68, 67, b"discover"), odd),
+                ("from another port", asks.udp(40_000, 67, &dhcp(1)), odd),
                 ("as TCP", asks.tcp(68, 67, TcpFlags::SYN, 1, 0, b""), odd),
                 ("in fragments", asks.fragment(17, 1, 0, true, &first), odd),
-                ("of one host", Ends { dst: "10.20.0.9".parse().unwrap(), ..asks }.udp(68, 67, b"d"), odd),
+                (
+                    "of one host",
+                    Ends { dst: "10.20.0.9".parse().unwrap(), ..asks }.udp(68, 67, &dhcp(1)),
+                    odd,
+                ),
             ],
         );
     }

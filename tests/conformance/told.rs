@@ -109,7 +109,7 @@ impl Told {
             reason: event.reason.clone(),
             rule: event.rule.clone(),
             mode: event.mode.clone(),
-            macs: [event.src_mac.clone(), event.dst_mac.clone()],
+            macs: [&event.src_mac, &event.dst_mac].map(|mac| mac.clone().unwrap_or_default()),
             length: event.length,
             ends: self.ends.and(event.src.zip(event.dst).map(|(src, dst)| [src, dst])),
             protocol: self.protocol.and(event.protocol),

@@ -32,6 +32,7 @@ fn gate(rig: &Rig) -> Shared {
         workers: vec![Arc::clone(&rig.face)],
         started: Moment(0),
         took_over: false,
+        bpf_before: <[portcullis::io::BpfCounts; 2]>::default(),
         bpf: Box::new(<[portcullis::io::BpfCounts; 2]>::default),
         states: Box::new(|| [PortState::Up; 2]),
     }

@@ -1,7 +1,7 @@
 //! ARP, neighbour discovery and DHCP against the inventory.
 
 use portcullis::pipeline::{Event, Reason};
-use portcullis::wire::samples::Ends;
+use portcullis::wire::samples::{Ends, dhcp, dhcp_v6};
 use portcullis::wire::{Mac, Side, Vlans};
 
 use crate::memory::{POLICY, Rig};
@@ -237,11 +237,34 @@ fn dhcp_comes_from_an_address_of_its_side_or_from_none() {
         .replace("dhcp = \"drop\"", "dhcp = \"forward\"")
         .replace("unzoned = \"observe\"", "unzoned = \"enforce\"");
     let mut rig = Rig::under(&text);
-    rig.forwarded(Side::Outside, &Ends::of("0.0.0.0", "255.255.255.255").udp(68, 67, b"x"));
-    rig.forwarded(Side::Outside, &to_vault(0).udp(68, 67, b"x"));
-    rig.forwarded(Side::Inside, &from(OTHER, "fe80::5", "ff02::1:2").udp(546, 547, b"x"));
-    rig.dropped(Side::Inside, &to_vault(0).udp(68, 67, b"x"), Reason::Spoofed);
-    rig.dropped(Side::Outside, &from(VAULT_MAC, VAULT[1], CLIENT[1]).udp(547, 546, b"x"), Reason::Spoofed);
+    rig.forwarded(Side::Outside, &Ends::of("0.0.0.0", "255.255.255.255").udp(68, 67, &dhcp(1)));
+    rig.forwarded(Side::Outside, &to_vault(0).udp(68, 67, &dhcp(1)));
+    rig.forwarded(Side::Inside, &from(OTHER, "fe80::5", "ff02::1:2").udp(546, 547, &dhcp_v6(1)));
+    rig.dropped(Side::Inside, &to_vault(0).udp(68, 67, &dhcp(1)), Reason::Spoofed);
+    rig.dropped(
+        Side::Outside,
+        &from(VAULT_MAC, VAULT[1], CLIENT[1]).udp(547, 546, &dhcp_v6(2)),
+        Reason::Spoofed,
+    );
+}
+
+/// The profile forwards DHCP, not whatever goes between its ports.
+#[test]
+fn what_lacks_the_form_of_dhcp_is_asked_of_the_rules() {
+    let text = POLICY.replace("dhcp = \"drop\"", "dhcp = \"forward\"");
+    assert_ne!(text, POLICY);
+    let mut rig = Rig::under(&text);
+    let pairs = [(68, 67, dhcp(1)), (67, 68, dhcp(2)), (67, 67, dhcp(3))];
+    let six = [(546, 547, dhcp_v6(1)), (547, 546, dhcp_v6(2)), (547, 547, dhcp_v6(12))];
+    for (family, pairs) in [pairs, six].into_iter().enumerate() {
+        for (sport, dport, message) in pairs {
+            rig.forwarded(Side::Outside, &to_vault(family).udp(sport, dport, &message));
+            for payload in [&b"any bytes at all"[..], &[0; 300], &message[..message.len() / 2]] {
+                let frame = to_vault(family).udp(sport, dport, payload);
+                rig.dropped(Side::Outside, &frame, Reason::NoRule);
+            }
+        }
+    }
 }
 
 #[test]

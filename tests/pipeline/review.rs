@@ -2,6 +2,7 @@
 
 use portcullis::pipeline::{Cut, EventKind, Reason};
 use portcullis::policy::{Mode, RuleNumber};
+use portcullis::wire::samples::Ends;
 use portcullis::wire::{Mac, Service, Side, Vlans};
 use std::sync::atomic::Ordering;
 
@@ -12,6 +13,10 @@ use crate::says::{ACK, CLIENT, SYN, VAULT, policy, relaxed, to_jump, to_vault, w
 impl Rig {
     fn sweep(&mut self, busy: bool) -> bool {
         self.worker.sweep(&self.time, busy)
+    }
+
+    fn waiting(&self) -> u64 {
+        self.face.waiting.load(Ordering::Relaxed)
     }
 
     fn reviewed(&self) -> u32 {
@@ -198,11 +203,15 @@ fn a_flow_opened_before_macs_were_written_waits_for_its_openers_next_frame() {
         rig.publish(policy(POLICY, 2));
         assert!(rig.sweep(false));
         assert_eq!(rig.face.cuts.take(), None, "the hand leaves it");
+        assert_eq!((rig.reviewed(), rig.waiting()), (2, 1), "and says so");
+        rig.later(11_000_000_000);
+        assert!(rig.sweep(false));
+        assert_eq!(rig.waiting(), 1, "it waits still");
         let answer = back.tcp(8_443, 40_000, ACK, 10, 2, b"early");
         rig.dropped(Side::Inside, &answer, Reason::AccountNotHeld);
         assert_eq!(rig.face.cuts.take(), None, "it waits");
         if stranger {
-            let other = portcullis::wire::samples::Ends { src_mac: Mac([2, 0, 0, 0x66, 0, 1]), ..link };
+            let other = Ends { src_mac: Mac([2, 0, 0, 0x66, 0, 1]), ..link };
             let says = other.tcp(40_000, 8_443, ACK, 2, 10, &[]);
             rig.dropped(Side::Outside, &says, Reason::AccountNotHeld);
             let cut = rig.face.cuts.take().expect("it is not who it should be");
@@ -212,5 +221,34 @@ fn a_flow_opened_before_macs_were_written_waits_for_its_openers_next_frame() {
             rig.forwarded(Side::Inside, &answer);
             assert_eq!(rig.face.cuts.take(), None);
         }
+        assert_eq!(rig.waiting(), 1, "nobody has looked since");
+        rig.later(11_000_000_000);
+        assert!(rig.sweep(false));
+        assert_eq!((rig.reviewed(), rig.waiting()), (2, 0), "the hand goes round until none waits");
+    }
+}
+
+/// A reply shows who asked, so its flow need not wait for the next packet to be judged.
+#[test]
+fn an_echo_of_which_only_the_reply_was_seen_is_judged_by_the_hand() {
+    for (family, protocol, reply) in [(0, 1, 0), (1, 58, 0x8100)] {
+        let answer = |to: &str| {
+            let mut rig = Rig::under(&relaxed());
+            let link =
+                Ends::of(VAULT[family], to).macs(Mac([2, 0, 0, 0x20, 0, 1]), Mac([2, 0, 0, 0, 0, 7]));
+            assert!(rig.crosses(Side::Inside, &link.echo_reply(7, 1, b"")));
+            rig.publish(policy(POLICY, 2));
+            assert!(rig.sweep(false));
+            assert_eq!((rig.reviewed(), rig.waiting()), (2, 0));
+            rig
+        };
+        // Who asked may ask, and is taken for the opener.
+        assert_eq!(answer(CLIENT[family]).face.cuts.take(), None);
+        // Between these nobody may.
+        let stranger = ["192.0.2.77", "2001:db8:77::1"][family];
+        let cut = answer(stranger).face.cuts.take().expect("it ends");
+        assert_eq!(cut.ends, [(VAULT[family].parse().unwrap(), 6), (stranger.parse().unwrap(), 7)]);
+        assert_eq!(cut.service, Service { protocol, sport: 0, dport: reply, readable: true });
+        assert_eq!((cut.by_packet, cut.side, cut.reason), (false, Side::Inside, Reason::NoRule));
     }
 }

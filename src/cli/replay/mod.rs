@@ -3,6 +3,7 @@
 //! The rows and the summary of what could be read come out also where a capture breaks off; then the error
 //! follows and the exit code is 2.
 
+mod place;
 mod row;
 mod summary;
 
@@ -74,7 +75,9 @@ pub(crate) fn run(args: &ReplayArgs, screen: &mut Screen) -> Result<Done, Fault>
             .filter_map(|(file, side)| Some((file.as_deref()?, side)))
             .collect();
     let captures = files.iter().map(|(file, _)| Capture::open(file)).collect::<Result<Vec<_>, _>>()?;
-    let mut outputs = Outputs::open(args, &files)?;
+    let policy = loaded.sources.files.iter().map(|file| file.path.as_path());
+    place::keep_apart(&args.outputs(), files.iter().map(|(file, _)| *file), policy)?;
+    let mut outputs = Outputs::open(args)?;
     let mut sides = Sides::new(&loaded.model, &table, args.inside_mac.clone(), args.inside_net.clone());
     let mut summary = Summary::new(captures.iter().map(Capture::file), table.digest_short());
     let mut replay = Replay::new(&table, GENERATION, &loaded.model.gate);
@@ -126,6 +129,12 @@ impl ReplayArgs {
     fn to_screen(&self) -> bool {
         self.verdicts.as_deref() == Some(Path::new("-"))
     }
+
+    /// The files that are written.
+    fn outputs(&self) -> Vec<&Path> {
+        let rows = self.verdicts.as_deref().filter(|_| !self.to_screen());
+        self.forwarded.as_deref().into_iter().chain(rows).collect()
+    }
 }
 
 /// Where the rows go.
@@ -142,18 +151,8 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn open(args: &ReplayArgs, captures: &[(&Path, Option<Side>)]) -> Result<Self, Fault> {
+    fn open(args: &ReplayArgs) -> Result<Self, Fault> {
         let create = |path: &Path| {
-            // A file that does not exist yet is none of the captures.
-            let same = |capture: &Path| {
-                path.canonicalize().is_ok_and(|path| capture.canonicalize().is_ok_and(|c| c == path))
-            };
-            if captures.iter().any(|(capture, _)| same(capture)) {
-                return Err(Fault::Usage(
-                    "an output would overwrite the capture it is made from",
-                    "name another file for --forwarded or --verdicts",
-                ));
-            }
             let name = path.display().to_string();
             match File::create(path) {
                 Ok(file) => Ok((name, BufWriter::new(file))),

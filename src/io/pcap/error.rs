@@ -36,6 +36,19 @@ pub enum CaptureError {
         /// The file.
         file: String,
     },
+    /// A pcap of a version that nobody writes.
+    #[error(
+        "{file} is a pcap of version {major}.{minor}: its packets could stand otherwise than in 2.4, which is the \
+         one that is read; write it with `tcpdump -w FILE`"
+    )]
+    Version {
+        /// The file.
+        file: String,
+        /// Its major version.
+        major: u16,
+        /// Its minor version.
+        minor: u16,
+    },
     /// Its frames are not Ethernet's.
     #[error(
         "{file}: packet {number} is of link type {link:?} ({}); only Ethernet (1) can cross a wire, so capture on \

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pcap_file::DataLink;
-use pcap_file::pcap::{PcapReader, PcapTsResolution};
+use pcap_file::pcap::{PcapHeader, PcapReader, PcapTsResolution};
 use pcap_file::pcapng::{Block, PcapNgReader, PcapNgState};
 
 use super::{CaptureError, Cause, Packet};
@@ -18,6 +18,8 @@ const PCAP: [[u8; 4]; 4] = [
     [0xa1, 0xb2, 0x3c, 0x4d],
     [0x4d, 0x3c, 0xb2, 0xa1],
 ];
+/// All pcaps since 1998 are of version 2.4; older ones of 2 stand the same.
+const PCAP_MAJOR: u16 = 2;
 /// First bytes of a pcapng, a palindrome on purpose.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
@@ -90,6 +92,12 @@ impl<R: Read> Capture<R> {
             }
             Some(_) | None => return Err(CaptureError::Foreign { file }),
         };
+        if let Ok(Format::Pcap(reader)) = &opened {
+            let PcapHeader { version_major: major, version_minor: minor, .. } = reader.header();
+            if major != PCAP_MAJOR {
+                return Err(CaptureError::Version { file, major, minor });
+            }
+        }
         match opened {
             Ok(format) => Ok(Self { file, format, number: 0, latest: 0, ended: false }),
             Err(cause) if cause.is_end_of_file() => Err(CaptureError::Truncated { file, number: 1 }),

@@ -81,7 +81,7 @@ pub(super) fn dhcp(
     let ports = if way.v4() { "67 and 68" } else { "546 and 547" };
     let says = super::says(table, class);
     Some(format!(
-        "of {} what goes between ports {ports} is DHCP, and [profile] decides: {says}",
+        "of {} what goes between ports {ports} in DHCP's form, [profile] decides: {says}",
         query.service
     ))
 }

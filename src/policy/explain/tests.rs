@@ -144,7 +144,7 @@ fn an_icmp_error_needs_the_flow_it_quotes_and_a_reply_its_request() {
 fn a_port_of_dhcp_has_two_answers() {
     let told = shown(&query("payments-7", "vault-1", "udp/67"));
     let note =
-        "of udp/67 what goes between ports 67 and 68 is DHCP, and [profile] decides: dhcp = \"forward\"";
+        "of udp/67 what goes between ports 67 and 68 in DHCP's form, [profile] decides: dhcp = \"forward\"";
     let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains(note), "{told}");
     assert!(!shown(&query("2001:db8:10::7", "vault-1", "udp/67")).contains("DHCP"), "IPv6 has other ports");

@@ -73,6 +73,35 @@ fn inside_a_tier_the_smallest_product_of_workloads_and_width_decides() {
     assert_eq!(ids, ["deny.d-one", "deny.b-two", "deny.c-web", "deny.e-all", "deny.a-any"]);
 }
 
+/// Unknown and a group are no workloads: each counts as one, or whatever names them would be most specific.
+#[test]
+fn who_matches_without_a_workload_counts_as_one() {
+    let unknown = "{ unknown = true }";
+    let ids = |question: Ask, rules: &[String]| question.of(&table(&rules.concat())).2;
+    let rules = [
+        rule("deny", "a-any", unknown, PRINTER, ANY),
+        rule("deny", "b-web", unknown, PRINTER, r#"["web"]"#),
+        rule("deny", "c-all", unknown, "{ any = true }", r#"["https"]"#),
+        rule("deny", "d-one", unknown, PRINTER, r#"["https"]"#),
+    ];
+    assert_eq!(
+        ids(ask("192.0.2.7", "10.20.0.40", "tcp/443"), &rules),
+        ["deny.d-one", "deny.b-web", "deny.c-all", "deny.a-any"]
+    );
+    let group = "[group.g]\naddresses = [\"224.0.0.18\"]\n";
+    let to = "{ group = \"g\" }";
+    let rules = [
+        group.to_owned(),
+        rule("deny", "a-all", "{ any = true }", to, r#"["tcp/443"]"#),
+        rule("deny", "b-any", PAY, to, ANY),
+        rule("deny", "c-one", PAY, to, r#"["tcp/443"]"#),
+    ];
+    assert_eq!(
+        ids(ask("10.10.0.7", "224.0.0.18", "tcp/443"), &rules),
+        ["deny.c-one", "deny.a-all", "deny.b-any"]
+    );
+}
+
 #[test]
 fn width_is_one_a_port_or_icmp_type_and_all_of_it_for_a_whole_protocol_or_any() {
     let of = |services: &str| {

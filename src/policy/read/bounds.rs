@@ -88,24 +88,25 @@ pub(super) fn limits(value: Option<Value<'_>>, flows: u32, findings: &mut Findin
         let Some(value) = fields.get(key) else { return };
         let read = match takes {
             Takes::Number(range) => value.integer(range, findings),
-            Takes::Rate => rate(value, findings),
+            Takes::Rate(most) => rate(value, most, findings),
             Takes::Share => part(value, flows, findings),
         };
         *field = read.unwrap_or(*field);
     };
     read("half_open", Takes::Number(HALF_OPEN), &mut limits.half_open);
-    read("new_flows_per_source", Takes::Rate, &mut limits.new_flows_per_source);
+    read("new_flows_per_source", Takes::Rate(*RATE.end()), &mut limits.new_flows_per_source);
     read("new_flows_burst", Takes::Number(RATE), &mut limits.new_flows_burst);
     read("flows_per_source", Takes::Share, &mut limits.flows_per_source);
     read("flows_from_outside", Takes::Share, &mut limits.flows_from_outside);
     read("datagrams", Takes::Number(DATAGRAMS), &mut limits.datagrams);
     read("held_fragments", Takes::Number(HELD), &mut limits.held_fragments);
-    read("replies", Takes::Rate, &mut limits.replies);
-    read("replies_per_source", Takes::Rate, &mut limits.replies_per_source);
+    read("replies", Takes::Rate(*RATE.end()), &mut limits.replies);
     // One source has not more than all.
     limits.datagrams_per_source = limits.datagrams_per_source.min(limits.datagrams);
+    limits.replies_per_source = limits.replies_per_source.min(limits.replies);
     limits.held_fragments_per_source = limits.held_fragments_per_source.min(limits.held_fragments);
     let (datagrams, held) = (1..=limits.datagrams, 1..=limits.held_fragments);
+    read("replies_per_source", Takes::Rate(limits.replies), &mut limits.replies_per_source);
     read("datagrams_per_source", Takes::Number(datagrams), &mut limits.datagrams_per_source);
     read("held_fragments_per_source", Takes::Number(held), &mut limits.held_fragments_per_source);
     limits
@@ -114,20 +115,26 @@ pub(super) fn limits(value: Option<Value<'_>>, flows: u32, findings: &mut Findin
 /// How a limit is written.
 enum Takes {
     Number(RangeInclusive<u32>),
-    /// So many a second.
-    Rate,
+    /// So many a second, at most.
+    Rate(u32),
     /// A number of flows, or a share of the table.
     Share,
 }
 
 /// `"200/s"`
-fn rate(value: Value<'_>, findings: &mut Findings) -> Option<u32> {
+fn rate(value: Value<'_>, most: u32, findings: &mut Findings) -> Option<u32> {
     let text = value.text(findings)?;
-    let found = text.text.strip_suffix("/s").and_then(number).filter(|rate| RATE.contains(rate));
+    let found =
+        text.text.strip_suffix("/s").and_then(number).filter(|rate| (*RATE.start()..=most).contains(rate));
     if found.is_none() {
-        let (key, least, most) = (value.key, RATE.start(), RATE.end());
+        let (key, least) = (value.key, RATE.start());
         let words = format!("`{key}` must be {least} to {most} a second");
-        findings.say_with(Code::Value, text.origin, words, format!("write {key} = \"200/s\""));
+        findings.say_with(
+            Code::Value,
+            text.origin,
+            words,
+            format!("write {key} = \"{}/s\"", most.min(200)),
+        );
     }
     found
 }

@@ -10,6 +10,7 @@ use super::bounds::{limits, timeouts};
 use super::document::{Keys, Text, Value, not_yet};
 use super::duration::duration;
 use super::findings::Findings;
+use super::network::twice;
 use super::sections::Sections;
 use crate::wire::Housekeeping;
 
@@ -105,7 +106,7 @@ fn management(list: Value<'_>, findings: &mut Findings) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for text in list.texts(findings) {
         match own(&text) {
-            Some(address) if addresses.contains(&address) => {}
+            Some(address) if addresses.contains(&address) => twice(&text, findings),
             Some(address) => addresses.push(address),
             None => {
                 let message = format!("\"{}\" is not an address that the gate can have", text.text);

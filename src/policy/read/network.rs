@@ -207,6 +207,12 @@ pub(super) fn prefix(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> 
     }
 }
 
+/// A value that its list has already: harmless, unless another was meant.
+pub(super) fn twice(text: &Text<'_>, findings: &mut Findings) {
+    let message = format!("\"{}\" stands twice in this list", text.text);
+    findings.say_with(Code::ListedTwice, text.origin, message, Code::ListedTwice.remedy());
+}
+
 /// A list of MACs of single interfaces.
 pub(super) fn macs(list: Value<'_>, findings: &mut Findings) -> Vec<Mac> {
     let mut macs = Vec::new();
@@ -215,7 +221,9 @@ pub(super) fn macs(list: Value<'_>, findings: &mut Findings) -> Vec<Mac> {
             Ok(Mac([first, ..])) if first & 1 == 1 => "a group address has no one owner".to_owned(),
             Ok(mac) if mac == Mac::default() => "no interface has it".to_owned(),
             Ok(mac) => {
-                if !macs.contains(&mac) {
+                if macs.contains(&mac) {
+                    twice(&text, findings);
+                } else {
                     macs.push(mac);
                 }
                 continue;

@@ -124,6 +124,12 @@ fn claimed(text: Text<'_>, gate: &Gate, findings: &mut Findings) -> Option<Prefi
                 format!("{prefix}: packets to and from it are odd ({}), whatever rules say", oddity(odd).1);
             findings.say_with(Code::OddAddress, text.origin, message, Code::OddAddress.remedy());
         }
+        if prefix.is_host() && gate.management.contains(&prefix.address) {
+            let message = format!(
+                "{prefix} is the gate's own: packets to and from it are dropped, whatever rules say"
+            );
+            findings.say_with(Code::GateClaimed, text.origin, message, Code::GateClaimed.remedy());
+        }
         return Some(prefix);
     };
     findings.say_with(Code::Prefix, text.origin, format!("{prefix} {why}"), "claim addresses of hosts");

@@ -101,7 +101,7 @@ fn window_scale() {
 fn udp() {
     for (ends, ethertype, length) in [(four(), 0x0800, 50), (six(), 0x86dd, 70)] {
         let frame = ends.udp(40_000, 53, b"question");
-        let l4 = L4::Udp { sport: 40_000, dport: 53 };
+        let l4 = L4::Udp { sport: 40_000, dport: 53, dhcp: false };
         assert_eq!(facts(&frame), expect(&ends, length, ethertype, whole(&ends, 17, l4)));
     }
 }
@@ -191,7 +191,7 @@ fn fragments() {
         let datagram = [0, 9, 0, 53, 0, 99, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!(
             packet(&ends.fragment(17, 0x1234_5678, 0, true, &datagram)),
-            ip(17, Fragment::First { id, length: 16 }, L4::Udp { sport: 9, dport: 53 })
+            ip(17, Fragment::First { id, length: 16 }, L4::Udp { sport: 9, dport: 53, dhcp: false })
         );
         assert_eq!(
             packet(&ends.fragment(17, 0x1234_5678, 16, true, &datagram)),
@@ -204,13 +204,13 @@ fn fragments() {
     }
     // Atomic fragments are whole packets.
     let atomic = six().fragment(17, 7, 0, false, &super::UDP);
-    assert_eq!(facts(&atomic).net, whole(&six(), 17, L4::Udp { sport: 40_000, dport: 53 }));
+    assert_eq!(facts(&atomic).net, whole(&six(), 17, L4::Udp { sport: 40_000, dport: 53, dhcp: false }));
     // In IPv6 another extension header may follow; the length is that of the fragmented part.
     let options = [17, 0, 1, 4, 0, 0, 0, 0];
     let first = [&options[..], &[0, 9, 0, 53, 0, 99, 0, 0]].concat();
     let ip = packet(&six().fragment(60, 7, 0, true, &first));
     assert_eq!((ip.protocol, ip.fragment), (17, Fragment::First { id: 7, length: 16 }));
-    assert_eq!(ip.l4, L4::Udp { sport: 9, dport: 53 });
+    assert_eq!(ip.l4, L4::Udp { sport: 9, dport: 53, dhcp: false });
     let ip = packet(&six().fragment(60, 7, 8, true, &first));
     assert_eq!((ip.protocol, ip.l4), (60, L4::Absent));
 }

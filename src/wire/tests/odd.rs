@@ -1,7 +1,7 @@
 //! One frame an oddity, in both families where both apply; what must not be odd; which one is told.
 
 use super::{TCP, both, facts, four, packet, six};
-use crate::wire::samples::Ends;
+use crate::wire::samples::{Ends, dhcp, dhcp_v6};
 use crate::wire::{Housekeeping, Mac, Odd, TcpFlags, Vlans};
 
 #[track_caller]
@@ -68,11 +68,12 @@ fn reserved() {
 #[test]
 fn what_has_no_address_yet_may_ask_for_one() {
     let asks = Ends::of("0.0.0.0", "255.255.255.255");
-    odd(&asks.udp(68, 67, b"discover"), None);
-    odd(&asks.udp(68, 68, b"discover"), Odd::Reserved);
+    odd(&asks.udp(68, 67, &dhcp(1)), None);
+    odd(&asks.udp(68, 67, b"discover"), Odd::Reserved);
+    odd(&asks.udp(68, 68, &dhcp(1)), Odd::Reserved);
     odd(&asks.udp(40_000, 67, b""), Odd::Reserved);
-    odd(&Ends::of("0.0.0.0", "10.0.0.1").udp(68, 67, b"discover"), Odd::Reserved);
-    odd(&Ends::of("240.0.0.1", "255.255.255.255").udp(68, 67, b"discover"), Odd::Reserved);
+    odd(&Ends::of("0.0.0.0", "10.0.0.1").udp(68, 67, &dhcp(1)), Odd::Reserved);
+    odd(&Ends::of("240.0.0.1", "255.255.255.255").udp(68, 67, &dhcp(1)), Odd::Reserved);
     let first = [0, 68, 0, 67, 0, 32, 0, 0];
     odd(&asks.fragment(17, 1, 0, true, &first), Odd::Reserved);
 
@@ -174,7 +175,8 @@ fn link_local() {
     odd(&link.hops(64).icmp(136, 0, [0; 4], &[0; 16]), Odd::LinkLocal);
     odd(&Ends::of("fe80::1", "ff02::1").hops(255).icmp(134, 0, [0; 4], &[0; 8]), None);
     odd(&Ends::of("fe80::1", "ff02::16").hops(1).icmp(143, 0, [0; 4], &[]), None);
-    odd(&Ends::of("fe80::1", "ff02::1:2").udp(546, 547, b""), None);
+    odd(&Ends::of("fe80::1", "ff02::1:2").udp(546, 547, &dhcp_v6(1)), None);
+    odd(&Ends::of("fe80::1", "ff02::1:2").udp(546, 547, b"anything"), Odd::LinkLocal);
     odd(&Ends::of("fe80::1", "ff02::fb").udp(5353, 5353, b""), Odd::LinkLocal);
     // A later fragment may be anything.
     odd(&link.hops(255).fragment(58, 1, 8, false, &[0; 8]), Odd::LinkLocal);
@@ -241,7 +243,9 @@ fn housekeeping_in_packets() {
         (67, 53, None),
         (546, 547, None),
     ] {
-        kept(&four().udp(sport, dport, b""), class);
+        let kind = if dport == 68 { 2 } else { 1 };
+        kept(&four().udp(sport, dport, &dhcp(kind)), class);
+        kept(&four().udp(sport, dport, b"anything else"), None);
     }
     for (sport, dport, class) in [
         (546, 547, Some(Housekeeping::Dhcp)),
@@ -250,7 +254,9 @@ fn housekeeping_in_packets() {
         (546, 546, None),
         (68, 67, None),
     ] {
-        kept(&six().udp(sport, dport, b""), class);
+        let kind = if dport == 546 { 2 } else { [1, 12][usize::from(sport == 547)] };
+        kept(&six().udp(sport, dport, &dhcp_v6(kind)), class);
+        kept(&six().udp(sport, dport, b"anything else"), None);
     }
     // Never a fragment, though it shows the ports.
     for (ends, ports) in [(four(), [0, 68, 0, 67]), (six(), [2, 34, 2, 35])] {

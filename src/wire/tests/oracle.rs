@@ -325,7 +325,8 @@ fn upper(ip: &Ip, bytes: &[u8], odds: &mut Vec<Odd>) -> Result<L4, Unreadable> {
             if udp.source_port() == 0 || udp.destination_port() == 0 {
                 odds.push(Odd::PortZero);
             }
-            Ok(L4::Udp { sport: udp.source_port(), dport: udp.destination_port() })
+            let (sport, dport) = (udp.source_port(), udp.destination_port());
+            Ok(L4::Udp { sport, dport, dhcp: !first && dhcp(v6, (sport, dport), &bytes[8..]) })
         }
         protocol if protocol == if v6 { 58 } else { 1 } => {
             if bytes.len() < 8 {
@@ -448,11 +449,71 @@ fn global(v6: Ipv6Addr) -> bool {
     (0x2000..0x4000).contains(&v6.segments()[0])
 }
 
+/// DHCP by the letter: its bytes, then all its options in order.
+fn dhcp(v6: bool, ports: (u16, u16), message: &[u8]) -> bool {
+    let word = |at: usize| usize::from(message[at]) * 256 + usize::from(message[at + 1]);
+    if v6 {
+        let (types, mut at): (&[u8], usize) = match ports {
+            (546, 547) => (&[1, 3, 4, 5, 6, 8, 9, 11], 4),
+            (547, 546) => (&[2, 7, 10], 4),
+            (547, 547) => (&[12, 13], 34),
+            _ => return false,
+        };
+        let mut options = Vec::new();
+        while at + 4 <= message.len() {
+            options.push(word(at));
+            at += 4 + word(at + 2);
+        }
+        return at == message.len()
+            && types.contains(&message[0])
+            && (1..=64).contains(&options.len())
+            && (ports != (547, 547) || options.contains(&9));
+    }
+    let (asks, answers) = ([1, 3, 4, 7, 8, 10], [2, 5, 6, 9, 11, 12, 13]);
+    let (up, down) = match ports {
+        (68, 67) => (true, false),
+        (67, 68) => (false, true),
+        (67, 67) => (true, true),
+        _ => return false,
+    };
+    if message.len() < 243 || message[236..240] != [99, 130, 83, 99] {
+        return false;
+    }
+    let hardware = match (message[1], message[2]) {
+        (0, _) => false,
+        (1, length) => length == 6,
+        (_, length) => length <= 16,
+    };
+    let mut at = 240;
+    for _ in 0..64 {
+        match message.get(at) {
+            Some(0) => at += 1,
+            Some(53) => {
+                let [Some(1), Some(kind)] = [message.get(at + 1), message.get(at + 2)] else {
+                    return false;
+                };
+                let way = match message[0] {
+                    1 => up && asks.contains(kind),
+                    2 => down && answers.contains(kind),
+                    _ => false,
+                };
+                return hardware && way;
+            }
+            None | Some(255) => return false,
+            Some(_) => match message.get(at + 1) {
+                Some(length) => at += 2 + usize::from(*length),
+                None => return false,
+            },
+        }
+    }
+    false
+}
+
 /// A client without an address asks everyone for one.
 fn asks(ip: &Ip) -> bool {
     ip.dst == IpAddr::V4(Ipv4Addr::BROADCAST)
         && ip.fragment == Fragment::Whole
-        && matches!(ip.l4, L4::Udp { sport: 68, dport: 67 } | L4::Udp { sport: 67, dport: 67 | 68 })
+        && matches!(ip.l4, L4::Udp { dhcp: true, .. })
 }
 
 /// Duplicate address detection, router solicitation and MLD, to a group.
@@ -469,16 +530,14 @@ fn link_local(ip: &Ip) -> Option<Odd> {
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     let housekeeping = match (ip.l4, ip.src, ip.fragment) {
-        (L4::Udp { sport, dport }, IpAddr::V4(_), Fragment::Whole) => {
-            [(68, 67), (67, 68), (67, 67)].contains(&(sport, dport))
-        }
-        (L4::Udp { sport, dport }, IpAddr::V6(_), Fragment::Whole) => {
-            [(546, 547), (547, 546), (547, 547)].contains(&(sport, dport))
-        }
+        (L4::Udp { dhcp, .. }, _, Fragment::Whole) => dhcp,
         (L4::Icmp(Icmp { kind, code: 0, .. }), IpAddr::V6(src), Fragment::Whole) => {
             let own = src.is_unspecified() || src.is_unicast_link_local();
             ((133..=136).contains(&kind) && ip.hop_limit == 255)
-                || ([130, 131, 132, 143].contains(&kind) && ip.hop_limit == 1 && own)
+                || ([130, 131, 132, 143].contains(&kind)
+                    && ip.hop_limit == 1
+                    && own
+                    && ip.dst.is_multicast())
         }
         _ => false,
     };
@@ -638,7 +697,7 @@ fn agree(theirs: &SlicedPacket<'_>, ours: &Facts) {
                 assert_eq!(told.flags.has(1 << bit), theirs, "flag {bit}");
             }
         }
-        (Some(TransportSlice::Udp(udp)), L4::Udp { sport, dport }) => {
+        (Some(TransportSlice::Udp(udp)), L4::Udp { sport, dport, .. }) => {
             assert_eq!((sport, dport), (udp.source_port(), udp.destination_port()));
         }
         (Some(TransportSlice::Icmpv4(theirs)), L4::Icmp(told)) => {

@@ -71,7 +71,9 @@ fn plain_are_tcp_and_udp_of_both_families_with_a_tag_or_without() {
                 assert!(glance(&ends.tcp(40_000, 443, TcpFlags::ACK, 9, 9, b"")));
                 assert!(glance(&ends.tcp(40_000, 443, TcpFlags::ACK | TcpFlags::PSH, 9, 9, b"data")));
                 assert!(glance(&padded(&ends.udp(40_000, 53, b"question"))));
-                assert!(!glance(&ends.tcp(40_000, 443, TcpFlags::SYN, 9, 9, b"")));
+                assert!(glance(&ends.tcp(40_000, 443, TcpFlags::SYN, 9, 9, b"")));
+                assert!(!glance(&ends.tcp(40_000, 443, TcpFlags::SYN | TcpFlags::ACK, 9, 9, b"")));
+                assert!(!glance(&ends.tcp(40_000, 443, TcpFlags::SYN | TcpFlags::FIN, 9, 9, b"")));
                 assert!(!glance(&padded(&ends.udp(67, 68, b"question"))));
                 assert!(!glance(&ends.fragment(17, 7, 0, true, &[0; 64])));
             }

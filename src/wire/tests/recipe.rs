@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::wire::TcpFlags;
+use crate::wire::samples::{dhcp, dhcp_v6};
 
 type Bytes = BoxedStrategy<Vec<u8>>;
 
@@ -99,6 +100,24 @@ fn icmp(kinds: Vec<u8>, payload: Bytes) -> Bytes {
 }
 
 /// An upper layer with its protocol number; ICMP errors quote when `deep`.
+/// DHCP and DHCPv6 between ports that are theirs, with one byte that may be another.
+fn housekeeping() -> Bytes {
+    let ports = prop::sample::select(vec![67_u16, 68, 546, 547]);
+    let kind = prop_oneof![9 => 0..14_u8, 1 => any::<u8>()];
+    let change = (any::<prop::sample::Index>(), any::<u8>(), prop::bool::weighted(0.5));
+    (ports.clone(), ports, kind, change)
+        .prop_map(|(sport, dport, kind, (at, byte, change))| {
+            let mut message = if dport < 546 { dhcp(kind) } else { dhcp_v6(kind) };
+            if change {
+                *at.get_mut(&mut message) = byte;
+            }
+            let length = u16::try_from(8 + message.len()).unwrap();
+            let header = [sport, dport, length, 0].map(u16::to_be_bytes);
+            [header.as_flattened(), &message].concat()
+        })
+        .boxed()
+}
+
 fn upper(deep: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
     let quote = || {
         if deep { prop_oneof![four(false), six(false)].boxed() } else { vec(any::<u8>(), 0..40).boxed() }
@@ -108,6 +127,7 @@ fn upper(deep: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
     prop_oneof![
         4 => (Just(6_u8), tcp()),
         3 => (Just(17_u8), udp()),
+        1 => (Just(17_u8), housekeeping()),
         2 => (prop_oneof![9 => Just(1_u8), 1 => Just(58)], icmp(kinds4, quote())),
         2 => (prop_oneof![9 => Just(58_u8), 1 => Just(1)], icmp(kinds6, quote())),
         1 => (any::<u8>(), vec(any::<u8>(), 0..40)),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::recipe::frame;
 use super::{both, facts, four, packet, six};
-use crate::wire::samples::{Ends, every_kind, padded};
+use crate::wire::samples::{Ends, dhcp, every_kind, padded};
 use crate::wire::{Fragment, L4, Mac, Net, Reply, TcpFlags, Vlans, parse};
 
 const REPLIES: [Reply; 2] = [Reply::Reset, Reply::Unreachable];
@@ -249,7 +249,7 @@ fn what_must_not_be_answered_is_not() {
         ("::1", "2001:db8::9"),
     ] {
         let ends = Ends::of(src, dst);
-        silent(Reply::Unreachable, &ends.udp(68, 67, b"anyone"));
+        silent(Reply::Unreachable, &ends.udp(68, 67, &dhcp(1)));
         silent(Reply::Reset, &ends.tcp(40_000, 23, SYN, 9, 0, b""));
     }
     silent(Reply::Unreachable, &Ends::of("fe80::5", "fe80::9").ndp_advertise());

@@ -188,7 +188,7 @@ fn chain(headers: &[u8]) -> Vec<u8> {
 #[test]
 fn extension_header() {
     // Eight are walked, nine are not.
-    assert_eq!(super::packet(&chain(&[60; 8])).l4, L4::Udp { sport: 40_000, dport: 53 });
+    assert_eq!(super::packet(&chain(&[60; 8])).l4, L4::Udp { sport: 40_000, dport: 53, dhcp: false });
     refused(&chain(&[60; 9]), Unreadable::ExtensionHeader);
     // Hop-by-hop stands first.
     assert_eq!(packet_protocol(&chain(&[0, 60])), 17);

@@ -25,7 +25,7 @@ fn packet(src: &str, sport: u16) -> Ip {
         protocol: 17,
         hop_limit: 64,
         fragment: Fragment::Whole,
-        l4: L4::Udp { sport, dport: 53 },
+        l4: L4::Udp { sport, dport: 53, dhcp: false },
     }
 }
 

@@ -130,12 +130,14 @@ fn limits_are_what_is_written_and_shares_are_of_the_table() {
     };
     assert_eq!(model(&[], text).gate, Gate { flows: 10_000, limits: all, ..Gate::default() });
     // One source never has more than all have.
-    let few = "[gate]\nlimits = { datagrams = 16, held_fragments = 2 }\n";
+    let few = "[gate]\nlimits = { datagrams = 16, held_fragments = 2, replies = \"3/s\" }\n";
     let limits = Limits {
         datagrams: 16,
         datagrams_per_source: 16,
         held_fragments: 2,
         held_fragments_per_source: 2,
+        replies: 3,
+        replies_per_source: 3,
         ..Gate::default().limits
     };
     assert_eq!(model(&[], few).gate, Gate { limits, ..Gate::default() });

@@ -163,6 +163,26 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
             "[gate.limits]\nhalf_open = 0\nnew_flows_per_source = \"200\"\nflows_per_source = 70000\nflows_from_outside = \"175%\"\nheld_fragments = 32\nheld_fragments_per_source = 33\n",
         ),
     ),
+    ("replies", Code::Value, More("[gate.limits]\nreplies = \"10/s\"\nreplies_per_source = \"11/s\"\n")),
+    (
+        "",
+        Code::ListedTwice,
+        More(
+            "[gate]\nmanagement = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\", \"2001:DB8:0::10\"]\n\
+             [workload.vault-2]\naddresses = [\"10.20.0.11\"]\nlabels = { app = \"vault\", env = \"prod\" }\n\
+             macs = [\"02:00:00:20:00:0b\", \"02:00:00:20:00:0B\"]\n\
+             [network.far]\nat = \"cde.outside\"\nprefixes = [\"203.0.113.0/24\"]\n\
+             via = [\"02:00:00:00:00:fe\", \"02:00:00:00:00:fd\", \"02:00:00:00:00:fe\"]\n",
+        ),
+    ),
+    (
+        "",
+        Code::GateClaimed,
+        More(
+            "[gate]\nmanagement = [\"10.20.0.10\", \"192.0.2.10\"]\n\
+             [workload.office]\naddresses = [\"192.0.2.0/24\"]\nlabels = { app = \"payments\", env = \"prod\" }\n",
+        ),
+    ),
     ("empty", Code::Value, Line("justification = \"Every PAN is tokenised.\"", "justification = \" \"")),
     ("interface", Code::Value, Line("inside  = \"ens1f1\"", "inside  = \"enp0s31f6np0v0.100\"")),
     ("people", Code::Value, Line("approvers = [\"user:lead\"]", "approvers = [\"lead\"]")),
