@@ -25,6 +25,7 @@ use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 use ends::Way;
 pub use nearest::Nearest;
+pub(in crate::policy) use ports::text as service_text;
 pub use trial::{Disagreement, trial};
 
 /// What `explain` is asked.

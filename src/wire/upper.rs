@@ -85,7 +85,6 @@ const fn impossible(flags: TcpFlags) -> bool {
 
 /// The window scale among a SYN's options: the last one, as Linux takes it, and at most 14, which is what
 /// a receiver uses for more (RFC 7323 §2.3). What follows a broken option is not read.
-#[inline(never)]
 pub(super) fn scale(mut options: &[u8]) -> Option<u8> {
     let mut scale = None;
     loop {

@@ -337,7 +337,7 @@ impl<'a> Way<'a> {
         let (near, far) = (near.subject(near_holds), far.subject(far_holds));
         let there = rule.from.matches(&near, reading) && rule.to.matches(&far, reading);
         let back = || rule.to.matches(&near, reading) && rule.from.matches(&far, reading);
-        there || (rule.both_ways && back())
+        (there || (rule.both_ways && back())) && rule.to.joins(near.carried(), far.carried())
     }
 
     pub(super) fn ends(&self, policy: &Loaded) -> (End, End) {

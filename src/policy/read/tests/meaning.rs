@@ -193,6 +193,8 @@ fn every_key_of_a_selector() {
         groups: Vec::new(),
         accounts: strings(&["payments-prod"]),
         unknown: true,
+        same: Vec::new(),
+        differs: Vec::new(),
     };
     assert_eq!(model.rules[0].to, Selector::Match(expected));
 }
