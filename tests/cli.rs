@@ -97,6 +97,29 @@ fn warnings_fail_a_pipeline_only_where_it_asks() {
 }
 
 #[test]
+fn a_failing_test_ends_a_check_and_a_start_with_1_and_names_the_counterexample() {
+    let fails = "\n[test.nobody-reaches-the-vault]\nfrom = { any = true }\nto = { app = \"tokenization\" }\n\
+                 services = [\"any\"]\nexpect = \"deny\"\n";
+    let (_folder, first) = edited("tests.toml", |text| text + fails);
+    let told = "test.nobody-reaches-the-vault fails: payments-7 (10.10.0.7) may open tcp/443 to vault-1 (10.20.0.10)";
+    let output = portcullis(&["check", "--policy", &first]);
+    assert_eq!(code(&output), 1, "{}", out(&output));
+    let page = out(&output);
+    assert!(page.contains(&format!("error[P0701]: {told}")), "{page}");
+    assert!(page.contains("tests.toml:") && page.contains("rules/payments.toml:"), "{page}");
+    assert!(page.contains("1 error, 0 warnings; nothing was loaded\n"), "{page}");
+    let output = portcullis(&["check", "--policy", &first, "--format", "json"]);
+    let report = json(&output);
+    assert_eq!((code(&output), &report["ok"], &report["errors"]), (1, &false.into(), &1.into()));
+    assert_eq!(report["findings"][0]["message"], told);
+    assert_eq!(report["findings"][0]["related"][0]["file"], "rules/payments.toml");
+    assert_eq!(report["summary"]["tests"], 3);
+    let output = portcullis(&["run", "--policy", &first]);
+    assert_eq!((code(&output), out(&output).as_str()), (1, ""));
+    assert!(err(&output).contains(&format!("error[P0701]: {told}")), "{}", err(&output));
+}
+
+#[test]
 fn a_policy_that_is_not_there_is_named() {
     for verb in ["check", "run"] {
         let output = portcullis(&[verb, "--policy", "/nowhere/gate.toml"]);

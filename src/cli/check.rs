@@ -1,4 +1,4 @@
-//! `portcullis check`: everything that is wrong with a policy, at once.
+//! `portcullis check`: everything that is wrong with a policy, at once, tests of its own that fail included.
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -13,7 +13,7 @@ use super::{Done, Format, FormatArg};
 use crate::io::clock::{boot_nanos, wall_nanos};
 use crate::policy::diagnostic::{self, Row};
 use crate::policy::model::{Model, Tier};
-use crate::policy::{self, Moment, Size, Table};
+use crate::policy::{self, Moment, Size, Table, proof};
 
 /// Read a policy and report everything that is wrong with it; nothing is started.
 #[derive(Debug, Args)]
@@ -50,6 +50,7 @@ struct Summary {
     networks: usize,
     zones: usize,
     services: usize,
+    tests: usize,
     compile_nanos: u64,
     /// What the compiled table comes to.
     table: Size,
@@ -60,7 +61,7 @@ struct Summary {
 /// # Errors
 /// The output is lost.
 pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> {
-    let mut loaded = match policy::read(&args.policy.policy) {
+    let loaded = match policy::read(&args.policy.policy) {
         Ok(mut loaded) => {
             loaded.warnings.extend(loaded.lapsed(Moment(wall_nanos())));
             loaded
@@ -80,24 +81,29 @@ pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> 
     };
     let before = boot_nanos();
     let table = policy::compile(&loaded.model);
-    let summary = Summary::new(&loaded.model, &table, boot_nanos().saturating_sub(before));
-    loaded.warnings.extend(summary.table.warning());
+    let compiled = boot_nanos().saturating_sub(before);
+    let mut findings = loaded.warnings.clone();
+    findings.extend(proof::findings(&loaded, &table));
+    findings.sort_by_key(|found| found.origin.map(|origin| (origin.file, origin.start)));
+    let summary = Summary::new(&loaded.model, &table, compiled);
+    findings.extend(summary.table.warning());
+    // Tests that fail: the text holds together, and nothing would put it in force.
+    let (errors, warnings) = diagnostic::count(&findings);
     let page = match args.format.format {
         Format::Json => json(&Report {
-            ok: true,
-            errors: 0,
-            warnings: loaded.warnings.len(),
+            ok: errors == 0,
+            errors,
+            warnings,
             summary: Some(summary),
-            findings: diagnostic::rows(&loaded.sources, &loaded.warnings),
+            findings: diagnostic::rows(&loaded.sources, &findings),
         })?,
-        Format::Table if loaded.warnings.is_empty() => summary.page(),
+        Format::Table if findings.is_empty() => summary.page(),
         Format::Table => {
-            diagnostic::render(&loaded.sources, &loaded.warnings, io::stdout().is_terminal())
-                + &summary.page()
+            diagnostic::render(&loaded.sources, &findings, io::stdout().is_terminal()) + &summary.page()
         }
     };
     screen.show(&page)?;
-    Ok(if args.strict && !loaded.warnings.is_empty() { Done::Findings } else { Done::Well })
+    Ok(if errors > 0 || (args.strict && warnings > 0) { Done::Findings } else { Done::Well })
 }
 
 fn json(report: &Report<'_>) -> Result<String, Fault> {
@@ -117,6 +123,7 @@ impl Summary {
             networks: model.networks.len(),
             zones: model.zones.len(),
             services: model.services.len(),
+            tests: model.tests.len(),
             compile_nanos,
             table: table.size(),
         }
@@ -141,6 +148,9 @@ impl Summary {
             self.denies,
             self.allows
         );
+        if self.tests > 0 {
+            let _ = writeln!(page, "{}", count(self.tests, "test"));
+        }
         let _ = writeln!(page, "policy table {}, compiled in {}", self.digest, nanos(self.compile_nanos));
         let classes = |n: usize, end: &str| {
             format!(

@@ -117,7 +117,8 @@ pub(crate) fn read_policy(path: &Path) -> Result<Loaded, Fault> {
     crate::policy::read(path).map_err(|rejected| Fault::Policy(draw(&rejected)))
 }
 
-fn draw(rejected: &Rejected) -> String {
+/// Findings as people read them on standard error.
+pub(crate) fn draw(rejected: &Rejected) -> String {
     diagnostic::render(&rejected.sources, &rejected.diagnostics, io::stderr().is_terminal())
 }
 

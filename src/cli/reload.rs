@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReloadArgs, screen: &mut Screen) -> Result<Done, Fault>
                 Format::Json => screen.show(&format!("{}\n", serde_json::to_string(&problem)?))?,
                 Format::Table => screen.show(&findings.text)?,
             }
-            return Ok(Done::Invalid);
+            return Ok(if problem.failed_tests { Done::Findings } else { Done::Invalid });
         }
         answer => answer?,
     };

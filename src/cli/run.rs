@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Done;
-use super::fault::{Fault, PolicyArg, read_policy};
+use super::fault::{Fault, PolicyArg, draw, read_policy, tell};
 use super::page::count;
 use super::screen::Screen;
 use super::status::{cut_off, in_force, to_the_second};
@@ -17,6 +17,7 @@ use crate::control::answers::{LinkStatus, Status, ZoneStatus};
 use crate::control::{Clock, Server, Socket, View, instant};
 use crate::gateway;
 use crate::io::clock;
+use crate::policy::proof::Proven;
 use crate::record::Recorder;
 use crate::wire::Side;
 
@@ -38,9 +39,17 @@ pub(crate) struct RunArgs {
 /// # Errors
 /// The gate does not start; nothing is left attached.
 pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
-    let loaded = read_policy(&args.policy.policy)?;
+    // First of all: a policy that does not do what it promises touches no port.
+    let policy = match Proven::new(read_policy(&args.policy.policy)?) {
+        Ok(policy) => policy,
+        Err(rejected) => {
+            tell(&draw(&rejected));
+            return Ok(Done::Findings);
+        }
+    };
     gateway::permitted()?;
-    let wire = loaded.model.wire.name.clone();
+    let model = &policy.loaded().model;
+    let wire = model.wire.name.clone();
     // From here on a signal is an orderly stop, also one that comes while the wire is being opened.
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
@@ -49,8 +58,8 @@ pub(crate) fn run(args: &RunArgs, screen: &mut Screen) -> Result<Done, Fault> {
     })
     .map_err(|error| Fault::System("cannot take signals", io::Error::other(error)))?;
     // The socket first: a name that is taken is found before a port is touched.
-    let socket = Socket::claim(args.socket.as_ref().unwrap_or(&loaded.model.gate.socket))?;
-    let running = gateway::start(loaded)?;
+    let socket = Socket::claim(args.socket.as_ref().unwrap_or(&model.gate.socket))?;
+    let running = gateway::start(policy)?;
 
     let thread = |error| Fault::System("cannot start a thread", error);
     let recorder = Recorder::start(running.shared()).map_err(thread)?;

@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::{Done, Format, FormatArg, SocketArg};
 use crate::control::answers::{LinkStatus, PolicyStatus, SideStatus, Status, ZoneStatus};
 use crate::control::client;
-use crate::pipeline::{Reason, Unsent};
+use crate::pipeline::{Exempt, Reason, Unsent};
 
 /// What a running gate counts: per port, queue and reason.
 #[derive(Debug, Args)]
@@ -67,11 +67,12 @@ pub(crate) fn page(status: &Status, before: Option<&Status>) -> String {
 /// A tally by reason: its title and where a side keeps it.
 type Tally = (&'static str, fn(&SideStatus) -> &BTreeMap<String, u64>);
 
-const TALLIES: [Tally; 4] = [
+const TALLIES: [Tally; 5] = [
     ("dropped", |side| &side.dropped),
     ("rejected", |side| &side.rejected),
     ("reply not sent", |side| &side.unsent),
     ("would drop", |side| &side.would_drop),
+    ("exempt", |side| &side.exempt),
 ];
 
 fn head(status: &Status) -> String {
@@ -249,7 +250,9 @@ fn tally(status: &Status, title: &str, of: fn(&SideStatus) -> &BTreeMap<String, 
     let rows = sums.iter().map(|(reason, [outside, inside])| {
         let known = Reason::ALL.iter().find(|known| known.name() == *reason).map(|known| known.words());
         let unsent = Unsent::ALL.iter().find(|known| known.name() == *reason).map(|known| known.words());
-        let words = known.or(unsent).unwrap_or_default();
+        let exempt = Exempt::ALL.iter().find(|known| known.name() == *reason).map(|known| known.words());
+        // An exemption may be called as what it exempts from is.
+        let words = if title == "exempt" { exempt } else { known.or(unsent) }.unwrap_or_default();
         vec![(*reason).into(), number(*outside), number(*inside), words.into()]
     });
     columns(&[title, "outside", "inside", "that is"], &[1, 2], rows.collect()) + "\n"

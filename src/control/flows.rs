@@ -22,8 +22,8 @@ use crate::policy::model::Atom;
 use crate::policy::read::service_atoms;
 use crate::policy::table::Place;
 use crate::record::{CutPage, CutTally, Generation, NamedCut, RuleName};
-use crate::wire::Service;
 use crate::wire::protocol::icmp_of;
+use crate::wire::{self, Service};
 
 /// Flows or cuts that a page holds at most.
 pub(super) const PAGE: usize = 4_096;
@@ -281,7 +281,7 @@ impl Seen<'_> {
             to: end(*to, to_name, *service, answered),
             protocol: service.protocol,
             service: words(*from, *service),
-            echo: echo(*from, *service),
+            echo: echo([*from, *to], *service),
             vlans: slot.key().vlans().to_string(),
             side: slot.side_of(slot.opened_by_a()).name().into(),
             zones: self.zones().into_iter().map(str::to_owned).collect(),
@@ -315,11 +315,11 @@ fn end(
     FlowEnd { address, port: has_ports(service.protocol).then_some(port), name, packets, bytes }
 }
 
-/// The identifier of an echo stands where the port of who asked would, and its complement at who answers.
-fn echo((address, port): (IpAddr, u16), service: Service) -> Option<u16> {
-    let [kind, _] = service.dport.to_be_bytes();
-    let reply: u8 = if address.is_ipv6() { 129 } else { 0 };
-    is_icmp(address, service).then_some(if kind == reply { !port } else { port })
+/// The identifier of an ICMP question stands where the asker's port would.
+fn echo([(address, from), (_, to)]: [(IpAddr, u16); 2], service: Service) -> Option<u16> {
+    // Who only answered, of one whose question was not seen, is taken for its opener.
+    let asker = if wire::Query::between(from, to).is_some() { from } else { to };
+    is_icmp(address, service).then_some(asker)
 }
 
 fn words((address, _): (IpAddr, u16), service: Service) -> String {
@@ -365,7 +365,7 @@ fn cut_line(named: &NamedCut) -> CutLine {
         to: end(to, to_name, cut.service, answered),
         protocol: cut.service.protocol,
         service: words(from, cut.service),
-        echo: echo(from, cut.service),
+        echo: echo(cut.ends, cut.service),
         vlans: cut.vlans.to_string(),
         side: cut.side.name().into(),
         reason: cut.reason.name().into(),
@@ -506,7 +506,7 @@ mod tests {
         ] {
             let [asker, answerer] = [asker, answerer].map(|address| address.parse::<IpAddr>().unwrap());
             let mut table = FlowTable::new(Bounds::of(64), Arc::new(HalfOpen::new(64, (5, 6))));
-            let (key, by_a) = Key::new(answerer, asker, !7, 7, protocol, Vlans::UNTAGGED);
+            let (key, by_a) = Key::new(answerer, asker, 6, 7, protocol, Vlans::UNTAGGED);
             let opening = Opening {
                 judgement: Judgement {
                     denial: None,

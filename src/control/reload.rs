@@ -47,7 +47,15 @@ pub(super) fn reload(view: &View, request: &Request) -> Result<Reloaded, (Status
     })?;
     let now = (view.clock)();
     let refused = |error: PublishError| {
-        (StatusCode::CONFLICT, Problem::new(format!("{error}; nothing was changed"), error.remedy()))
+        let problem = Problem::new(format!("{error}; nothing was changed"), error.remedy());
+        let findings = match &error {
+            PublishError::Tests(rejected) => Some(told(&rejected.sources, &rejected.diagnostics)),
+            PublishError::Busy
+            | PublishError::Fixed(_)
+            | PublishError::Check(_)
+            | PublishError::Unswept(_) => None,
+        };
+        (StatusCode::CONFLICT, Problem { failed_tests: findings.is_some(), findings, ..problem })
     };
     let (tried, workers) = if request.check {
         (view.shared.examine(loaded, now).map_err(refused)?, None)

@@ -14,7 +14,7 @@ use super::answers::{
 use super::instant;
 use crate::gateway::{BpfCounts, Policy, PortFace, PortState, Shared, WorkerFace, XdpMode};
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Reason, SideSnapshot, Snapshot, Unsent};
+use crate::pipeline::{Exempt, Reason, SideSnapshot, Snapshot, Unsent};
 use crate::policy::Moment;
 use crate::policy::model::{Tier, Workload, Zone};
 use crate::record::Log;
@@ -284,6 +284,7 @@ fn side_status(side: Side, counts: &SideSnapshot, kernel: KernelCounts) -> SideS
         replies: counts.replies,
         reply_bytes: counts.reply_bytes,
         unsent: named(Unsent::ALL.iter().map(|unsent| unsent.name()).zip(&counts.unsent)),
+        exempt: named(Exempt::ALL.iter().map(|by| by.name()).zip(&counts.exempt)),
         balances: counts.balances(),
         kernel: KernelStatus::default().plus(kernel),
     }
@@ -388,6 +389,7 @@ mod tests {
         assert_eq!(busy.sides[0].rejected, [count("denied", 2)].into());
         assert_eq!((busy.sides[0].replies, busy.sides[0].reply_bytes), (2, 130));
         assert_eq!(busy.sides[0].unsent, [count("reply_source_limit", 1)].into());
+        assert_eq!((&busy.sides[0].exempt, busy.sides[1].exempt.len()), (&[count("dad", 1)].into(), 0));
         assert_eq!((busy.sides[1].rejected.len(), busy.sides[1].replies), (0, 0));
         assert_eq!((status.rejected("denied"), status.rejected("no_rule")), (2, 0));
         assert_eq!((busy.sides[0].loose, busy.sides[1].loose), (0, 1));

@@ -31,6 +31,8 @@ pub struct Bounds {
     pub shares: ShareLimits,
     /// How many replies may go out.
     pub replies: ReplyLimits,
+    /// Ticks after a start in which TCP of no flow is answered by a reset.
+    pub cold: u32,
 }
 
 impl Bounds {
@@ -61,6 +63,7 @@ impl Bounds {
                 outside: part(limits.flows_from_outside),
             },
             replies: ReplyLimits { all: second(limits.replies), each: second(limits.replies_per_source) },
+            cold: ticks_in(gate.cold_start_reset),
         }
     }
 

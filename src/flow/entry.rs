@@ -9,7 +9,7 @@ use super::slot::{Head, mode_bits, read_rule_word, rule_word};
 use super::tcp::{Phase, Step, Track};
 use super::{Flags, Slot, Timeouts};
 use crate::policy::{Denial, Mode, RuleNumber, Verdict};
-use crate::wire::{Key, Service, Side, Tcp};
+use crate::wire::{Key, Query, Service, Side, Tcp};
 
 /// Time and policy, as entries are held against them: the same for all packets of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub enum Progress {
     Packet,
 }
 
-/// In the place of TCP's states, which an echo has none of: its opener sent a reply.
+/// In the place of TCP's states, which a question has none of: its opener sent an answer.
 const ANSWERS: u8 = 1;
 
 impl Slot {
@@ -203,33 +203,33 @@ impl Slot {
         self.opener_first(self.counts())
     }
 
-    /// What its opener asked for, or answered: an echo of which only the reply was seen is a reply.
+    /// What its opener asked for, or answered: ICMP of which only the answer was seen is an answer.
     #[must_use]
     pub fn opened_service(&self) -> Service {
         let [(_, sport), (_, dport)] = self.ends();
         let key = self.key();
-        let kind: u8 = match (key.is_v6(), self.answers()) {
-            (true, false) => 128,
-            (true, true) => 129,
-            (false, false) => 8,
-            (false, true) => 0,
+        let (sport, dport) = if self.is_query() {
+            let answers = self.answers();
+            let query = if answers { Query::between(dport, sport) } else { Query::between(sport, dport) };
+            let [asked, answered] = query.and_then(|query| query.types(key.is_v6())).unwrap_or_default();
+            (0, u16::from_be_bytes([if answers { answered } else { asked }, 0]))
+        } else {
+            (sport, dport)
         };
-        let echo = (0, u16::from_be_bytes([kind, 0]));
-        let (sport, dport) = if self.is_echo() { echo } else { (sport, dport) };
         Service { protocol: key.protocol(), sport, dport, readable: true }
     }
 
-    /// A request with its replies. Over the other family's header either ICMP is a protocol like any other.
+    /// An ICMP question with its answers. Over the other family's header either ICMP is a protocol like any other.
     #[must_use]
-    pub fn is_echo(&self) -> bool {
+    pub fn is_query(&self) -> bool {
         let key = self.key();
         key.protocol() == icmp_of(key.is_v6())
     }
 
-    /// It is an echo whose opener sent a reply: the request was not seen.
+    /// Its opener sent an answer of ICMP: the question was not seen.
     #[must_use]
     pub fn answers(&self) -> bool {
-        self.is_echo() && self.head.states == ANSWERS
+        self.is_query() && self.head.states == ANSWERS
     }
 
     fn opener_first<T>(&self, [a, b]: [T; 2]) -> [T; 2] {
@@ -344,7 +344,7 @@ impl Slot {
     /// Makes the other end its opener.
     pub(super) fn turn(&mut self) {
         self.set(Flags::A_OPENED, !self.has(Flags::A_OPENED));
-        if self.is_echo() {
+        if self.is_query() {
             self.head.states ^= ANSWERS;
         }
     }

@@ -44,7 +44,7 @@ pub enum Refusal {
     Limit(limits::LimitRefusal),
     /// TCP without a SYN, and no flow it belongs to.
     TcpNoSession,
-    /// An ICMP echo reply or error, and no flow it belongs to.
+    /// An ICMP answer or error, and no flow it belongs to.
     IcmpNoFlow,
     /// The packet of a flow arrives on the side its sender does not live on.
     WrongSide,

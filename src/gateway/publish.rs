@@ -1,7 +1,7 @@
 //! A new policy into a running gate (FLOWS.md §6).
 //!
-//! What it is: held against what cannot change while a gate runs, compiled, tried on sampled connections,
-//! put in force by one pointer, and waited for until every worker has begun a turn with it: from then on
+//! What it is: held against what cannot change while a gate runs, compiled, its tests proven, tried on sampled
+//! connections, put in force by one pointer, and waited for until every worker has begun a turn with it: from then on
 //! nothing that an older table judged enters a TX ring. What it is not: it reads no file and asks nobody's
 //! approval. Invariants: one publish at a time; a refused one changes nothing; flows name at most two
 //! generations, because a publish waits until the one before has gone through all of them. Cost: a compile,
@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::io::clock::boot_nanos;
+use crate::policy::Moment;
 use crate::policy::explain::{Disagreement, trial};
 use crate::policy::model::Model;
-use crate::policy::read::Loaded;
-use crate::policy::{Moment, compile};
+use crate::policy::proof::Proven;
+use crate::policy::read::{Loaded, Rejected};
 use crate::worker::{Policy, WorkerFace};
 
 /// A worker sleeps at most a tenth of a second: one that has not begun in this time is stuck.
@@ -66,6 +67,9 @@ pub enum PublishError {
     /// The compiled table is not what its rules say.
     #[error("the compiled table failed its self-check: {0}")]
     Check(#[from] Disagreement),
+    /// A test of the policy fails.
+    #[error("a test of the policy fails")]
+    Tests(Box<Rejected>),
     /// Flows of the generation before the one in force are still there.
     #[error("the flows have not all been judged by generation {0} yet")]
     Unswept(u32),
@@ -81,6 +85,7 @@ impl PublishError {
                 "put the old values back, or stop the gate and run it with this policy: it takes the wire \
                  over; a wire of another name is released first"
             }
+            Self::Tests(_) => "correct the rules or the test; `portcullis check` shows what fails",
             Self::Check(_) => "report this policy: the gate goes on with the one it has",
             Self::Unswept(_) => {
                 "try again in a minute; a worker that is stuck shows in `portcullis status`"
@@ -136,7 +141,7 @@ impl Shared {
         if !fixed.is_empty() {
             return Err(PublishError::Fixed(fixed));
         }
-        let table = compile(&loaded.model);
+        let (loaded, table) = Proven::new(loaded).map_err(PublishError::Tests)?.into_parts();
         let sampled = trial(&loaded, &table, now)?;
         let generation = running.generation.wrapping_add(1);
         Ok(Tried { policy: Arc::new(Policy { generation, loaded, table }), sampled })
@@ -210,6 +215,9 @@ fn fixed(running: &Model, wanted: &Model) -> Vec<Fixed> {
     hold("[gate] flows", gate.flows.to_string(), new.flows.to_string());
     let heartbeat = |nanos: u64| format!("{} ms", nanos / 1_000_000);
     hold("[gate] heartbeat", heartbeat(gate.heartbeat), heartbeat(new.heartbeat));
+    let cold = |nanos: u64| format!("{} s", nanos / 1_000_000_000);
+    let (now, then) = (cold(gate.cold_start_reset), cold(new.cold_start_reset));
+    hold("[gate] cold_start_reset", now, then);
     let same = |is: bool| if is { "what it runs with" } else { "other values" }.to_owned();
     hold("[gate.timeouts]", same(true), same(gate.timeouts == new.timeouts));
     // Limits that are not written follow the size of the table.
@@ -232,6 +240,7 @@ mod tests {
     use crate::io::Unwatched;
     use crate::io::clock::Clock;
     use crate::io::memory::{Drain, MemoryQueuePair};
+    use crate::policy::compile;
     use crate::policy::read::read_text;
     use crate::worker::{Orders, Worker};
 
@@ -356,7 +365,7 @@ prefixes = ["10.20.0.0/16"]
     fn what_a_running_gate_cannot_change_is_refused_all_at_once() {
         let shared = gate(1);
         let other = TEXT
-            .replace("flows = 4096", "flows = 8192\nrings = 64\nheartbeat = \"1s\"\nsocket = \"/x/s\"")
+            .replace("flows = 4096", "flows = 8192\nrings = 64\nheartbeat = \"1s\"\ncold_start_reset = \"90s\"\nsocket = \"/x/s\"")
             .replace("wire.w", "wire.v")
             .replace("\"w.", "\"v.")
             .replace("\"o\"", "\"p\"")
@@ -366,11 +375,35 @@ prefixes = ["10.20.0.0/16"]
             refused.to_string(),
             "a running gate cannot change the wire's name from w to v, [wire] outside from o to p, [wire] \
              inside from i to q, [gate] socket from /run/portcullis/gate.sock to /x/s, [gate] rings from 256 \
-             to 64, [gate] flows from 4096 to 8192, [gate] heartbeat from 500 ms to 1000 ms"
+             to 64, [gate] flows from 4096 to 8192, [gate] heartbeat from 500 ms to 1000 ms, \
+             [gate] cold_start_reset from 0 s to 90 s"
         );
         assert_eq!(shared.policy.load().generation, 1);
         assert!(shared.examine(loaded(TEXT), Moment(0)).is_ok());
         assert_eq!(shared.policy.load().generation, 1, "an examination changes nothing");
+    }
+
+    #[test]
+    fn a_policy_that_fails_its_own_test_is_not_put_in_force() {
+        let shared = gate(1);
+        let with = |expect: &str| {
+            loaded(&format!(
+                "{TEXT}[test.dark]\nfrom = {{ unknown = true }}\nto = {{ unknown = true }}\nservices = [\"any\"]\n\
+                 expect = {expect:?}\n"
+            ))
+        };
+        let refused = [
+            shared.examine(with("allow"), Moment(0)).map(drop),
+            shared.publish(with("allow"), Moment(0)).map(drop),
+        ];
+        for refused in refused {
+            let Err(PublishError::Tests(rejected)) = refused else { panic!("{refused:?}") };
+            let codes: Vec<&str> = rejected.diagnostics.iter().map(|found| found.code.number()).collect();
+            assert_eq!(codes, ["P0701"]);
+        }
+        assert_eq!(shared.policy.load().generation, 1);
+        let tried = shared.examine(with("deny"), Moment(0)).expect("nothing is allowed");
+        assert_eq!(tried.policy.generation, 2);
     }
 
     #[test]

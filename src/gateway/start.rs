@@ -13,7 +13,9 @@ use arc_swap::ArcSwap;
 use super::place::Place;
 use super::place::{Lock, PlaceError};
 use super::shared::Shared;
-use crate::policy::read::Loaded;
+use crate::policy::proof::Proven;
+#[cfg(feature = "xdp")]
+use crate::policy::{Table, read::Loaded};
 
 /// A gate that does not start.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +108,10 @@ pub const fn permitted() -> Result<(), StartError> {
 /// # Errors
 /// See [`StartError`]; nothing is left attached, pinned or changed.
 #[cfg(feature = "xdp")]
-pub fn start(loaded: Loaded) -> Result<Running, StartError> {
+pub fn start(policy: Proven) -> Result<Running, StartError> {
     use crate::io::af_xdp::{self, OpenRequest};
 
+    let (loaded, table) = policy.into_parts();
     let place = Place::of(&loaded.model.wire.name)?;
     let lock = place.lock()?;
     let gate = loaded.model.gate.clone();
@@ -134,7 +137,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     };
 
     let fresh = !wire.ports.iter().any(|port| port.took_over);
-    work(wire, loaded, lock).inspect_err(|_| {
+    work(wire, loaded, table, lock).inspect_err(|_| {
         if fresh {
             // Nothing of this start stays; over a stopped gate the wire stays as it was found.
             let _ = af_xdp::release(&place.pins, &saved);
@@ -144,7 +147,12 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
 
 /// Puts a worker on every queue of an open wire.
 #[cfg(feature = "xdp")]
-fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Running, StartError> {
+fn work(
+    wire: crate::io::af_xdp::Wire,
+    loaded: Loaded,
+    table: Table,
+    lock: Lock,
+) -> Result<Running, StartError> {
     use crate::flow::limits::HalfOpen;
     use crate::flow::{Bounds, Owner, random_secret};
     use crate::io::clock::Clock;
@@ -153,7 +161,6 @@ fn work(wire: crate::io::af_xdp::Wire, loaded: Loaded, lock: Lock) -> Result<Run
     // From here on every queue has its socket, and no worker has taken a frame from one.
     let bpf_before = wire.counters.read();
     let gate = loaded.model.gate.clone();
-    let table = crate::policy::compile(&loaded.model);
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
     let stop = Arc::new(AtomicBool::new(false));
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
@@ -254,7 +261,7 @@ fn await_first_turn(shared: &Shared, stop: &AtomicBool) -> Result<(), StartError
 /// # Errors
 /// [`StartError::NoXdp`].
 #[cfg(not(feature = "xdp"))]
-pub fn start(_loaded: Loaded) -> Result<Running, StartError> {
+pub fn start(_policy: Proven) -> Result<Running, StartError> {
     Err(StartError::NoXdp)
 }
 

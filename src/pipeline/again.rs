@@ -8,7 +8,7 @@ use super::stages::{Objection, Scene, sender};
 use crate::flow::{Judgement, Refusal, Slot};
 use crate::policy::{Denial, Mode, Sender, SenderMac, Verdict};
 use crate::wire::protocol::icmp_of;
-use crate::wire::{Facts, Ip, L4, Service};
+use crate::wire::{Facts, Ip, L4, Query, Service};
 
 /// What becomes of a flow that was judged again.
 pub(super) enum Again {
@@ -112,8 +112,8 @@ fn as_opened(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_sender: bool, mac: Se
     scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
 }
 
-/// The service of a flow as its other end would have opened it; of an echo, the message that answers this
-/// one or that it answers.
+/// The service of a flow as its other end would have opened it; of an ICMP question or answer, the
+/// message that answers this one or that it answers.
 pub(super) fn reversed(ip: &Ip) -> Service {
     turned(ip.service(), ip.src.is_ipv6())
 }
@@ -122,12 +122,9 @@ pub(super) fn reversed(ip: &Ip) -> Service {
 pub(super) fn turned(service: Service, v6: bool) -> Service {
     if service.protocol == icmp_of(v6) {
         let [kind, _] = service.dport.to_be_bytes();
-        let other = match (v6, kind) {
-            (false, 8) => 0,
-            (false, _) => 8,
-            (true, 128) => 129,
-            (true, _) => 128,
-        };
+        let types = Query::of(kind, v6).and_then(|(query, asks)| Some((query.types(v6)?, asks)));
+        // Nothing else of ICMP has a flow.
+        let other = types.map_or(kind, |([question, answer], asks)| if asks { answer } else { question });
         return Service { dport: u16::from_be_bytes([other, 0]), ..service };
     }
     Service { sport: service.dport, dport: service.sport, ..service }

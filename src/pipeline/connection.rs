@@ -3,7 +3,7 @@
 use super::account::Standing;
 use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
-use super::{EventKind, Outcome, Pipeline, Reason, Scene};
+use super::{EventKind, Exempt, Outcome, Pipeline, Reason, Scene};
 use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{First, FlowId, Opening, Progress, Refusal};
@@ -40,20 +40,14 @@ impl Pipeline {
             if icmp.is_error(ip.src.is_ipv6()) {
                 return self.icmp_error(scene, facts, ip, icmp);
             }
-            // Only an echo has an identifier that ties a reply to its request: what else ICMP carries is
-            // judged packet by packet, each by its own type and code.
-            if icmp.id.is_none() || icmp.code != 0 {
+            // Only an identifier ties an answer to its question: what else ICMP carries is judged packet by
+            // packet, each by its own type and code.
+            if icmp.query(ip.src.is_ipv6()).is_none() {
                 return self.stateless(scene, facts, ip);
             }
         }
-        if let L4::Remembered { service: [_, kind_and_code], .. } = ip.l4 {
-            let [kind, code] = kind_and_code.to_be_bytes();
-            let icmp = Icmp { kind, code, id: None, quote: None };
-            let v6 = ip.src.is_ipv6();
-            let echo = icmp.is_echo_request(v6) || icmp.is_echo_reply(v6);
-            if is_icmp(ip) && !(echo && code == 0) {
-                return self.stateless(scene, facts, ip);
-            }
+        if remembered_icmp(ip).is_some_and(|icmp| icmp.query(ip.src.is_ipv6()).is_none()) {
+            return self.stateless(scene, facts, ip);
         }
         let (sport, dport) = ip.key_ports();
         let (key, from_a) = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
@@ -226,6 +220,9 @@ impl Pipeline {
                 return self.object(scene, facts, Objection { reason: refusal.into(), mode, rule });
             }
         }
+        if verdict.denial.is_none() {
+            self.exempt(scene, ip);
+        }
         self.account.standing = if opening.first.is_missed() { Standing::Unseen } else { Standing::New };
         if opening.first.is_missed() {
             self.counters.loose(scene.side);
@@ -235,6 +232,13 @@ impl Pipeline {
             self.log(scene, facts, verdict);
         }
         Outcome::Forward
+    }
+
+    /// Counts what crosses by an exemption.
+    pub(super) fn exempt(&self, scene: &Scene<'_>, ip: &Ip) {
+        if let Some(by) = Exempt::of(ip) {
+            self.counters.exempt(scene.side, by);
+        }
     }
 
     /// Records what crosses by a rule that says `log`.
@@ -264,8 +268,14 @@ impl Pipeline {
             return self.object(scene, facts, Objection { reason: denial.into(), mode, rule: there.rule });
         }
         if mode == Mode::Enforce {
-            let reason = missing.into();
-            return self.object(scene, facts, Objection { reason, mode, rule: RuleNumber::NONE });
+            let objection = Objection { reason: missing.into(), mode, rule: RuleNumber::NONE };
+            let allowed = there.denial.is_none() || back.denial.is_none();
+            return match missing {
+                Refusal::TcpNoSession => self.object_to_stranger(scene, facts, objection, allowed),
+                Refusal::IcmpNoFlow | Refusal::TableFull | Refusal::Limit(_) | Refusal::WrongSide => {
+                    self.object(scene, facts, objection)
+                }
+            };
         }
         let track = first_track(ip, from_a);
         if ip.protocol == TCP && track.is_none() {
@@ -282,7 +292,11 @@ impl Pipeline {
             // The receiver was judged with a MAC taken as true.
             mac_true: by_receiver || scene.table.is_true(sender(facts, ip), scene.side),
             // Of ICMP only a reply shows that a packet before it was missed.
-            first: if is_icmp(ip) && !by_receiver { First::Answered } else { First::Missed },
+            first: if ip.protocol == icmp_of(ip.src.is_ipv6()) && !by_receiver {
+                First::Answered
+            } else {
+                First::Missed
+            },
             track,
         };
         self.learn(scene, facts, ip, (key, from_a), (&opening, &verdict))
@@ -324,11 +338,12 @@ impl Pipeline {
         Outcome::Forward
     }
 
-    /// Judged by itself, nothing remembered: groups, and what ICMP carries beside echoes and errors.
+    /// Judged by itself, nothing remembered: groups, and what ICMP carries beside questions, answers and errors.
     fn stateless(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         self.account.judged(&verdict);
         if verdict.denial.is_none() {
+            self.exempt(scene, ip);
             self.log(scene, facts, &verdict);
         }
         self.deny(scene, facts, &verdict)
@@ -353,22 +368,22 @@ fn first_track(ip: &Ip, from_a: bool) -> Option<Track> {
     }
 }
 
-/// Only TCP without a SYN and an echo reply show that a first packet was missed.
+/// Only TCP without a SYN and ICMP that answers show that a first packet was missed.
 fn missed_first(ip: &Ip) -> Option<Refusal> {
     match &ip.l4 {
         L4::Tcp(tcp) => (!tcp.flags.opens()).then_some(Refusal::TcpNoSession),
-        L4::Icmp(icmp) => icmp.is_echo_reply(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow),
+        L4::Icmp(icmp) => icmp.answers(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow),
         // A later fragment opens no connection.
         L4::Remembered { .. } if ip.protocol == TCP => Some(Refusal::TcpNoSession),
-        L4::Remembered { service: [_, kind_and_code], .. } if is_icmp(ip) => {
-            let reply: u8 = if ip.src.is_ipv6() { 129 } else { 0 };
-            (kind_and_code.to_be_bytes() == [reply, 0]).then_some(Refusal::IcmpNoFlow)
-        }
-        L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
+        L4::Remembered { .. } => remembered_icmp(ip)
+            .and_then(|icmp| icmp.answers(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow)),
+        L4::Udp { .. } | L4::Other | L4::Absent => None,
     }
 }
 
-/// ICMP over IPv4 or ICMPv6 over IPv6.
-fn is_icmp(ip: &Ip) -> bool {
-    ip.protocol == icmp_of(ip.src.is_ipv6())
+/// Type and code of a later fragment of its family's ICMP, as its first tells them.
+fn remembered_icmp(ip: &Ip) -> Option<Icmp> {
+    let L4::Remembered { service: [_, kind_and_code], .. } = ip.l4 else { return None };
+    let [kind, code] = kind_and_code.to_be_bytes();
+    (ip.protocol == icmp_of(ip.src.is_ipv6())).then_some(Icmp { kind, code, id: None, quote: None })
 }

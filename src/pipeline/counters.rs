@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::{Reason, Unsent};
+use super::{Exempt, Reason, Unsent};
 use crate::wire::Side;
 
 #[derive(Debug)]
@@ -22,6 +22,7 @@ struct SideCounters {
     replies: AtomicU64,
     reply_bytes: AtomicU64,
     unsent: [AtomicU64; Unsent::COUNT],
+    exempt: [AtomicU64; Exempt::COUNT],
 }
 
 /// Counters of one worker, both sides.
@@ -60,6 +61,9 @@ pub struct SideSnapshot {
     pub reply_bytes: u64,
     /// Dropped without the reply that a rule wanted, by [`Unsent::index`].
     pub unsent: [u64; Unsent::COUNT],
+    /// Crossed by an exemption from what is said of addresses, by [`Exempt::index`]: of a flow its first packet,
+    /// of everything else each.
+    pub exempt: [u64; Exempt::COUNT],
 }
 
 /// A consistent copy of a worker's counters.
@@ -107,6 +111,7 @@ impl Default for Counters {
                 replies: AtomicU64::new(0),
                 reply_bytes: AtomicU64::new(0),
                 unsent: [const { AtomicU64::new(0) }; Unsent::COUNT],
+                exempt: [const { AtomicU64::new(0) }; Exempt::COUNT],
             }
         }
         Self {
@@ -178,6 +183,13 @@ impl Counters {
         }
     }
 
+    /// A packet crosses by an exemption.
+    pub fn exempt(&self, side: Side, by: Exempt) {
+        if let Some(c) = self.side(side).exempt.get(by.index()) {
+            add(c, 1);
+        }
+    }
+
     /// A fragment began to wait for its first.
     pub fn held(&self, side: Side) {
         add(&self.side(side).held, 1);
@@ -237,6 +249,7 @@ impl Counters {
             replies: s.replies.load(Ordering::Relaxed),
             reply_bytes: s.reply_bytes.load(Ordering::Relaxed),
             unsent: std::array::from_fn(|i| s.unsent.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
+            exempt: std::array::from_fn(|i| s.exempt.get(i).map_or(0, |c| c.load(Ordering::Relaxed))),
         };
         let [outside, inside] = &self.sides;
         Snapshot {

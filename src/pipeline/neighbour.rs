@@ -24,6 +24,13 @@ struct Arrival<'a> {
     side: Side,
 }
 
+/// What speaks against who asks whether an address is free.
+enum Astray {
+    Vlan,
+    Mac,
+    Source,
+}
+
 impl Pipeline {
     /// A frame that the profile forwards.
     #[inline(never)]
@@ -46,10 +53,13 @@ impl Pipeline {
             }),
             Net::Bpdu | Net::Other => None,
         };
-        match objection {
-            Some(objection) => self.object(scene, facts, objection),
-            None => Outcome::Forward,
+        if let Some(objection) = objection {
+            return self.object(scene, facts, objection);
         }
+        if let Net::Ip(ip) = &facts.net {
+            self.exempt(scene, ip);
+        }
+        Outcome::Forward
     }
 }
 
@@ -60,9 +70,17 @@ impl Arrival<'_> {
         if self.table.is_own(arp.sender.into()) {
             return Some(Reason::GateAddress);
         }
-        let probe = arp.sender.is_unspecified();
-        let address = if probe { arp.target } else { arp.sender };
-        let claim = Claim { address: address.into(), mac: arp.sender_mac, source: self.source };
+        if !arp.is_sound() {
+            return Some(Reason::ArpMalformed);
+        }
+        if arp.is_probe() {
+            return self.probe(arp.target.into(), arp.sender_mac).map(|wrong| match wrong {
+                Astray::Vlan => Reason::WrongVlan,
+                Astray::Mac => Reason::ArpWrongMac,
+                Astray::Source => Reason::ArpWrongSource,
+            });
+        }
+        let claim = Claim { address: arp.sender.into(), mac: arp.sender_mac, source: self.source };
         let mismatch =
             self.table.contradicts(&claim, self.vlans, self.side).map(|mismatch| match mismatch {
                 Mismatch::Side => Reason::ArpWrongSide,
@@ -109,7 +127,14 @@ impl Arrival<'_> {
                 sent(self.source).or_else(|| target.and_then(|target| self.claim(target, named)))
             }
             // Duplicate address detection: the sender is about to take the target for its own.
-            NEIGHBOUR_SOLICITATION if !known => target.and_then(|target| self.claim(target, named)),
+            NEIGHBOUR_SOLICITATION if !known => target.and_then(|target| {
+                let reason = match self.probe(target, named)? {
+                    Astray::Vlan => Reason::WrongVlan,
+                    Astray::Mac => Reason::NdpWrongMac,
+                    Astray::Source => Reason::NdpWrongSource,
+                };
+                Some((reason, target))
+            }),
             NEIGHBOUR_SOLICITATION => sent(named).or_else(|| {
                 let target = target.filter(|target| !self.table.lists(*target, self.vlans))?;
                 Some((Reason::WrongVlan, target))
@@ -119,6 +144,20 @@ impl Arrival<'_> {
                 (other(self.source) || other(named)).then_some((Reason::NdpNoRouter, ip.src))
             }),
             _ => sent(named),
+        }
+    }
+
+    /// What speaks against asking whether an address is free. Whoever asks on the other side than its holder's
+    /// must be heard by the holder, who alone defends it (RFC 5227 §2.1.1, RFC 4862 §5.4.3); nobody learns
+    /// anything from the question. On the holder's own side only its own MACs may take it.
+    fn probe(&self, address: IpAddr, mac: Mac) -> Option<Astray> {
+        let claim = Claim { address, mac, source: self.source };
+        match self.table.contradicts(&claim, self.vlans, self.side)? {
+            Mismatch::Mac => Some(Astray::Mac),
+            Mismatch::Source => Some(Astray::Source),
+            Mismatch::Side if !self.table.lists(address, self.vlans) => Some(Astray::Vlan),
+            Mismatch::Side if mac != self.source => Some(Astray::Source),
+            Mismatch::Side => None,
         }
     }
 

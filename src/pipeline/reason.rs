@@ -98,6 +98,7 @@ reasons! {
     ArpWrongSide "arp_wrong_side" Judged "ARP speaks for an address that does not belong to this side or VLAN"
     ArpWrongMac "arp_wrong_mac" Judged "ARP speaks for an address with a MAC that is not written for it"
     ArpWrongSource "arp_wrong_source" Judged "ARP names another MAC than its frame's own source"
+    ArpMalformed "arp_malformed" Judged "ARP that is neither a question nor an answer, or of no host"
     NdpWrongSide "ndp_wrong_side" Judged "neighbour discovery speaks for an address that does not belong to this side or VLAN"
     NdpWrongMac "ndp_wrong_mac" Judged "neighbour discovery speaks for an address with a MAC that is not written for it"
     NdpWrongSource "ndp_wrong_source" Judged "neighbour discovery names another MAC than its frame's own source"

@@ -7,8 +7,8 @@
 
 use super::stages::Objection;
 use super::{EventKind, Outcome, Pipeline, Scene};
-use crate::flow::limits::{Replies, ReplyLimits, ReplyRefusal};
-use crate::flow::{Source, random_secret};
+use crate::flow::limits::{Replies, ReplyRefusal};
+use crate::flow::{Bounds, Source, random_secret};
 use crate::policy::Mode;
 use crate::wire::{Facts, Net, Reply};
 
@@ -79,11 +79,26 @@ pub(super) struct Answering {
     limits: Replies,
     /// Replies that the TX ring of the burst's own side takes.
     room: usize,
+    /// Ticks after a start in which TCP of no flow is answered.
+    cold: u32,
+    /// The tick of the start.
+    started: Option<u32>,
 }
 
 impl Answering {
-    pub(super) fn new(limits: ReplyLimits) -> Self {
-        Self { limits: Replies::new(PARTIES, limits, random_secret()), room: 0 }
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        let limits = Replies::new(PARTIES, bounds.replies, random_secret());
+        Self { limits, room: 0, cold: bounds.cold, started: None }
+    }
+
+    /// Whether the start was so lately that connections are asked about which nobody here can know.
+    fn is_cold(&mut self, tick: u32) -> bool {
+        let cold = self.started.is_some_and(|started| tick.wrapping_sub(started) < self.cold);
+        if !cold {
+            // Ticks come round again.
+            self.cold = 0;
+        }
+        cold
     }
 
     /// Takes the place and the tokens of one reply.
@@ -102,11 +117,47 @@ impl Pipeline {
         self.answering.room = room;
     }
 
+    /// The flow table is empty from here on: for as long as the policy says, TCP of no flow is answered. Said
+    /// again it means nothing.
+    pub const fn begin(&mut self, tick: u32) {
+        if self.answering.started.is_none() {
+            self.answering.started = Some(tick);
+        }
+    }
+
+    /// Ends TCP that belongs to no flow. Soon after a start its connection may have been an allowed one: then
+    /// its sender is told by a reset that it is over, if the policy says so (FLOWS.md §3).
+    pub(super) fn object_to_stranger(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        why: Objection,
+        allowed: bool,
+    ) -> Outcome {
+        if allowed && self.answering.is_cold(scene.tick) {
+            self.reject_or_object(scene, facts, why, Reply::Reset)
+        } else {
+            self.object(scene, facts, why)
+        }
+    }
+
     /// Ends a packet of who opens what something speaks against: as [`Pipeline::object`] does, but what is
     /// dropped by a rule that says so is answered.
     pub(super) fn object_to_opener(&mut self, scene: &Scene<'_>, facts: &Facts, why: Objection) -> Outcome {
         let reply = scene.table.rule(why.rule).and_then(|rule| rule.reply);
-        let Some(reply) = reply else { return self.object(scene, facts, why) };
+        match reply {
+            Some(reply) => self.reject_or_object(scene, facts, why, reply),
+            None => self.object(scene, facts, why),
+        }
+    }
+
+    fn reject_or_object(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        why: Objection,
+        reply: Reply,
+    ) -> Outcome {
         match self.try_reject(scene, facts, why, reply) {
             Some(Ok(())) => {
                 self.account.against(why.reason, Some(why.mode), why.rule);

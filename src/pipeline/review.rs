@@ -128,7 +128,7 @@ impl Pipeline {
                 }
             }
             Err(verdict) => {
-                let missed = if slot.is_echo() { Refusal::IcmpNoFlow } else { Refusal::TcpNoSession };
+                let missed = if slot.is_query() { Refusal::IcmpNoFlow } else { Refusal::TcpNoSession };
                 let reason = verdict.denial.map_or(missed.into(), Reason::from);
                 let why = Objection { reason, mode: verdict.mode, rule: verdict.rule };
                 let cut = cut(slot, &opened, present, why);

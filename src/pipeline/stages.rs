@@ -103,7 +103,7 @@ impl Pipeline {
         events: Arc<ArrayQueue<Event>>,
     ) -> Self {
         let limits = flows.bounds().fragments;
-        let answering = Answering::new(flows.bounds().replies);
+        let answering = Answering::new(flows.bounds());
         Self {
             flows,
             owner,
@@ -428,7 +428,8 @@ pub(super) const fn sender(facts: &Facts, ip: &Ip) -> Sender {
     Sender { address: ip.src, mac: SenderMac::Seen(facts.src_mac), vlans: facts.vlans }
 }
 
-/// An event names an echo's identifier as its source port: it tells one ping from another.
+/// An event names the identifier of an ICMP question or answer as its source port: it tells one ping from
+/// another.
 const fn event_service(ip: &Ip) -> Service {
     let mut service = ip.service();
     if let crate::wire::L4::Icmp(crate::wire::Icmp { id: Some(id), .. }) = ip.l4 {

@@ -3,7 +3,7 @@
 //! What it is: the list that docs/DIAGNOSTICS.md prints. What it is not: the messages; those name the
 //! thing and its place. Invariant: a code keeps its number and its meaning for ever; a retired one is
 //! not given out again (P0901 to P0916 that are missing: what the language got since). P00 files and text, P01 names and keys, P02 inventory and wire, P03 services,
-//! P04 selectors, P06 rules, P08 what it comes to, P09 what this version does not have yet.
+//! P04 selectors, P06 rules, P07 tests, P08 what it comes to, P09 what this version does not have yet.
 
 use std::fmt;
 
@@ -126,30 +126,30 @@ codes! {
 
     EmptySelector "P0401" Error Place "a selector without keys" => "write any = true for every claimed workload";
     MixedSelector "P0402" Error Place "`any`, `except` or `group` beside other keys" => "write it alone";
-    ExceptHere "P0403" Error Place "`except` where it is not allowed" => "only the ends of denies and guardrails may say `except`";
+    ExceptHere "P0403" Error Place "`except` where it is not allowed" => "only denies, guardrails and tests that expect a denial may say `except`";
     ZoneHere "P0404" Error Place "`zone` in a zone's members" => "select the members by labels";
     UnknownHere "P0405" Error Place "`unknown` where it is not allowed" => "only rules may say `unknown = true`";
     UnknownIntoZone "P0406" Error Whole "an allow for unknown addresses that reaches into a zone" => "claim the addresses in the inventory and select them";
     EmptyZone "P0407" Warning Whole "a zone that no workload is a member of" => "correct `members`, or label the workloads";
     GroupHere "P0408" Error Place "`group` where it is not allowed" => "only `to` of a rule names groups: nobody sends from one, and no zone has one as a member";
+    PairHere "P0409" Error Place "`same` or `differs` where it is not allowed" => "only `to` of a rule or test says them, and `differs` only where something is denied";
 
     RequiredLabel "P0601" Warning Whole "an allow that does not name a required label at both ends" => "name it, or read the rule as for any value";
     NoOwner "P0602" Warning Place "a rule or zone without owner" => "write who answers for it";
     NoJustification "P0603" Warning Place "a rule without justification" => "write why it exists";
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
-    NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and echo replies are decided before or beside rules";
+    NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and replies are decided before or beside rules";
+
+    TestFails "P0701" Error Whole "a test of the policy that does not hold: nothing is put in force" => "correct the rules or the test; explain shows why";
+    EmptyTest "P0702" Warning Whole "a test that holds for nobody: no pair of addresses that this gate sees matches it" => "correct its ends, or give the workloads that it is about their labels";
 
     TableLarge "P0801" Warning Whole "a compiled policy larger than a processor's caches" => "fewer distinct label sets, or wider rules, make it smaller; it works as it is";
 
-    LaterTest "P0902" Error Place "`[test]`: not available yet" => "leave the section out";
-    LaterSame "P0905" Error Place "`same` in selectors: not available yet" => "write one rule for each value";
-    LaterDiffers "P0906" Error Place "`differs` in selectors: not available yet" => "write one rule for each value";
     LaterApprovals "P0907" Error Place "`approvals` other than \"off\": not available yet" => "write approvals = \"off\"";
     LaterState "P0908" Error Place "`state` of `[gate]`: not available yet" => "leave it out: flows do not outlive the process";
     LaterWires "P0909" Error Place "several wires: not available yet" => "run one gate for each wire";
     LaterFailOpen "P0910" Error Place "`fail = \"open\"`: not available yet" => "write fail = \"closed\"";
-    LaterColdStart "P0914" Error Place "`cold_start_reset` of `[gate]`: not available yet" => "leave it out";
     LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings lapse by `valid_until` alone";
 }
 

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use super::addresses::Addresses;
 use super::digest;
 use super::identity::{Consulted, Identities};
+use super::link::Link;
 use super::matrix::Matrix;
 use super::model::Model;
 use super::space::Space;
@@ -32,6 +33,11 @@ pub fn compile(model: &Model) -> Table {
     let broadcasts = broadcasts(model);
     let [_, inside] = &space.zones_at;
     let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
+    let link = Link::new(model, |address| {
+        let narrowest =
+            space.get(space.find(address)).and_then(|stretch| stretch.networks.first().copied());
+        Some(model.networks.get(narrowest?)?.side)
+    });
     let Matrix { rows, columns, plain, overlay, maker, answers, .. } = matrix;
     let programs = maker.finish();
     Table {
@@ -68,6 +74,7 @@ pub fn compile(model: &Model) -> Table {
         inside,
         unzoned: model.wire.unzoned,
         addresses: Addresses::new(model),
+        link,
         strictest: strictest(model),
         profile: Housekeeping::ALL.map(|class| model.profile.get(&class).copied().unwrap_or(Action::Drop)),
         rules: model

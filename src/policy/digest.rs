@@ -9,16 +9,28 @@ use std::ops::Range;
 
 use super::model::{
     Atom, Gate, Group, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector,
-    ServiceSet, Timeouts, Wire, Workload, Zone,
+    ServiceSet, Test, Timeouts, Wire, Workload, Zone,
 };
 
 /// Version of the canonical form.
-const FORM: &str = "portcullis policy 3";
+const FORM: &str = "portcullis policy 4";
 
 /// The digest of a policy.
 pub(super) fn of(model: &Model) -> [u8; 32] {
-    let Model { gate, wire, profile, labels, owners, networks, workloads, groups, zones, services, rules } =
-        model;
+    let Model {
+        gate,
+        wire,
+        profile,
+        labels,
+        owners,
+        networks,
+        workloads,
+        groups,
+        zones,
+        services,
+        rules,
+        tests,
+    } = model;
     let mut canon = Canon::default();
     canon.text(FORM);
     canon.gate(gate);
@@ -38,6 +50,7 @@ pub(super) fn of(model: &Model) -> [u8; 32] {
     canon.sorted(zones, |z| &z.name, Canon::zone);
     canon.list(services, |c, (name, NamedService { atoms, origin: _ })| c.text(name).atoms(atoms));
     canon.sorted(rules, |r| (r.tier, &r.id), Canon::rule);
+    canon.sorted(tests, |t| &t.name, Canon::test);
     canon.finish()
 }
 
@@ -132,13 +145,24 @@ impl Canon {
     }
 
     fn gate(&mut self, gate: &Gate) -> &mut Self {
-        let Gate { socket, rings, flows, heartbeat, management, link_local, timeouts, limits } = gate;
+        let Gate {
+            socket,
+            rings,
+            flows,
+            heartbeat,
+            management,
+            link_local,
+            cold_start_reset,
+            timeouts,
+            limits,
+        } = gate;
         self.text(&socket.to_string_lossy())
             .number(u64::from(*rings))
             .number(u64::from(*flows))
             .number(*heartbeat)
             .set(management)
             .text(&format!("{link_local:?}"))
+            .number(*cold_start_reset)
             .timeouts(*timeouts)
             .limits(*limits)
     }
@@ -242,7 +266,7 @@ impl Canon {
     }
 
     fn keys(&mut self, keys: &Match) -> &mut Self {
-        let Match { labels, not, names, zones, networks, groups, accounts, unknown } = keys;
+        let Match { labels, not, names, zones, networks, groups, accounts, unknown, same, differs } = keys;
         self.list(labels, |c, (key, values)| c.text(key).set(values))
             .list(not, |c, (key, values)| c.text(key).set(values))
             .set(names)
@@ -251,6 +275,13 @@ impl Canon {
             .set(groups)
             .set(accounts)
             .flag(*unknown)
+            .set(same)
+            .set(differs)
+    }
+
+    fn test(&mut self, test: &Test) -> &mut Self {
+        let Test { name, from, to, services, expect, origin: _ } = test;
+        self.text(name).selector(from).selector(to).services(services).text(expect.name())
     }
 
     fn rule(&mut self, rule: &Rule) -> &mut Self {

@@ -25,6 +25,7 @@ use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 use ends::Way;
 pub use nearest::Nearest;
+pub(in crate::policy) use ports::text as service_text;
 pub use trial::{Disagreement, trial};
 
 /// What `explain` is asked.
@@ -317,7 +318,7 @@ fn instead(table: &Table, stage: Stage) -> Option<String> {
         Stage::Profile(class) => Some(format!("[profile] decides: {}", says(table, class))),
         Stage::Inventory(why) => Some(format!("the inventory decides: {}", why.words())),
         Stage::Quoted => Some("an ICMP error crosses only with the live flow it quotes".to_owned()),
-        Stage::Requested => Some("an echo reply belongs to its request's flow".to_owned()),
+        Stage::Requested => Some("a reply belongs to its request's flow".to_owned()),
         Stage::Rules => None,
     }
 }

@@ -10,7 +10,7 @@ use super::hash::Quick;
 use super::model::{Model, Selector, Tier};
 use super::postings::Postings;
 use super::relevance::{Numbered, Relevance};
-use super::selector::Reading;
+use super::selector::{Carried, Reading};
 use super::space::{Space, Stretch, View};
 
 /// One class of addresses.
@@ -65,7 +65,8 @@ impl<'a> Identities<'a> {
         space: &'a Space,
         selectors: impl IntoIterator<Item = &'a Selector>,
     ) -> Self {
-        let relevance = Relevance::of(selectors);
+        let mut relevance = Relevance::of(selectors);
+        relevance.compare(&space.labels);
         let (mut known, mut labels, mut lapsed_keys) =
             (Numbered::default(), Numbered::default(), Numbered::default());
         let labels: Vec<u32> =
@@ -222,6 +223,8 @@ pub(super) struct Clause {
     pub(super) from: usize,
     /// The same.
     pub(super) to: usize,
+    /// Its rule compares the two ends: not every pair that matches belongs to it.
+    pub(super) paired: bool,
 }
 
 /// Every selector of the rules, asked about every identity that may match it.
@@ -266,9 +269,10 @@ impl Consulted {
         let mut order = Vec::with_capacity(ranked.len());
         for (rank, (number, (rule, (from, to)))) in (0..).zip(ranked) {
             order.push(number);
-            clauses.push(Clause { rank, from, to });
+            let paired = rule.to.joined().next().is_some();
+            clauses.push(Clause { rank, from, to, paired });
             if rule.both_ways {
-                clauses.push(Clause { rank, from: to, to: from });
+                clauses.push(Clause { rank, from: to, to: from, paired });
             }
         }
         Self { selectors, order, clauses }
@@ -288,6 +292,11 @@ impl Identities<'_> {
 }
 
 impl Identity<'_> {
+    /// What `same` and `differs` look at.
+    pub(super) fn carried(&self) -> Carried<'_> {
+        self.view.subject(false).carried()
+    }
+
     fn asked(&self, selector: &Selector, tier: Tier) -> Heard {
         let genuine = self.view.subject(self.host);
         let by_account = selector.parts().iter().any(|keys| !keys.accounts.is_empty());

@@ -1,21 +1,22 @@
 //! Rows × columns → programs.
 //!
 //! What it is: identities that the same selectors match fall into one row (as sender) and one column (as
-//! destination); each cell is the list of rules that match both ends, strongest first, and equal lists share
+//! destination), as far as `same` and `differs` see them alike; each cell is the list of rules that match both ends, strongest first, and equal lists share
 //! one program. Few rules are *wide*: they hold for many rows and many columns, as "production may reach the
 //! time servers" does. Rows that the same wide rules match share a line of the *plain*, a small full matrix;
 //! what the many narrow rules say stands beside it, cell by cell, with the wide ones already in it
 //! (`overlay`). What it is not: identities come before, the table after. Cost: cells of the plain, and rows ×
 //! columns of each narrow rule; where the line between wide and narrow lies is chosen to make that small.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::hash::Quick;
-use super::identity::{Consulted, Heard, Identities, may_allow};
-use super::model::{Model, Rule, ServiceSet, Tier, Zone};
+use super::identity::{Clause, Consulted, Heard, Identities, may_allow};
+use super::model::{Model, Rule, Selector, ServiceSet, Tier, Zone};
 use super::overlay::Overlay;
 use super::relevance::Numbered;
+use super::selector::Kind;
 use super::services::{Answers, Maker, Spans};
 use super::table::{Answer, Column, Row, mode_answer};
 use super::verdict::{Denial, Mode, RuleNumber};
@@ -52,6 +53,8 @@ pub(super) struct Classes {
     pub(super) heard: Vec<Vec<u32>>,
     /// By class: claimed, and in a zone.
     pub(super) kinds: Vec<(bool, bool)>,
+    /// By class: one of its identities.
+    one: Vec<usize>,
     /// By selector: classes that it concerns, and whether it matches.
     pub(super) concerned: Vec<Vec<(u32, bool)>>,
 }
@@ -91,23 +94,40 @@ impl Matrix {
         let told = |used: &[bool], genuine: bool| {
             heard_by(consulted, used, count, |h| if genuine { h.genuine } else { h.stranger })
         };
-        let rows = matrix.rows(model, identities, [told(&from, false), told(&from, true)]);
-        let columns = matrix.columns(model, identities, told(&to, true));
-        Crossing::new(model, consulted, matrix, rows, columns).done()
+        let joined: BTreeSet<&String> = model.rules.iter().flat_map(|rule| rule.to.joined()).collect();
+        let kinds = identities.all.iter().map(|identity| {
+            if joined.is_empty() {
+                Kind::default()
+            } else {
+                identity.carried().kind(joined.iter().copied())
+            }
+        });
+        let kinds: Vec<Kind> = kinds.collect();
+        let rows = matrix.rows(model, identities, &kinds, [told(&from, false), told(&from, true)]);
+        let columns = matrix.columns(model, identities, &kinds, told(&to, true));
+        Crossing::new(model, (identities, consulted), matrix, rows, columns).done()
     }
 
-    fn rows(&mut self, model: &Model, identities: &Identities<'_>, told: [Vec<Vec<u32>>; 2]) -> Classes {
+    fn rows(
+        &mut self,
+        model: &Model,
+        identities: &Identities<'_>,
+        kinds: &[Kind],
+        told: [Vec<Vec<u32>>; 2],
+    ) -> Classes {
         let mut known = Numbered::default();
         let mut classes = Classes::default();
         let [strangers, genuine] = told;
-        for ((identity, stranger), genuine) in identities.all.iter().zip(strangers).zip(genuine) {
+        let all = identities.all.iter().zip(kinds).enumerate();
+        for (((number, (identity, kind)), stranger), genuine) in all.zip(strangers).zip(genuine) {
             let mode = identity.zones.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
             let rows = [stranger, genuine].map(|heard| {
-                let (row, new) = known.number((heard.clone(), identity.claimed, mode));
+                let (row, new) = known.number((heard.clone(), identity.claimed, kind, mode));
                 if new {
                     self.rows.push(Row { mode, ..Row::default() });
                     classes.heard.push(heard);
                     classes.kinds.push((identity.claimed, false));
+                    classes.one.push(number);
                 }
                 row
             });
@@ -116,13 +136,19 @@ impl Matrix {
         classes
     }
 
-    fn columns(&mut self, model: &Model, identities: &Identities<'_>, told: Vec<Vec<u32>>) -> Classes {
+    fn columns(
+        &mut self,
+        model: &Model,
+        identities: &Identities<'_>,
+        kinds: &[Kind],
+        told: Vec<Vec<u32>>,
+    ) -> Classes {
         let mut known = Numbered::default();
         let mut classes = Classes::default();
         let mut governed: HashMap<&[usize], Column> = HashMap::new();
-        for (identity, heard) in identities.all.iter().zip(told) {
+        for ((number, (identity, kind)), heard) in identities.all.iter().zip(kinds).enumerate().zip(told) {
             let zones = identity.zones.as_slice();
-            let (column, new) = known.number((heard.clone(), identity.claimed, zones));
+            let (column, new) = known.number((heard.clone(), identity.claimed, kind, zones));
             if new {
                 let column = *governed.entry(zones).or_insert_with_key(|zones| {
                     let zones = zones.iter().filter_map(|z| model.zones.get(*z)).collect();
@@ -131,6 +157,7 @@ impl Matrix {
                 self.columns.push(column);
                 classes.heard.push(heard);
                 classes.kinds.push((identity.claimed, !zones.is_empty()));
+                classes.one.push(number);
             }
             self.column_of.push(column);
         }
@@ -161,6 +188,7 @@ fn heard_by(
 
 /// Rows and columns on their way to cells.
 struct Crossing<'m> {
+    identities: &'m Identities<'m>,
     consulted: &'m Consulted,
     rules: Vec<&'m Rule>,
     /// By rank.
@@ -215,7 +243,7 @@ impl Cells {
 impl<'m> Crossing<'m> {
     fn new(
         model: &'m Model,
-        consulted: &'m Consulted,
+        (identities, consulted): (&'m Identities<'m>, &'m Consulted),
         matrix: Matrix,
         mut rows: Classes,
         mut columns: Classes,
@@ -236,6 +264,7 @@ impl<'m> Crossing<'m> {
             })
             .collect();
         Self {
+            identities,
             consulted,
             rules,
             spans,
@@ -266,6 +295,22 @@ impl<'m> Crossing<'m> {
 
     fn allows(&self, rank: u32) -> bool {
         self.rules.get(index(rank)).is_some_and(|rule| rule.tier == Tier::Allow)
+    }
+
+    /// Where a rule compares the two ends: its `to`.
+    fn pairing(&self, clause: Clause) -> Option<&'m Selector> {
+        self.rules.get(index(clause.rank)).filter(|_| clause.paired).map(|rule| &rule.to)
+    }
+
+    /// Whether a row and a column belong together as a rule's `to` says.
+    fn belong(&self, to: &Selector, row: usize, column: u32) -> bool {
+        let of = |classes: &Classes, class: usize| {
+            classes.one.get(class).and_then(|identity| self.identities.all.get(*identity))
+        };
+        match (of(&self.rows, row), of(&self.columns, index(column))) {
+            (Some(sender), Some(receiver)) => to.joins(sender.carried(), receiver.carried()),
+            (Some(_) | None, None) | (None, Some(_)) => false,
+        }
     }
 
     /// The full matrix of what wide rules say, as numbers of lists.
@@ -315,10 +360,12 @@ impl<'m> Crossing<'m> {
             for (number, from_matches) in heard {
                 let Some(clause) = self.consulted.clauses.get(index(*number)) else { continue };
                 let allow = self.allows(clause.rank);
+                let pairing = self.pairing(*clause);
                 for (column, to_matches) in self.columns.of(clause.to) {
                     let (to_claimed, zoned) =
                         self.columns.kinds.get(index(*column)).copied().unwrap_or((false, true));
-                    if !allow || may_allow(from_claimed, to_claimed, zoned) {
+                    let open = !allow || may_allow(from_claimed, to_claimed, zoned);
+                    if open && pairing.is_none_or(|to| self.belong(to, row, *column)) {
                         cells.add(*column, clause.rank, *from_matches && *to_matches);
                     }
                 }

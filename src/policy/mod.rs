@@ -13,6 +13,7 @@ pub mod explain;
 mod hash;
 mod hosts;
 mod identity;
+mod link;
 mod matrix;
 pub mod model;
 mod neighbour;
@@ -23,6 +24,7 @@ mod postings;
 pub mod prefix;
 #[cfg(test)]
 mod promises;
+pub mod proof;
 pub mod read;
 mod relevance;
 mod runs;
@@ -38,6 +40,7 @@ mod stage;
 pub mod table;
 pub mod verdict;
 mod wide;
+mod witness;
 mod words;
 
 pub use compile::compile;

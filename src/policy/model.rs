@@ -40,6 +40,8 @@ pub struct Model {
     pub services: BTreeMap<String, NamedService>,
     /// Rules: guardrails, denies, allows, each tier sorted by id.
     pub rules: Vec<Rule>,
+    /// What must hold, sorted by name.
+    pub tests: Vec<Test>,
 }
 
 /// `[wire.W]`.
@@ -248,6 +250,52 @@ impl Rule {
     }
 }
 
+/// `[test.NAME]`: what must hold for every pair that its ends mean and for every port of its services.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Who opens the flow.
+    pub from: Selector,
+    /// To whom.
+    pub to: Selector,
+    /// On what.
+    pub services: ServiceSet,
+    /// What every one of them must get.
+    pub expect: Expected,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// What a test expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Expected {
+    /// That a rule allows it.
+    Allow,
+    /// That none does.
+    Deny,
+}
+
+impl Expected {
+    /// The word in policy text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// Whose reading its selectors have: a test means those whom a rule of this tier would mean.
+    #[must_use]
+    pub const fn tier(self) -> Tier {
+        match self {
+            Self::Allow => Tier::Allow,
+            Self::Deny => Tier::Deny,
+        }
+    }
+}
+
 /// A set of addresses (POLICY.md §3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -291,4 +339,8 @@ pub struct Match {
     pub accounts: Vec<String>,
     /// `unknown = true`: of the addresses that the other keys match, those that no workload claims.
     pub unknown: bool,
+    /// Label keys of which both ends of a rule carry the same value, all of them. In `to` only.
+    pub same: Vec<String>,
+    /// Label keys of which they do not. In `to` only.
+    pub differs: Vec<String>,
 }

@@ -5,8 +5,8 @@
 //! [`Table::binding`] with everything else that asks where an address belongs. Cost: two lookups a claim,
 //! two judgements for a mode; no allocation.
 //!
-//! Link-local addresses of IPv6 have no side: each link has all of them, and a wire is one link. Only a
-//! workload that claims one has it for itself. Where no MAC is written for a workload, or nobody claims the
+//! Link-local addresses of IPv6 have no side but what their workload or the MAC in them tells (`link`): each
+//! link has all of them, and a wire is one link. Only a workload that claims one has it for itself. Where no MAC is written for a workload, or nobody claims the
 //! address, any MAC may speak for it, from its side and VLANs.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -130,10 +130,10 @@ impl Table {
     /// Whether an address belongs where a frame with these tags arrived.
     #[must_use]
     pub fn belongs(&self, address: IpAddr, vlans: Vlans, side: Side) -> bool {
-        everywhere(address)
-            || self
-                .binding(address)
-                .is_some_and(|binding| binding.side == side && binding.vlans.contains(&vlans))
+        if everywhere(address) {
+            return self.link.side(address).is_none_or(|home| home == side);
+        }
+        self.binding(address).is_some_and(|binding| binding.side == side && binding.vlans.contains(&vlans))
     }
 
     /// Whether frames with these tags may ask for an address.

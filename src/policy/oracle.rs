@@ -3,6 +3,7 @@
 //! It shares nothing with the compiler but the model: every question scans every claim, network and rule,
 //! and what needs "some address that …" tries one address of every run that the policy's prefixes cut.
 
+mod proof;
 mod random;
 
 pub(super) use random::rules;
@@ -77,27 +78,9 @@ impl<'m> Oracle<'m> {
         side: Side,
         now: Moment,
     ) -> Verdict {
-        let listed = self.listed(dst);
-        let group = listed.is_some()
-            || match dst {
-                IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
-                IpAddr::V6(v6) => v6.octets()[0] == 255,
-            };
         let genuine = self.genuine(src, side);
         let from = self.end(src.address, genuine, now);
-        let to = if group {
-            End {
-                workload: None,
-                group: listed,
-                held: false,
-                lapsed: false,
-                networks: Vec::new(),
-                labels: BTreeMap::new(),
-                zones: self.peopled[side.other().index()].clone(),
-            }
-        } else {
-            self.end(dst, true, now)
-        };
+        let (to, group) = self.receiver(dst, side, now);
 
         let mut modes: Vec<Mode> = to.zones.iter().map(|zone| mode_to(zone, service)).collect();
         modes.extend(from.zones.iter().map(|zone| zone.mode));
@@ -120,10 +103,14 @@ impl<'m> Oracle<'m> {
             }
             let both_known = [&from, &to].iter().all(|end| end.workload.is_some() || end.group.is_some());
             let open = both_known || to.zones.is_empty();
+            let paired = together(&rule.to, &from, &to);
             let matches = ways.iter().any(|(f, t)| match rule.tier {
                 Tier::Allow => open && grants(f, &from) && grants(t, &to),
                 Tier::Deny | Tier::Guardrail => restricts(f, &from) && restricts(t, &to),
             });
+            if !paired {
+                continue;
+            }
             if matches {
                 matching.push((number, rule));
             } else if rule.tier == Tier::Allow {
@@ -170,6 +157,22 @@ impl<'m> Oracle<'m> {
             verdict.also = [RuleNumber::NONE; 4];
         }
         verdict
+    }
+
+    /// The end that something is sent to, and whether it is no host.
+    fn receiver(&self, dst: IpAddr, side: Side, now: Moment) -> (End<'m>, bool) {
+        let listed = self.listed(dst);
+        let group = listed.is_some()
+            || match dst {
+                IpAddr::V4(v4) => v4.octets()[0] >> 4 == 14 || v4.octets() == [255; 4],
+                IpAddr::V6(v6) => v6.octets()[0] == 255,
+            };
+        if !group {
+            return (self.end(dst, true, now), false);
+        }
+        let (networks, labels) = (Vec::new(), BTreeMap::new());
+        let zones = self.peopled[side.other().index()].clone();
+        (End { workload: None, group: listed, held: false, lapsed: false, networks, labels, zones }, true)
     }
 
     fn misplaced(
@@ -390,6 +393,18 @@ fn grants(selector: &Selector, end: &End<'_>) -> bool {
     }
 }
 
+/// `same` and `differs`, written in `to`, of any two ends.
+fn together(to: &Selector, one: &End<'_>, other: &End<'_>) -> bool {
+    let Selector::Match(m) = to else { return true };
+    let equal = |key: &String| {
+        let values = [one, other].map(|end| end.labels.get(key.as_str()));
+        values[0].is_some() && values[0] == values[1]
+    };
+    let fresh = [one, other].iter().all(|end| end.workload.is_some() && !end.lapsed);
+    let differ = m.differs.is_empty() || !(fresh && m.differs.iter().all(equal));
+    m.same.iter().all(equal) && differ
+}
+
 fn keys(m: &Match, end: &End<'_>, granting: bool) -> bool {
     let has = |list: &[String], name: &str| list.iter().any(|l| l == name);
     let name = end.workload.map(|w| w.name.as_str());
@@ -413,5 +428,6 @@ fn keys(m: &Match, end: &End<'_>, granting: bool) -> bool {
         None => name.is_some() || m.unknown,
     };
     let helped = !granting || (known && !end.lapsed);
-    !all.is_empty() && all.iter().all(|k| *k) && helped
+    let written = !all.is_empty() || !m.same.is_empty() || !m.differs.is_empty();
+    written && all.iter().all(|k| *k) && helped
 }

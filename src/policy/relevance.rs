@@ -18,6 +18,8 @@ const OTHER: u32 = u32::MAX;
 pub(super) struct Relevance<'a> {
     /// Key → its number, and the numbers of its values.
     labels: HashMap<&'a str, (u32, HashMap<&'a str, u32>)>,
+    /// Keys that `same` or `differs` compares: each value counts.
+    compared: HashSet<&'a str>,
     /// Keys under `not`: whether a lapsed label was the workload's own counts for them.
     refused: HashSet<&'a str>,
     names: HashSet<&'a str>,
@@ -38,12 +40,30 @@ impl<'a> Relevance<'a> {
                     known.entry(value).or_insert(next);
                 }
             }
+            for key in keys.same.iter().chain(&keys.differs) {
+                let next = number(relevance.labels.len());
+                relevance.labels.entry(key).or_insert_with(|| (next, HashMap::new()));
+                relevance.compared.insert(key);
+            }
             relevance.refused.extend(keys.not.keys().map(String::as_str));
             relevance.names.extend(keys.names.iter().map(String::as_str));
             relevance.networks.extend(keys.networks.iter().map(String::as_str));
             relevance.accounts.extend(keys.accounts.iter().map(String::as_str));
         }
         relevance
+    }
+
+    /// Learns all values there are of the keys that are compared.
+    pub(super) fn compare(&mut self, sets: &'a [Labels]) {
+        if self.compared.is_empty() {
+            return;
+        }
+        for (key, value) in sets.iter().flatten().filter(|(key, _)| self.compared.contains(key.as_str())) {
+            if let Some((_, known)) = self.labels.get_mut(key.as_str()) {
+                let next = number(known.len());
+                known.entry(value).or_insert(next);
+            }
+        }
     }
 
     /// What of a set of labels counts: key and value.

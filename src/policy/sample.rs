@@ -29,6 +29,7 @@ pub(super) fn empty() -> Model {
         zones: Vec::new(),
         services: BTreeMap::new(),
         rules: Vec::new(),
+        tests: Vec::new(),
     }
 }
 

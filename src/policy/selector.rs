@@ -10,6 +10,10 @@
 //! leaves a deny or guardrail only by what it could also be granted by, so neither an account that is not
 //! held nor a label inherited by an unknown address takes it out. A *lapsed* binding restricts as before
 //! and grants nothing: no allow matches it, and neither `except` nor `not` takes it out by a label of its own.
+//!
+//! `same` and `differs` are of a pair, not of an address: an end matches whatever they say, and
+//! [`Selector::joins`] tells whether two ends that match belong together. A pair leaves `differs` only by what
+//! an allow could grant it: labels that agree, of claims that have not lapsed.
 
 use super::model::{Labels, Match, Selector};
 
@@ -57,7 +61,51 @@ impl Subject<'_> {
     }
 }
 
+/// What `same` and `differs` look at of one end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carried<'a> {
+    labels: &'a Labels,
+    /// A workload claims it, and the binding has not lapsed.
+    granted: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// What `same` and `differs` look at.
+    pub(super) fn carried(&self) -> Carried<'a> {
+        Carried { labels: self.labels, granted: self.is_claimed_now() }
+    }
+}
+
+impl Carried<'_> {
+    /// What tells this end from others, for these keys.
+    pub(super) fn kind<'k>(&self, keys: impl IntoIterator<Item = &'k String>) -> Kind {
+        let values = keys.into_iter().map(|key| self.labels.get(key).cloned()).collect();
+        Kind { values, granted: self.granted }
+    }
+}
+
+/// An end as some `same` and `differs` see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Kind {
+    values: Vec<Option<String>>,
+    granted: bool,
+}
+
 impl Selector {
+    /// Whether two ends that match belong together as `to` says, where this is a rule's `to`. Of the two it
+    /// does not matter which one opens.
+    pub(super) fn joins(&self, one: Carried<'_>, other: Carried<'_>) -> bool {
+        match self {
+            Self::Match(keys) => keys.joins(one, other),
+            Self::Any | Self::Except(_) => true,
+        }
+    }
+
+    /// Label keys that [`Self::joins`] looks at.
+    pub(super) fn joined(&self) -> impl Iterator<Item = &String> {
+        self.parts().iter().flat_map(|keys| keys.same.iter().chain(&keys.differs))
+    }
+
     /// Whether the selector matches.
     pub(super) fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {
         match self {
@@ -89,7 +137,7 @@ impl Selector {
 impl Match {
     /// No key at all: the reader refuses it, and it matches nothing.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { labels, not, names, zones, networks, groups, accounts, unknown } = self;
+        let Self { labels, not, names, zones, networks, groups, accounts, unknown, same, differs } = self;
         labels.is_empty()
             && not.is_empty()
             && names.is_empty()
@@ -98,6 +146,17 @@ impl Match {
             && groups.is_empty()
             && accounts.is_empty()
             && !unknown
+            && same.is_empty()
+            && differs.is_empty()
+    }
+
+    fn joins(&self, one: Carried<'_>, other: Carried<'_>) -> bool {
+        let agree = |keys: &[String]| {
+            keys.iter()
+                .all(|key| one.labels.get(key).is_some_and(|value| other.labels.get(key) == Some(value)))
+        };
+        let apart = || !(one.granted && other.granted && agree(&self.differs));
+        (self.same.is_empty() || agree(&self.same)) && (self.differs.is_empty() || apart())
     }
 
     fn matches(&self, subject: &Subject<'_>, reading: Reading) -> bool {

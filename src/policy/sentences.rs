@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::identity::{Identities, Meaning};
-use super::model::{Reply, Rule, Selector, Tier, Zone};
+use super::model::{Expected, Reply, Rule, Selector, Test, Tier, Zone};
 use super::read::Loaded;
 use super::table::Table;
 use super::words::{self, answered, done, excepted, last_column, wrap};
@@ -20,9 +20,9 @@ use super::words::{self, answered, done, excepted, last_column, wrap};
 /// One sentence of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sentence {
-    /// `zone`, `guardrail`, `deny`, `allow` or `default`.
+    /// `zone`, `guardrail`, `deny`, `allow`, `test` or `default`.
     pub kind: &'static str,
-    /// Name of the zone, id of the rule; none for what touches no zone.
+    /// Name of the zone or test, id of the rule; none for what touches no zone.
     pub id: Option<String>,
     /// Where it stands: `rules/payments.toml:1`.
     pub place: Option<String>,
@@ -44,6 +44,9 @@ pub struct Sentence {
     pub services: Vec<String>,
     /// What a deny or guardrail answers where it drops: `reset`, `unreachable`.
     pub reply: Option<&'static str>,
+    /// What a test expects: `allow`, `deny`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<&'static str>,
     /// Holds in both directions.
     pub both_ways: bool,
     /// Allowed connections are recorded too.
@@ -78,13 +81,14 @@ pub struct End {
     pub addresses: Vec<String>,
 }
 
-/// The whole policy as sentences: zones, guardrails, denies, allows, defaults.
+/// The whole policy as sentences: zones, guardrails, denies, allows, tests, defaults.
 #[must_use]
 pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let model = &policy.model;
     let members = model.zones.iter().map(|zone| &zone.members);
     let ends = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
-    let identities = Identities::new(model, table.space(), members.chain(ends));
+    let tested = model.tests.iter().flat_map(|test| [&test.from, &test.to]);
+    let identities = Identities::new(model, table.space(), members.chain(ends).chain(tested));
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
     let end = |selector: &Selector, tier| {
         let named = model.groups.iter().filter(|group| selector.groups().contains(&group.name));
@@ -99,13 +103,18 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
         let (from, to) = (end(&rule.from, rule.tier), end(&rule.to, rule.tier));
         Sentence { place: Some(policy.sources.place(rule.origin)), ..Sentence::of_rule(rule, from, to) }
     });
+    let tests = model.tests.iter().map(|test| {
+        let tier = test.expect.tier();
+        let (from, to) = (end(&test.from, tier), end(&test.to, tier));
+        Sentence { place: Some(policy.sources.place(test.origin)), ..Sentence::of_test(test, from, to) }
+    });
     let defaults = model.zones.iter().map(Sentence::default_of);
     let unzoned = Sentence {
         mode: Some(model.wire.unzoned.name()),
         text: format!("everything else that touches no zone: {}", done(model.wire.unzoned)),
         ..Sentence::new("default")
     };
-    zones.chain(rules).chain(defaults).chain([unzoned]).collect()
+    zones.chain(rules).chain(tests).chain(defaults).chain([unzoned]).collect()
 }
 
 impl End {
@@ -156,6 +165,7 @@ impl Sentence {
             to: None,
             services: Vec::new(),
             reply: None,
+            expect: None,
             both_ways: false,
             log: false,
             justification: None,
@@ -227,6 +237,25 @@ impl Sentence {
             review_by: rule.review_by.clone(),
             mitigation: rule.mitigation.clone(),
             ..Self::new(rule.tier.name())
+        }
+    }
+
+    fn of_test(test: &Test, from: End, to: End) -> Self {
+        let pause = if from.words.contains(", ") { "," } else { "" };
+        let may = match test.expect {
+            Expected::Allow => "may always",
+            Expected::Deny => "may never",
+        };
+        let services = words::services(&test.services);
+        let (who, whom) = (from.count(), to.count());
+        Self {
+            id: Some(test.name.clone()),
+            text: format!("{} {who}{pause} {may} open {services} to {} {whom}", from.words, to.words),
+            expect: Some(test.expect.name()),
+            from: Some(from),
+            to: Some(to),
+            services: test.services.written.clone(),
+            ..Self::new("test")
         }
     }
 

@@ -27,6 +27,28 @@ pub(super) struct Programs {
     count: usize,
 }
 
+/// Services with one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Region {
+    /// Protocol number.
+    pub(super) protocol: u8,
+    /// Source ports, inclusive.
+    pub(super) from: (u16, u16),
+    /// Destination ports, inclusive.
+    pub(super) to: (u16, u16),
+}
+
+/// First and last place on a line, and the answer.
+type Piece = ((u32, u32), u32);
+
+/// The ports of a protocol within some places; none if there are none.
+fn ports(protocol: u8, (first, last): (u32, u32)) -> Option<(u16, u16)> {
+    let (least, most) = (place(protocol, 0), place(protocol, u16::MAX));
+    let (first, last) = (first.max(least), last.min(most));
+    let port = |place: u32| u16::try_from(place & 0xffff).unwrap_or(u16::MAX);
+    (first <= last).then(|| (port(first), port(last)))
+}
+
 /// A place on a line.
 fn place(protocol: u8, port: u16) -> u32 {
     u32::from(protocol) << 16 | u32::from(port)
@@ -59,6 +81,46 @@ impl Programs {
         let place = at(if more { sport } else { dport });
         let piece = starts.partition_point(|start| *start <= place);
         answers.get(piece).map(|answer| (more, *answer))
+    }
+
+    /// All that a program answers of readable services: regions that do not overlap and leave nothing out.
+    pub(super) fn regions(&self, program: u32) -> Vec<(Region, u32)> {
+        let mut regions = Vec::new();
+        let (more, pieces) = self.pieces(program);
+        for protocol in 0..=u8::MAX {
+            for (places, answer) in &pieces {
+                let Some(here) = ports(protocol, *places) else { continue };
+                if !more {
+                    regions.push((Region { protocol, from: ALL, to: here }, *answer));
+                    continue;
+                }
+                let (_, behind) = self.pieces(*answer);
+                for (places, answer) in behind {
+                    if let Some(to) = ports(protocol, places) {
+                        regions.push((Region { protocol, from: here, to }, answer));
+                    }
+                }
+            }
+        }
+        regions
+    }
+
+    /// Whether the answers of a line are lines, and its pieces: first and last place, answer.
+    fn pieces(&self, line: u32) -> (bool, Vec<Piece>) {
+        let words = usize::try_from(line).ok().and_then(|start| self.words.get(start..));
+        let Some((head, words)) = words.and_then(<[u32]>::split_first) else { return (false, Vec::new()) };
+        let count = usize::try_from(head >> 1).unwrap_or(0);
+        let Some((starts, answers)) =
+            count.checked_sub(1).and_then(|starts| words.split_at_checked(starts))
+        else {
+            return (false, Vec::new());
+        };
+        let firsts = std::iter::once(0).chain(starts.iter().copied());
+        let lasts = starts.iter().map(|start| start.saturating_sub(1)).chain([u32::MAX]);
+        // A cut at 0 leaves the first piece empty.
+        let empty = usize::from(starts.first() == Some(&0));
+        let pieces = firsts.zip(lasts).zip(answers.iter().copied()).take(count).skip(empty);
+        (head & 1 == 1, pieces.collect())
     }
 
     /// How many there are, lines of source ports and those behind them each for one.

@@ -17,7 +17,7 @@ pub const POLICY_LIMIT: usize = 32 << 20;
 pub const PARTS_LIMIT: usize = 256;
 
 /// One file of a policy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
     /// Where it was read from.
     pub path: PathBuf,
@@ -28,7 +28,7 @@ pub struct SourceFile {
 }
 
 /// All files of a policy, the first file first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// In the order of `parts`.
     pub files: Vec<SourceFile>,

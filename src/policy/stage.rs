@@ -36,7 +36,7 @@ pub(super) enum Stage {
     Inventory(Misspoken),
     /// An ICMP error: only the live flow that it quotes takes it along.
     Quoted,
-    /// An echo reply: only its request's flow takes it along.
+    /// An ICMP answer: only its question's flow takes it along.
     Requested,
     /// The rules.
     Rules,
@@ -57,7 +57,7 @@ impl Stage {
         match ip.l4 {
             L4::Icmp(_) if table.is_some_and(|table| table.is_group(dst)) => Self::Rules,
             L4::Icmp(icmp) if icmp.is_error(v6) => Self::Quoted,
-            L4::Icmp(icmp) if icmp.is_echo_reply(v6) && icmp.code == 0 => Self::Requested,
+            L4::Icmp(icmp) if icmp.answers(v6) => Self::Requested,
             L4::Icmp(_) | L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
                 Self::Rules
             }
@@ -166,8 +166,8 @@ pub(super) fn unasked(atom: Atom) -> Option<Unasked> {
             "remove it: an error crosses with the live flow it quotes, and no other does",
         ),
         Stage::Requested => said(
-            "echo replies",
-            "remove it: a reply crosses with its request's flow; allow icmp/echo-request",
+            "ICMP replies",
+            "remove it: a reply crosses with its request's flow; allow the request, such as icmp/echo-request",
         ),
         Stage::Inventory(_) | Stage::Rules => None,
     }

@@ -12,10 +12,13 @@
 //! (row, column) ─→ overlay, else plain ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
 //! ```
 
+mod classes;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::addresses::Addresses;
+use super::link::Link;
 use super::model::{Labels, Reply, Tier};
 use super::overlay::Overlay;
 use super::services::Programs;
@@ -52,6 +55,8 @@ pub struct Table {
     pub(super) strictest: Mode,
     /// Addresses that are no end of a connection.
     pub(super) addresses: Addresses,
+    /// Where link-local addresses live.
+    pub(super) link: Link,
     /// By [`Housekeeping::ALL`].
     pub(super) profile: [Action; 7],
     pub(super) rules: Vec<RuleFace>,
@@ -404,17 +409,23 @@ impl Table {
         }
     }
 
+    /// The program of a row and a column.
+    #[inline]
+    fn cell(&self, row: Option<&Row>, (number, column): (u32, Option<&Column>)) -> Option<u32> {
+        let row = row?;
+        match self.overlay.find((row.start, row.shift), number) {
+            None => at(&self.plain, row.line.checked_add(column?.place)?).copied(),
+            found @ Some(_) => found,
+        }
+    }
+
     fn answer(
         &self,
         row: Option<&Row>,
         (number, column): (u32, Option<&Column>),
         service: Service,
     ) -> &Answer {
-        let program = row.and_then(|row| match self.overlay.find((row.start, row.shift), number) {
-            None => at(&self.plain, row.line.checked_add(column?.place)?).copied(),
-            found @ Some(_) => found,
-        });
-        program
+        self.cell(row, (number, column))
             .and_then(|program| self.programs.ask(program, service))
             .and_then(|answer| at(&self.answers, answer))
             .unwrap_or(&Answer::DEFAULT)

@@ -96,8 +96,8 @@ pub(super) fn divide(consulted: &Consulted, rows: &Classes, columns: &Classes) -
         .collect();
     let mut best: Option<(u64, u64)> = None;
     for least in LINES {
-        let wide: Vec<bool> = sizes.iter().map(|size| *size > least).collect();
-        let narrow: u64 = sizes.iter().filter(|size| **size <= least).sum();
+        let wide = above(consulted, &sizes, least);
+        let narrow: u64 = sizes.iter().zip(&wide).filter(|(_, wide)| !**wide).map(|(size, _)| *size).sum();
         let apart = |classes, end: fn(&super::identity::Clause) -> usize| {
             count_apart(classes, &used(consulted, &wide, end))
         };
@@ -112,10 +112,17 @@ pub(super) fn divide(consulted: &Consulted, rows: &Classes, columns: &Classes) -
         }
     }
     let least = best.map_or(0, |(_, least)| least);
-    let wide: Vec<bool> = sizes.iter().map(|size| *size > least).collect();
+    let wide = above(consulted, &sizes, least);
     let lines = Line::new(consulted, rows, &wide, |clause| clause.from);
     let places = Line::new(consulted, columns, &wide, |clause| clause.to);
     (wide, lines, places)
+}
+
+/// Clauses of more cells than a line. One that compares its ends is never wide: lines put together whom it
+/// tells apart.
+fn above(consulted: &Consulted, sizes: &[u64], least: u64) -> Vec<bool> {
+    let clauses = consulted.clauses.iter().zip(sizes);
+    clauses.map(|(clause, size)| *size > least && !clause.paired).collect()
 }
 
 /// Selectors that wide clauses have at one end.

@@ -9,9 +9,9 @@ use super::model::{Match, Reply, Selector, ServiceSet};
 use super::verdict::Mode;
 
 /// Words that mean something in a sentence: as names they are quoted.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 19] = [
     "and", "any", "anything", "app", "as", "but", "env", "group", "in", "may", "named", "network",
-    "nothing", "not", "or", "role", "zone",
+    "nothing", "not", "or", "role", "zone", "same", "another",
 ];
 
 /// A name as it is, or in quotes where it could be misread.
@@ -88,7 +88,8 @@ impl Match {
         }
         parts.extend(labels.iter().map(|(k, values)| format!("{} {}", key(k), any_of(values))));
         parts.extend(self.not.iter().map(|(k, values)| format!("{} not {}", key(k), any_of(values))));
-        let Self { labels: _, not: _, names, zones, networks, groups, accounts, unknown } = self;
+        let Self { labels: _, not: _, names, zones, networks, groups, accounts, unknown, same, differs } =
+            self;
         for (word, list) in [("named", names), ("zone", zones), ("network", networks), ("group", groups)] {
             if !list.is_empty() {
                 parts.push(format!("{word} {}", any_of(list)));
@@ -99,6 +100,13 @@ impl Match {
         }
         if *unknown {
             parts.push("unknown".to_owned());
+        }
+        let all = |keys: &[String]| keys.iter().map(|k| key(k)).collect::<Vec<_>>().join(" and ");
+        if !same.is_empty() {
+            parts.push(format!("of the same {}", all(same)));
+        }
+        if !differs.is_empty() {
+            parts.push(format!("not of the same {}", all(differs)));
         }
         parts.join(", ")
     }

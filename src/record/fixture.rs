@@ -15,7 +15,7 @@ use crate::gateway::{
 };
 use crate::io::region::Backing;
 use crate::io::{Census, KernelCounts};
-use crate::pipeline::{Counters, Cut, Event, EventKind, Reason, Unsent};
+use crate::pipeline::{Counters, Cut, Event, EventKind, Exempt, Reason, Unsent};
 use crate::policy::read::read_text;
 use crate::policy::{Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Key, Mac, Service, Side, Tcp, TcpFlags, Vlans};
@@ -149,6 +149,7 @@ pub(crate) fn busy(counters: &Counters) {
     counters.rejected(Side::Outside, Reason::Denied, 60);
     counters.rejected(Side::Outside, Reason::Denied, 70);
     counters.unsent(Side::Outside, Unsent::SourceLimit);
+    counters.exempt(Side::Outside, Exempt::Detection);
     counters.would_drop(Side::Outside, Reason::NoRule);
     counters.loose(Side::Inside);
     counters.end();
@@ -254,7 +255,7 @@ pub(crate) fn flows() -> Vec<Slot> {
             false,
             &[(true, 90), (false, 1_300)],
         ),
-        open([("198.51.100.9", 7), ("10.20.0.99", !7)], 1, Vlans::UNTAGGED, older, true, &[(false, 98)]),
+        open([("198.51.100.9", 7), ("10.20.0.99", 6)], 1, Vlans::UNTAGGED, older, true, &[(false, 98)]),
     ]
 }
 

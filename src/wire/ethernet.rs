@@ -23,7 +23,7 @@ pub(super) const LLDP: u16 = 0x88cc;
 /// like any unknown one.
 pub(super) const TAGS: [u16; 2] = [0x8100, 0x88a8];
 /// From here on the field is a type, below it is the length of an 802.3 frame.
-const FIRST_TYPE: u16 = 0x600;
+pub(super) const FIRST_TYPE: u16 = 0x600;
 
 const BRIDGES: Mac = Mac([0x01, 0x80, 0xc2, 0, 0, 0]);
 const CISCO_BRIDGES: Mac = Mac([0x01, 0, 0x0c, 0xcc, 0xcc, 0xcd]);

@@ -119,6 +119,33 @@ pub struct Arp {
     pub target: std::net::Ipv4Addr,
 }
 
+impl Arp {
+    const REQUEST: u16 = 1;
+    const REPLY: u16 = 2;
+
+    /// Whether a host may take it: a question or an answer (RFC 826) of who may be one host, or a probe of an
+    /// address that may be one host's.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        match self.operation {
+            Self::REQUEST if self.sender.is_unspecified() => is_one_host(self.target),
+            Self::REQUEST | Self::REPLY => is_one_host(self.sender),
+            _ => false,
+        }
+    }
+
+    /// A question of a sender without an address: is this one free? It teaches nobody anything (RFC 5227).
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.operation == Self::REQUEST && self.sender.is_unspecified()
+    }
+}
+
+/// Neither reserved, loopback, a group nor broadcast.
+const fn is_one_host(address: std::net::Ipv4Addr) -> bool {
+    matches!(address.octets(), [1..=126 | 128..=223, ..])
+}
+
 /// An IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip {
@@ -250,25 +277,13 @@ pub struct Icmp {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Identifier of an echo request or reply.
+    /// Identifier of a question or an answer.
     pub id: Option<u16>,
     /// The packet an error message quotes, as far as it can be read.
     pub quote: Option<Quote>,
 }
 
 impl Icmp {
-    /// An echo request (type 8, ICMPv6 128).
-    #[must_use]
-    pub const fn is_echo_request(&self, v6: bool) -> bool {
-        self.kind == if v6 { 128 } else { 8 }
-    }
-
-    /// An echo reply (type 0, ICMPv6 129).
-    #[must_use]
-    pub const fn is_echo_reply(&self, v6: bool) -> bool {
-        self.kind == if v6 { 129 } else { 0 }
-    }
-
     /// A redirect (type 5, ICMPv6 137).
     #[must_use]
     pub const fn is_redirect(&self, v6: bool) -> bool {
@@ -291,7 +306,7 @@ pub struct Quote {
     pub dst: IpAddr,
     /// Its protocol.
     pub protocol: u8,
-    /// Its source port; ICMP echo: as in the flow key; 0 for portless protocols.
+    /// Its source port; of an ICMP question or answer as in the flow key; 0 for portless protocols.
     pub sport: u16,
     /// Its destination port; likewise.
     pub dport: u16,

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Facts, Ip, L4, Net, Quote, Vlans};
+use super::{Facts, Ip, L4, Net, Query, Quote, Vlans};
 
 /// The service of a packet as a rule sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,8 @@ pub(super) const fn tail(ports: u32, vlans: Vlans, protocol: u8) -> u64 {
 }
 
 impl Key {
-    /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`. For an ICMP echo the port
-    /// of the asker is the identifier and the answerer's its complement; 0 where there are no ports.
+    /// The key of a packet from `src` to `dst`, and whether `src` is the end `a`. For an ICMP question or
+    /// answer its identifier stands for the ports; 0 where there are none.
     #[must_use]
     #[inline]
     pub fn new(
@@ -161,22 +161,16 @@ fn halves(address: IpAddr) -> [u64; 2] {
     zerocopy::transmute!(address.octets())
 }
 
-/// What stands for the ports of an ICMP echo: the asker's is the identifier, the answerer's its
-/// complement. Two hosts that ping each other with the same identifier have two flows (docs/adr/0004).
-pub(super) const fn echo_ports(id: u16, request: bool) -> (u16, u16) {
-    if request { (id, !id) } else { (!id, id) }
-}
-
 impl Ip {
-    /// Ports for the flow key. An echo has its identifier at the asker and the complement at the answerer.
+    /// Ports for the flow key. An ICMP question or answer has what stands for them.
     #[must_use]
     pub const fn key_ports(&self) -> (u16, u16) {
         match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
             L4::Udp { sport, dport, .. } => (sport, dport),
-            L4::Icmp(icmp) => match icmp.id {
-                Some(id) => echo_ports(id, icmp.is_echo_request(self.src.is_ipv6())),
-                None => (0, 0),
+            L4::Icmp(icmp) => match (icmp.id, Query::of(icmp.kind, self.src.is_ipv6())) {
+                (Some(id), Some((query, asks))) => query.ports(id, asks),
+                (Some(_) | None, _) => (0, 0),
             },
             L4::Remembered { key: [source, target], .. } => (source, target),
             L4::Other | L4::Absent => (0, 0),

@@ -15,9 +15,11 @@ mod housekeeping;
 mod ipv4;
 mod ipv6;
 mod key;
+mod padding;
 mod parse;
 mod plain;
 pub mod protocol;
+mod query;
 mod quote;
 mod reply;
 #[doc(hidden)]
@@ -35,7 +37,9 @@ pub use facts::{
 pub use glimpse::{Glimpse, glimpse};
 pub use ipv6::is_extension;
 pub use key::{Key, Service};
+pub use padding::{LONGEST_PADDED, unpadded};
 pub use parse::parse;
 pub use plain::Plain;
+pub use query::Query;
 pub use reply::Reply;
 pub use side::Side;

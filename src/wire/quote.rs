@@ -7,9 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::key::echo_ports;
 use super::protocol::{ICMP, ICMPV6, TCP, UDP};
-use super::{Fragment, Icmp, Quote, ipv6};
+use super::{Fragment, Icmp, Query, Quote, ipv6};
 
 /// Reads an IPv4 quote.
 pub(super) fn v4(bytes: &[u8]) -> Option<Quote> {
@@ -58,9 +57,8 @@ fn upper(src: IpAddr, dst: IpAddr, protocol: u8, rest: &[u8]) -> Option<Quote> {
             if icmp.is_error(v6) {
                 return None;
             }
-            if icmp.is_echo_request(v6) || icmp.is_echo_reply(v6) {
-                let id = u16::from_be_bytes([i0, i1]);
-                (quote.sport, quote.dport) = echo_ports(id, icmp.is_echo_request(v6));
+            if let Some((query, asks)) = Query::of(kind, v6) {
+                (quote.sport, quote.dport) = query.ports(u16::from_be_bytes([i0, i1]), asks);
             }
         }
         _ => {}

@@ -5,7 +5,7 @@
 //! verifies them anyway.
 
 use super::protocol::{ICMP, ICMPV6, TCP, UDP};
-use super::{Fragment, Icmp, L4, Odd, Tcp, TcpFlags, Unreadable, dhcp, quote};
+use super::{Fragment, Icmp, L4, Odd, Query, Tcp, TcpFlags, Unreadable, dhcp, quote};
 
 /// A first fragment holds the whole TCP header, at least 20 bytes, and ends at a multiple of eight.
 const FIRST_LATER_TCP: u16 = 24;
@@ -123,7 +123,7 @@ fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unread
     let (head, body) = bytes.split_first_chunk::<8>().ok_or(short(first))?;
     let [kind, code, _, _, i0, i1, _, _] = *head;
     let mut icmp = Icmp { kind, code, id: None, quote: None };
-    if icmp.is_echo_request(v6) || icmp.is_echo_reply(v6) {
+    if Query::of(kind, v6).is_some() {
         icmp.id = Some(u16::from_be_bytes([i0, i1]));
     } else if icmp.is_error(v6) {
         icmp.quote = if v6 { quote::v6(body) } else { quote::v4(body) };

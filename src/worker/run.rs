@@ -14,7 +14,7 @@ use crate::flow::{Bounds, FlowTable, Owner, Region, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
 use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
-use crate::wire::{Reply, Side};
+use crate::wire::{LONGEST_PADDED, Reply, Side, unpadded};
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
 /// its time (pure spin on two busy virtual CPUs: 17 Mbit/s; spin, then poll all: 2.2 Gbit/s).
@@ -154,6 +154,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.heartbeat.beat(now.boot);
         let policy = Arc::clone(self.policy.load());
         self.face.generation.store(policy.generation, Ordering::Release);
+        self.pipeline.begin(tick(now.boot));
         let mut busy = false;
         for side in Side::BOTH {
             let scene = scene(&policy, now, side);
@@ -218,6 +219,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             let length = frame.length();
             // Nearly all; the rest is another function's.
             if *outcome == Outcome::Forward {
+                let frame = without_residue(&mut self.queues, frame);
                 match self.queues.send(out, frame) {
                     Ok(()) => {
                         sent += 1;
@@ -254,16 +256,19 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             counters.released(side);
             let octets = u64::from(frame.length());
             let unsent = match outcome {
-                Outcome::Forward => match self.queues.send(side.other(), frame) {
-                    Ok(()) => {
-                        counters.forwarded(side, 1, octets);
-                        continue;
+                Outcome::Forward => {
+                    let frame = without_residue(queues, frame);
+                    match queues.send(side.other(), frame) {
+                        Ok(()) => {
+                            counters.forwarded(side, 1, octets);
+                            continue;
+                        }
+                        Err(frame) => {
+                            counters.dropped(side, Reason::TxRingFull);
+                            frame
+                        }
                     }
-                    Err(frame) => {
-                        counters.dropped(side, Reason::TxRingFull);
-                        frame
-                    }
-                },
+                }
                 Outcome::HandOver(_) => {
                     counters.dropped(side, Reason::HandoverFull);
                     frame
@@ -336,6 +341,20 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         }
         self.publish();
         self.queues
+    }
+}
+
+/// Zeros in place of what pads a short frame: it may be what its sender's memory held before.
+#[inline]
+fn without_residue<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
+    if usize::try_from(frame.length()).is_ok_and(|length| length > LONGEST_PADDED) {
+        return frame;
+    }
+    let mut desk = [0; LONGEST_PADDED];
+    match unpadded(queues.bytes(&frame), &mut desk) {
+        // It holds as much as it did.
+        Some(bytes) => queues.rewrite(frame, bytes).unwrap_or_else(|frame| frame),
+        None => frame,
     }
 }
 

@@ -7,9 +7,11 @@
 //! gauges are left out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv6Addr;
 use std::panic::Location;
 use std::time::Duration;
 
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use portcullis::control::answers::{EventLine, Events};
 use portcullis::control::client;
 use portcullis::pipeline::Reason;
@@ -201,6 +203,13 @@ impl Ground {
         self.all_cross(what, side, &[frame]);
     }
 
+    /// It arrives as this.
+    #[track_caller]
+    pub(crate) fn crosses_as(&mut self, what: &str, side: Side, frame: &[u8], arrives: &[u8]) {
+        self.send(side, &[frame]);
+        self.step(what, at_far_end(side, &[arrives]), &crossed(side, &[frame]), Vec::new());
+    }
+
     /// They arrive in order.
     #[track_caller]
     pub(crate) fn all_cross(&mut self, what: &str, side: Side, frames: &[&[u8]]) {
@@ -241,7 +250,7 @@ impl Ground {
         what: &str,
         side: Side,
         frame: &[u8],
-        (reason, rule): (Reason, &str),
+        (reason, rule): (Reason, Option<&str>),
         back: &[u8],
     ) {
         self.send(side, &[frame]);
@@ -249,7 +258,8 @@ impl Ground {
         moved.insert(format!("{}.rejected.{}", side.name(), reason.name()), 1);
         moved.insert(format!("{}.replies", side.name()), 1);
         moved.insert(format!("{}.reply_bytes", side.name()), i64::try_from(back.len()).unwrap());
-        let told = Told::reject(side, frame, reason).by(rule);
+        let told = Told::reject(side, frame, reason);
+        let told = if let Some(rule) = rule { told.by(rule) } else { told };
         self.step(what, at_far_end(side.other(), &[back]), &moved, vec![told]);
     }
 
@@ -396,7 +406,48 @@ fn received(side: Side, frames: &[&[u8]]) -> Moved {
 
 /// What counts frames that the gate let go.
 fn forwarded(side: Side, frames: &[&[u8]]) -> Moved {
-    load(side, "forwarded", frames)
+    let mut moved = load(side, "forwarded", frames);
+    for by in frames.iter().filter_map(|frame| exemption(frame)) {
+        *moved.entry(format!("{}.exempt.{by}", side.name())).or_default() += 1;
+    }
+    moved
+}
+
+/// What a frame that opens a flow or has none crosses by, of what F1.6f and F1.6g would drop to the letter.
+fn exemption(frame: &[u8]) -> Option<&'static str> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let ports = match &packet.transport {
+        Some(TransportSlice::Udp(udp)) => Some((udp.source_port(), udp.destination_port())),
+        _ => None,
+    };
+    match packet.net? {
+        NetSlice::Ipv4(v4) => {
+            let letter =
+                v4.header().source_addr().is_unspecified() || v4.header().source_addr().is_link_local();
+            letter.then_some(if ports.is_some_and(|(_, to)| to == 67) { "dhcp" } else { "link_local" })
+        }
+        NetSlice::Ipv6(v6) => {
+            let header = v6.header();
+            let ends = [header.source_addr(), header.destination_addr()];
+            let global = |address: &Ipv6Addr| address.segments()[0] >> 13 == 1 || address.is_multicast();
+            if ends.iter().all(global) {
+                return None;
+            }
+            let icmp = match &packet.transport {
+                Some(TransportSlice::Icmpv6(icmp)) => icmp.type_u8(),
+                _ => 0,
+            };
+            Some(match (icmp, header.hop_limit(), ports) {
+                (135, 255, _) if ends[0].is_unspecified() => "dad",
+                (133..=136, 255, _) => "ndp",
+                (130..=132 | 143, 1, _) => "mld",
+                (_, _, Some((546 | 547, 546 | 547))) => "dhcp",
+                _ if ends.iter().any(Ipv6Addr::is_unicast_link_local) => "link_local",
+                _ => "unique_local",
+            })
+        }
+        NetSlice::Arp(_) => None,
+    }
 }
 
 /// What counts frames that the gate took and let go.

@@ -10,10 +10,17 @@ use crate::policy::{client_to_server, rules};
 const OUT: Side = Side::Outside;
 const IN: Side = Side::Inside;
 const SERVER: Mac = Mac([2, 0, 0, 0x20, 0, 1]);
+/// Claimed by the server, and made of its MAC.
+const LOCAL: &str = "fe80::9";
+const MADE: &str = "fe80::ff:fe20:1";
 const OTHER: Mac = Mac([2, 0, 0, 0x66, 0, 1]);
 
 fn from(mac: Mac, src: &str, dst: &str) -> Ends {
     Ends { src_mac: mac, ..Ends::of(src, dst) }
+}
+
+fn probe_of(target: &str) -> Vec<u8> {
+    from(OTHER, "0.0.0.0", target).arp(1)
 }
 
 /// ARP that names another MAC than its frame does.
@@ -32,7 +39,8 @@ fn advertise(ends: &Ends, target: &str, mac: Mac) -> Vec<u8> {
 
 fn written() -> String {
     let server = "addresses = [\"10.20.0.9\", \"2001:db8:20::9\"]";
-    let text = rules("").replace(server, &format!("{server}\nmacs = [\"{SERVER}\"]"));
+    let claimed = server.replace(']', ", \"fe80::9\"]");
+    let text = rules("").replace(server, &format!("{claimed}\nmacs = [\"{SERVER}\"]"));
     let text = text.replace("at = \"w.outside\"", "at = \"w.outside\"\nvia = [\"02:00:00:00:00:fe\"]");
     assert!(text.contains("macs") && text.contains("via"));
     text
@@ -79,9 +87,37 @@ fn arp_that_speaks_for_another_is_dropped_by_name() {
             ],
         );
     }
+    // Only its holder can defend an address: it must hear who is about to take it.
     let probe = from(OTHER, "0.0.0.0", "10.20.0.9").arp(1);
-    ground.table(OUT, &[("a probe of the server's address", probe.clone(), side)]);
-    ground.table(IN, &[("the same inside, by another", probe, mac)]);
+    ground.table(
+        OUT,
+        &[
+            ("a probe of the server's address", probe.clone(), None),
+            ("that names another's MAC", naming(SERVER, probe.clone()), source),
+            ("on a VLAN of which the address is not", probe_of("10.21.0.9"), Some(Reason::WrongVlan)),
+            ("as an answer", from(OTHER, "0.0.0.0", "10.20.0.9").arp(2), Some(Reason::ArpMalformed)),
+            ("of no address", probe_of("0.0.0.0"), Some(Reason::ArpMalformed)),
+            ("of a group", probe_of("224.0.0.5"), Some(Reason::ArpMalformed)),
+        ],
+    );
+    ground.table(
+        IN,
+        &[
+            ("the same inside, by another", probe, mac),
+            ("and by the server", from(SERVER, "0.0.0.0", "10.20.0.9").arp(1), None),
+            ("the server defends it", ends.reply().arp(2), None),
+        ],
+    );
+    for sender in ["127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "0.1.2.3"] {
+        for operation in [1, 2] {
+            let frame = from(OTHER, sender, "10.20.0.9").arp(operation);
+            ground.drops(&format!("ARP of {sender}"), OUT, &frame, Reason::ArpMalformed);
+        }
+    }
+    for operation in [0, 3, 4, 8, 25, 0x0100, u16::MAX] {
+        let frame = ends.arp(operation);
+        ground.drops(&format!("ARP operation {operation}"), OUT, &frame, Reason::ArpMalformed);
+    }
     ground.table(OUT, &[("ARP cut short", ends.arp(1)[..41].to_vec(), Some(Reason::Truncated))]);
 }
 
@@ -103,7 +139,18 @@ fn neighbour_discovery_that_speaks_for_another_is_dropped_by_name() {
             ("the client asks", ends.ndp_solicit(), None),
             ("the server's address advertised outside", back.ndp_advertise(), side),
             ("and asked from", back.ndp_solicit(), side),
-            ("and about to be taken", from(OTHER, "::", "2001:db8:20::9").ndp_solicit(), side),
+            // Only its holder can defend it.
+            ("and about to be taken", from(OTHER, "::", "2001:db8:20::9").ndp_solicit(), None),
+            (
+                "an address of another VLAN",
+                from(OTHER, "::", "2001:db8:21::9").ndp_solicit(),
+                Some(Reason::WrongVlan),
+            ),
+            ("the server's link-local one advertised", advertise(&link, LOCAL, OTHER), side),
+            ("and one that claims to be made of its MAC", advertise(&link, MADE, OTHER), side),
+            ("and asked from", Ends { src: MADE.parse().unwrap(), ..ends }.ndp_solicit(), side),
+            ("nobody's", advertise(&link, "fe80::77", OTHER), None),
+            ("one made of a router's MAC here", advertise(&link, "fe80::ff:fe00:fe", OTHER), None),
             ("and hidden behind a link-local one", advertise(&link, "2001:db8:20::9", OTHER), side),
             ("a router", router(Mac([2, 0, 0, 0, 0, 0xfe])), None),
             ("nobody's router", router(OTHER), Some(Reason::NdpNoRouter)),
@@ -114,6 +161,16 @@ fn neighbour_discovery_that_speaks_for_another_is_dropped_by_name() {
         IN,
         &[
             ("the server answers", back.ndp_advertise(), None),
+            (
+                "the server's address taken by another",
+                from(OTHER, "::", "2001:db8:20::9").ndp_solicit(),
+                mac,
+            ),
+            ("and by the server", from(SERVER, "::", "2001:db8:20::9").ndp_solicit(), None),
+            ("its link-local address", advertise(&from(SERVER, LOCAL, "::1"), LOCAL, SERVER), None),
+            ("the one made of its MAC", advertise(&from(SERVER, MADE, "::1"), MADE, SERVER), None),
+            ("its link-local address, another MAC", advertise(&link, LOCAL, OTHER), mac),
+            ("one made of a router's MAC outside", advertise(&link, "fe80::ff:fe00:fe", OTHER), side),
             ("the client's address advertised inside", ends.ndp_advertise(), side),
             ("the server's address, another MAC", Ends { src_mac: OTHER, ..back }.ndp_advertise(), mac),
             ("its MAC in another's frame", advertise(&link, "2001:db8:20::9", SERVER), source),

@@ -98,11 +98,14 @@ labels = { app = "server" }
 [allow.web]
 from = { app = "client" }
 to = { app = "server" }
-services = ["tcp/443", "udp/4433", "icmp/echo-request", "icmpv6/echo-request"]
+services = [
+  "tcp/443", "udp/4433", "icmp/echo-request", "icmpv6/echo-request",
+  "icmp/timestamp-request", "icmp/15", "icmp/17", "icmp/42", "icmpv6/160", "icmpv6/139",
+]
 [allow.logged]
 from = { app = "client" }
 to = { app = "server" }
-services = ["tcp/80", "udp/5000-5009 from 5000", "icmp/13.0", "icmpv6/200.1"]
+services = ["tcp/80", "udp/5000-5009 from 5000", "icmp/44.2", "icmpv6/200.1"]
 log = true
 [allow.logged-tunnel]
 from = { app = "client" }

@@ -3,7 +3,7 @@
 use etherparse::{NetSlice, SlicedPacket};
 use portcullis::pipeline::Reason;
 use portcullis::wire::samples::Ends;
-use portcullis::wire::{Reply, Side};
+use portcullis::wire::{Reply, Side, Vlans};
 
 use crate::bytes::{ACK, SYN};
 use crate::ground::Ground;
@@ -31,6 +31,7 @@ fn a_reply_holds_nothing_of_an_earlier_packet_and_a_short_frame_stays_short() {
         .replace("services = [\"tcp/23\"]", "services = [\"tcp/23\"]\nreply = \"reset\"");
     let text =
         text.replace("mode = \"enforce\"\nfrom", "mode = \"enforce\"\nreply = \"unreachable\"\nfrom");
+    let text = text.replace("both_ways = true\nlog = true", "both_ways = true");
     let Some(mut ground) = Ground::under(&text) else { return };
     let mut replies = Vec::new();
     for ends in client_to_server() {
@@ -54,11 +55,32 @@ fn a_reply_holds_nothing_of_an_earlier_packet_and_a_short_frame_stays_short() {
             ("an unreachable", &ask, Reply::Unreachable, Reason::Guardrail, "guardrail.never"),
         ] {
             let back = reply.write(frame, &mut [0; Reply::LONGEST]).unwrap().to_vec();
-            ground.rejects(what, Side::Outside, frame, (reason, rule), &back);
+            ground.rejects(what, Side::Outside, frame, (reason, Some(rule)), &back);
             replies.push(back);
         }
         let short = ends.udp(40_000, 4_433, b"");
         ground.crosses("a frame shorter than Ethernet's least", Side::Outside, &short);
+        let padded = |mut frame: Vec<u8>, length: usize, byte: u8| {
+            frame.resize(length, byte);
+            frame
+        };
+        let tagged = ends.on(Vlans { outer: 100, inner: Vlans::NONE });
+        for (what, ends, length) in [("untagged", ends, 60), ("with a tag", tagged, 64)] {
+            for (kind, frame) in [
+                ("protocol 47", ends.ip(47, &[0, 0, 8, 0])),
+                ("nothing", ends.udp(40_000, 4_433, b"")),
+                ("a SYN", ends.tcp(40_000, 443, SYN, 7, 0, b"")),
+            ] {
+                // IPv6 leaves nothing to pad behind the longer ones.
+                if frame.len() < length {
+                    let (dirty, clean) = (padded(frame.clone(), length, SECRET), padded(frame, length, 0));
+                    ground.crosses_as(&format!("{kind}, {what}, padded"), Side::Outside, &dirty, &clean);
+                    ground.crosses(&format!("{kind}, {what}, padded with zeros"), Side::Outside, &clean);
+                }
+            }
+            let trailer = padded(ends.udp(40_000, 4_433, b""), 70, SECRET);
+            ground.crosses(&format!("a trailer, {what}"), Side::Outside, &trailer);
+        }
         ground.drops(
             "an ACK of nothing",
             Side::Outside,
@@ -66,6 +88,13 @@ fn a_reply_holds_nothing_of_an_earlier_packet_and_a_short_frame_stays_short() {
             Reason::TcpNoSession,
         );
     }
+    let [ends, _] = client_to_server();
+    ground.about("FDP_RIP ARP", &ends);
+    let mut ask = ends.arp(1);
+    ask.resize(60, SECRET);
+    let mut clean = ends.arp(1);
+    clean.resize(60, 0);
+    ground.crosses_as("ARP, padded", Side::Outside, &ask, &clean);
     // They arrived byte for byte: so none of them holds the secret, and what pads them is zero.
     for reply in &replies {
         assert!(reply.len() >= 60 && !reply.windows(4).any(|bytes| bytes == [SECRET; 4]), "{reply:02x?}");

@@ -33,7 +33,7 @@ fn a_rule_permits_and_logs_by_every_attribute_and_nothing_beside_it() {
         let side = Side::Outside;
         let syn = |ends: &Ends, dport| ends.tcp(40_000, dport, SYN, 1, 0, b"");
         let stamp = |ends: &Ends, kind, code| ends.icmp(kind, code, [0; 4], &[0; 12]);
-        let [kind, code] = if ends.src.is_ipv4() { [13, 0] } else { [200, 1] };
+        let [kind, code] = if ends.src.is_ipv4() { [44, 2] } else { [200, 1] };
         let gre = |ends: &Ends, protocol| ends.ip(protocol, &[0, 0, 8, 0]);
         let stranger = Ends { src: beside(ends.src), ..ends };
         let elsewhere = Ends { dst: beside(ends.dst), ..ends };
@@ -110,7 +110,7 @@ fn what_no_rule_names_is_denied() {
             for (what, frame) in [
                 ("TCP", ends.tcp(40_000, 9_999, SYN, 1, 0, b"")),
                 ("UDP", ends.udp(40_000, 9_999, b"ask")),
-                ("ICMP", ends.icmp(17, 0, [0; 4], &[0; 12])),
+                ("ICMP", ends.icmp(19, 0, [0; 4], &[0; 12])),
                 ("SCTP", ends.ip(132, &[0x9c, 0x40, 0x27, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0])),
                 ("protocol 253", ends.ip(253, &[1, 2, 3, 4])),
             ] {

@@ -151,12 +151,61 @@ fn a_ping_is_its_addresses_type_code_and_identifier() {
         ground.drops("another code", IN, &coded, Reason::NoRule);
         let other = back.icmp(request, 0, [0, 7, 0, 1], b"ping");
         ground.drops("another type: a request", IN, &other, Reason::NoRule);
-        let stamp = back.icmp(if request == 8 { 14 } else { 140 }, 0, [0, 7, 0, 1], &[0; 12]);
-        ground.drops("another type: another reply", IN, &stamp, Reason::NoRule);
+        for (id, what) in [([0xff, 0xf8], "its complement"), ([0, 6], "one less"), ([0, 8], "one more")] {
+            let other = back.icmp(request, 0, [id[0], id[1], 0, 1], b"ping");
+            ground.drops(&format!("a request, identifier {what}"), IN, &other, Reason::NoRule);
+        }
+        let stamp = back.icmp(if request == 8 { 14 } else { 161 }, 0, [0, 7, 0, 1], &[0; 12]);
+        ground.drops("another type: another reply", IN, &stamp, stray);
         ground.drops("the other side", OUT, &back.echo_reply(7, 1, b"ping"), Reason::Spoofed);
         ground.crosses("the reply itself", IN, &back.echo_reply(7, 1, b"ping"));
         ground.crosses("the next one", OUT, &ends.echo(7, 2, b"ping"));
         ground.crosses("and its reply", IN, &back.echo_reply(7, 2, b"ping"));
+    }
+}
+
+/// Each question that has an identifier, in a flow with its answer.
+#[test]
+fn every_icmp_question_gets_its_answer_and_nothing_else_does() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a ICMP", &ends);
+        let back = ends.reply();
+        let stray = Reason::IcmpNoFlow;
+        let exchanges: &[_] = if ends.src.is_ipv4() {
+            &[(8, 0, 0), (13, 14, 0), (15, 16, 0), (17, 18, 0), (42, 43, 4)]
+        } else {
+            &[(128, 129, 0), (160, 161, 4)]
+        };
+        let own = [0, 7, 0, 1];
+        for (question, answer, code) in exchanges {
+            let what = |what: &str| format!("{question}: {what}");
+            let ask = ends.icmp(*question, 0, own, &[0; 12]);
+            let reply = back.icmp(*answer, 0, own, &[0; 12]);
+            ground.drops(&what("the answer before it"), IN, &reply, stray);
+            ground.crosses(&what("asked"), OUT, &ask);
+            ground.crosses(&what("answered"), IN, &reply);
+            let coded = back.icmp(*answer, *code, own, &[0; 12]);
+            ground.crosses(&what("answered as it went"), IN, &coded);
+            let coded = back.icmp(*answer, 5, own, &[0; 12]);
+            ground.drops(&what("another code"), IN, &coded, Reason::NoRule);
+            let other = back.icmp(*answer, 0, [0, 8, 0, 1], &[0; 12]);
+            ground.drops(&what("another identifier"), IN, &other, stray);
+            ground.drops(&what("asked back"), IN, &back.icmp(*question, 0, own, &[0; 12]), Reason::NoRule);
+            let from_client = ends.icmp(*answer, 0, own, &[0; 12]);
+            ground.drops(&what("answered by who asked"), OUT, &from_client, stray);
+            for (_, answer, _) in exchanges.iter().filter(|(other, ..)| other > question) {
+                let other = back.icmp(*answer, 0, own, &[0; 12]);
+                ground.drops(&what(&format!("answered by {answer}")), IN, &other, stray);
+            }
+        }
+        if ends.src.is_ipv6() {
+            // Its nonce is no identifier: a rule each way, or none.
+            let query = ends.icmp(139, 0, own, &[0; 12]);
+            ground.crosses("a node information query", OUT, &query);
+            let response = back.icmp(140, 0, own, &[0; 12]);
+            ground.drops("and its response", IN, &response, Reason::NoRule);
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use etherparse::TcpHeader;
 use portcullis::pipeline::Reason;
-use portcullis::wire::Side;
 use portcullis::wire::samples::Ends;
+use portcullis::wire::{Reply, Side};
 
 use crate::bytes::{ACK, FIN, PSH, RST, SYN};
 use crate::ground::Ground;
@@ -186,5 +186,37 @@ fn what_begins_in_the_middle_is_no_session_under_enforce_and_learned_elsewhere()
             let stray = ends.tcp(port + 1, 443, RST, 1_000, 0, b"");
             ground.would("a RST tells nothing to learn", OUT, &stray, Reason::TcpNoSession, mode);
         }
+    }
+}
+
+/// Who was in the middle of a connection when the gate began is told that it is over, where the policy wants
+/// that and would allow the connection.
+#[test]
+fn after_a_cold_start_an_allowed_connection_in_the_middle_is_reset() {
+    let text = rules("cold_start_reset = \"1h\"");
+    let Some(mut ground) = Ground::under(&text) else { return };
+    for ends in client_to_server() {
+        ground.about("FFW TCP", &ends);
+        let back = ends.reply();
+        let none = Reason::TcpNoSession;
+        for (what, side, frame) in [
+            ("data of the client", OUT, ends.tcp(40_000, 443, ACK, 1_000, 5_000, b"data")),
+            ("data of the server", IN, back.tcp(443, 40_000, ACK, 5_000, 1_000, b"data")),
+            ("a FIN", OUT, ends.tcp(40_000, 443, FIN | ACK, 1_000, 5_000, b"")),
+            ("a SYN-ACK", IN, back.tcp(443, 40_000, SYN | ACK, 5_000, 1_000, b"")),
+        ] {
+            let reset = Reply::Reset.write(&frame, &mut [0; Reply::LONGEST]).unwrap().to_vec();
+            ground.rejects(what, side, &frame, (none, None), &reset);
+        }
+        let middle = |port| ends.tcp(40_000, port, ACK, 1_000, 5_000, b"data");
+        ground.drops("data of a connection that no rule allows", OUT, &middle(9_999), none);
+        ground.crosses("a SYN", OUT, &ends.tcp(40_000, 443, SYN, 1_000, 0, b""));
+    }
+    // Not without the policy's word.
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("FFW TCP, silent", &ends);
+        let data = ends.tcp(40_000, 443, ACK, 1_000, 5_000, b"data");
+        ground.drops("data of the client", OUT, &data, Reason::TcpNoSession);
     }
 }

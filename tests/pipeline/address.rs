@@ -4,7 +4,7 @@ use portcullis::pipeline::Reason;
 use portcullis::wire::Side;
 use portcullis::wire::samples::Ends;
 
-use crate::memory::{POLICY, Rig};
+use crate::memory::{Count, POLICY, Rig};
 use crate::says::{ACK, CLIENT, SYN, VAULT, VAULT_MAC, policy, relaxed, to_vault};
 
 fn gate(settings: &str) -> String {
@@ -51,6 +51,35 @@ fn a_live_flow_ends_with_the_policy_that_calls_its_end_the_gates_own() {
     rig.publish(policy(&gate("management = [\"10.10.0.5\"]"), 2));
     rig.dropped(Side::Outside, &ends.tcp(1, 443, ACK, 2, 10, &[]), Reason::GateAddress);
     rig.dropped(Side::Inside, &ends.reply().tcp(443, 1, ACK, 10, 2, &[]), Reason::GateAddress);
+}
+
+/// What the letter of the drop cases would drop is counted by its name: of a flow its first packet.
+#[test]
+fn what_crosses_by_an_exemption_is_counted_by_its_name() {
+    let text = addressed("fd00:10::5", "fd00:20::9").replace("\"::/0\"", "\"::/0\", \"fd00:10::/32\"");
+    let text = text.replace("\"10.20.0.0/16\"", "\"10.20.0.0/16\", \"fd00:20::/32\"");
+    let mut rig = Rig::under(&text);
+    let ends =
+        Ends { src_mac: to_vault(1).src_mac, dst_mac: VAULT_MAC, ..Ends::of("fd00:10::5", "fd00:20::9") };
+    let mut counted = |side: Side, frame: &[u8]| {
+        assert!(rig.crosses(side, frame), "{frame:02x?}");
+        let exempt = rig.moved(side).into_iter().filter_map(|(count, n)| {
+            if let Count::Exempt(by) = count { Some((by.name(), n)) } else { None }
+        });
+        exempt.collect::<Vec<_>>()
+    };
+    let unique = vec![("unique_local", 1)];
+    assert_eq!(counted(Side::Outside, &ends.tcp(1, 443, SYN, 1, 0, &[])), unique);
+    assert_eq!(counted(Side::Inside, &ends.reply().tcp(443, 1, SYN | ACK, 9, 2, &[])), []);
+    assert_eq!(counted(Side::Outside, &ends.tcp(1, 443, ACK, 2, 10, &[])), [], "the flow is counted");
+    assert_eq!(counted(Side::Outside, &ends.udp(2, 53, b"x")), unique);
+    let ordinary = to_vault(1);
+    assert_eq!(counted(Side::Outside, &ordinary.udp(3, 53, b"x")), []);
+    assert_eq!(counted(Side::Outside, &to_vault(0).udp(3, 53, b"x")), []);
+    let detects = Ends { src: "::".parse().unwrap(), ..ordinary };
+    for _ in 0..2 {
+        assert_eq!(counted(Side::Outside, &detects.ndp_solicit()), [("dad", 1)], "each by itself");
+    }
 }
 
 #[test]

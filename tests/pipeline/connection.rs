@@ -2,12 +2,29 @@
 
 use portcullis::flow::Owner;
 use portcullis::pipeline::Reason;
+use portcullis::policy::{Mode, RuleNumber};
 use portcullis::wire::samples::Ends;
 use portcullis::wire::{Side, parse};
 
 use crate::memory::Count::{Dropped, Forwarded, Loose, Would};
 use crate::memory::{POLICY, Rig, Shape};
 use crate::says::{ACK, CLIENT, FIN, OLD, RST, SECOND, SYN, VAULT_MAC, policy, to_jump, to_vault, web_for};
+
+/// Under simulate a connection is learned in the middle; what cannot be remembered of one crosses and is
+/// recorded, and no rule is named: none was what spoke against it.
+#[test]
+fn what_would_be_no_session_names_no_rule() {
+    for family in [0, 1] {
+        let mut rig = Rig::under(POLICY);
+        let link = to_jump(family);
+        let event = rig.would(Side::Outside, &link.tcp(1, 24, RST, 9, 0, &[]), Reason::TcpNoSession);
+        assert_eq!((event.rule, event.mode), (RuleNumber::NONE, Mode::Simulate));
+        // A rule denies this port, and the same without a flag that matters, too.
+        let event = rig.would(Side::Outside, &link.tcp(1, 24, 0x08, 9, 0, &[]), Reason::TcpNoSession);
+        assert_eq!((event.rule, event.mode), (RuleNumber::NONE, Mode::Simulate));
+        assert_eq!(rig.face.gauges.load().flows, 0);
+    }
+}
 
 #[test]
 fn an_answer_without_a_question_is_no_flow() {

@@ -1,6 +1,7 @@
 //! Multicast and broadcast groups.
 
-use portcullis::pipeline::Reason;
+use portcullis::pipeline::{EventKind, Reason};
+use portcullis::policy::RuleNumber;
 use portcullis::wire::samples::Ends;
 use portcullis::wire::{Mac, Side};
 
@@ -40,6 +41,24 @@ fn a_group_is_sent_to_by_rule_and_nothing_of_it_is_remembered() {
     rig.dropped(Side::Inside, &back.udp(5_000, 1_000, b"x"), Reason::NoRule);
     let forged = Ends::of("10.20.255.255", CLIENT[0]);
     rig.dropped(Side::Inside, &forged.udp(5_000, 1_000, b"x"), Reason::Spoofed);
+}
+
+/// Nothing of it is remembered, so each packet is recorded.
+#[test]
+fn a_group_sent_to_by_a_rule_that_logs_is_recorded_packet_by_packet() {
+    let logs = GROUPS.replace("services = [\"udp/5000\"", "log = true\nservices = [\"udp/5000\"");
+    let mut rig = Rig::under(&format!("{POLICY}{logs}"));
+    for (address, family) in [("239.1.1.1", 0), ("ff0e::101", 1)] {
+        let ends = to(address, family);
+        for frame in [ends.udp(1_000, 5_000, b"x"), ends.udp(1_000, 5_000, b"x"), ends.ip(112, &[0; 8])] {
+            rig.forwarded(Side::Outside, &frame);
+            let event = rig.event().expect("allow.news says log");
+            assert_eq!((event.kind, event.reason, event.side), (EventKind::Allow, None, Side::Outside));
+            assert_eq!(event.addresses, Some((ends.src, ends.dst)));
+            assert_ne!(event.rule, RuleNumber::NONE);
+            assert_eq!(rig.event(), None);
+        }
+    }
 }
 
 #[test]

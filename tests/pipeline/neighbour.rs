@@ -105,8 +105,9 @@ fn arp_for_an_address_of_the_other_side_or_vlan_is_a_spoof() {
         let event = rig.dropped(Side::Inside, &to_vault(0).arp(operation), Reason::ArpWrongSide);
         assert_eq!(event.addresses, Some((CLIENT[0].parse().unwrap(), VAULT[0].parse().unwrap())));
     }
-    rig.dropped(Side::Outside, &from(OTHER, "0.0.0.0", VAULT[0]).arp(1), Reason::ArpWrongSide);
-    rig.dropped(Side::Outside, &from(OTHER, "224.0.0.18", VAULT[0]).arp(1), Reason::ArpWrongSide);
+    // Who asks whether it is free is heard by its holder, who alone can defend it.
+    rig.forwarded(Side::Outside, &from(OTHER, "0.0.0.0", VAULT[0]).arp(1));
+    rig.dropped(Side::Outside, &from(OTHER, "224.0.0.18", VAULT[0]).arp(1), Reason::ArpMalformed);
     // The one that is asked for is not on this VLAN.
     let text = routed().replacen("[\"untagged\", \"7\"]", "[\"untagged\"]", 1);
     let mut rig = Rig::under(&text);
@@ -164,8 +165,8 @@ fn neighbour_discovery_for_an_address_of_the_other_side_or_vlan_is_a_spoof() {
         rig.dropped(Side::Outside, &forged.ndp_solicit(), Reason::NdpWrongSide);
         rig.dropped(Side::Outside, &forged.ndp_advertise(), Reason::NdpWrongSide);
         rig.dropped(Side::Inside, &forged.on(VLAN_8).ndp_advertise(), Reason::NdpWrongSide);
-        // Duplicate address detection, and an advertisement that hides behind a link-local source.
-        rig.dropped(Side::Outside, &from(VAULT_MAC, "::", claimed).ndp_solicit(), Reason::NdpWrongSide);
+        // Its holder hears of who is about to take it; an advertisement that hides behind a link-local source.
+        rig.forwarded(Side::Outside, &from(VAULT_MAC, "::", claimed).ndp_solicit());
         let hidden = advertise(&from(VAULT_MAC, "fe80::66", "::1"), claimed, VAULT_MAC);
         rig.dropped(Side::Outside, &hidden, Reason::NdpWrongSide);
     }

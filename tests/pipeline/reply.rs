@@ -38,6 +38,38 @@ fn upper(frame: &[u8]) -> L4 {
 }
 
 #[test]
+fn tcp_of_no_flow_is_reset_soon_after_a_start_where_a_rule_allows_its_connection() {
+    let text = format!("{POLICY}[gate]\ncold_start_reset = \"2s\"\n");
+    for family in [0, 1] {
+        let mut rig = Rig::under(&text);
+        let there = to_vault(family);
+        let back = there.reply();
+        let data = there.tcp(40_000, 443, ACK, 7, 70, b"data");
+        let answer = back.tcp(443, 40_000, ACK, 70, 11, b"data");
+        let (reset, event) = rig.rejected(Side::Outside, &data, Reason::TcpNoSession);
+        assert_eq!(reset, written(Reply::Reset, &data));
+        let L4::Tcp(tcp) = upper(&reset) else { panic!("no TCP") };
+        assert_eq!((tcp.flags, tcp.seq), (TcpFlags(TcpFlags::RST), 70), "exact to who sent it");
+        assert_eq!(event.rule, portcullis::policy::RuleNumber::NONE);
+        let (reset, _) = rig.rejected(Side::Inside, &answer, Reason::TcpNoSession);
+        assert_eq!(reset, written(Reply::Reset, &answer));
+        let over = there.tcp(40_000, 443, TcpFlags::RST, 7, 0, &[]);
+        rig.unanswered(Side::Outside, &over, Reason::TcpNoSession, Unsent::NotAnswerable);
+        // No rule allows it either way: it was no connection through this gate.
+        rig.dropped(Side::Outside, &there.tcp(40_000, 9_999, ACK, 7, 70, &[]), Reason::TcpNoSession);
+        rig.dropped(Side::Inside, &back.echo_reply(1, 1, b""), Reason::IcmpNoFlow);
+        rig.later(2 * SECOND);
+        rig.dropped(Side::Outside, &data, Reason::TcpNoSession);
+        rig.dropped(Side::Inside, &answer, Reason::TcpNoSession);
+        // Ticks come round again; a start does not.
+        rig.later((1 << 56) - SECOND);
+        rig.dropped(Side::Outside, &data, Reason::TcpNoSession);
+    }
+    let mut rig = Rig::under(POLICY);
+    rig.dropped(Side::Outside, &to_vault(0).tcp(40_000, 443, ACK, 7, 70, &[]), Reason::TcpNoSession);
+}
+
+#[test]
 fn who_opens_what_a_rule_forbids_gets_the_reply_that_it_says() {
     for family in [0, 1] {
         let mut rig = Rig::under(POLICY);

@@ -126,6 +126,31 @@ fn a_packet_that_ends_its_flow_lists_it_too() {
     assert_eq!((rig.face.cuts.take(), rig.event()), (None, None), "and only once");
 }
 
+/// ICMPv6 over IPv4 and ICMP over IPv6 are protocols like any other, with flows without ports: the hand asks
+/// the policy about them as such, not about a ping.
+#[test]
+fn the_hand_takes_the_other_familys_icmp_for_the_protocol_that_it_is() {
+    for (family, protocol) in [(0, 58), (1, 1)] {
+        // What has no type is type 0 to a rule.
+        let mut rig = Rig::under(&web_for("[\"icmp/0\", \"icmpv6/0\"]"));
+        let link = to_vault(family);
+        let frame = link.ip(protocol, &[8, 0, 0, 0, 0, 7, 0, 1]);
+        rig.forwarded(Side::Outside, &frame);
+        rig.event();
+        rig.publish(policy(&web_for("[\"icmp/0\", \"icmpv6/0\", \"dns\"]"), 2));
+        assert!(rig.sweep(false));
+        assert_eq!((rig.reviewed(), rig.face.cuts.take()), (2, None), "allowed as before");
+        rig.publish(policy(&web_for("[\"dns\"]"), 3));
+        assert!(rig.sweep(false));
+        let cut = rig.face.cuts.take().expect("no rule allows it any more");
+        let service = Service { protocol, sport: 0, dport: 0, readable: true };
+        assert_eq!((cut.service, cut.reason, cut.rule), (service, Reason::NoRule, RuleNumber::NONE));
+        assert_eq!(rig.face.cuts.take(), None);
+        rig.event();
+        rig.dropped(Side::Outside, &frame, Reason::NoRule);
+    }
+}
+
 #[test]
 fn the_hand_moves_sixteen_slots_a_busy_turn() {
     let mut rig = Rig::shaped(POLICY, Shape { flows: 1_000, ..Shape::default() });
@@ -222,7 +247,7 @@ fn an_echo_of_which_only_the_reply_was_seen_is_judged_by_the_hand() {
         // Between these nobody may.
         let stranger = ["192.0.2.77", "2001:db8:77::1"][family];
         let cut = answer(stranger).face.cuts.take().expect("it ends");
-        assert_eq!(cut.ends, [(VAULT[family].parse().unwrap(), !7), (stranger.parse().unwrap(), 7)]);
+        assert_eq!(cut.ends, [(VAULT[family].parse().unwrap(), 6), (stranger.parse().unwrap(), 7)]);
         assert_eq!(cut.service, Service { protocol, sport: 0, dport: reply, readable: true });
         assert_eq!((cut.by_packet, cut.side, cut.reason), (false, Side::Inside, Reason::NoRule));
     }

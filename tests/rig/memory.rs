@@ -16,7 +16,7 @@ use portcullis::flow::{Bounds, Owner, Region};
 use portcullis::io::clock::{Clock, Reading};
 use portcullis::io::memory::{Drain, MemoryQueuePair};
 use portcullis::io::{QueuePair, Unwatched};
-use portcullis::pipeline::{Event, Reason, SideSnapshot, Snapshot, Unsent};
+use portcullis::pipeline::{Event, Exempt, Reason, SideSnapshot, Snapshot, Unsent};
 use portcullis::policy::read::{Rejected, read_text};
 use portcullis::policy::{Moment, compile};
 use portcullis::wire::Side;
@@ -90,6 +90,8 @@ pub(crate) enum Count {
     Reply,
     /// Dropped without the reply that a rule wanted.
     Unsent(Unsent),
+    /// Forwarded by an exemption from what is said of addresses.
+    Exempt(Exempt),
     /// Forwarded, and enforcement would have dropped it for this reason.
     Would(Reason),
     /// An event found its ring full.
@@ -136,6 +138,7 @@ impl Rig {
     /// The same over a policy and a face that exist.
     pub(crate) fn over(policy: Arc<Policy>, shape: Shape, face: WorkerFace) -> Self {
         let face = Arc::new(face);
+        let cold = Bounds::under(&policy.loaded.model.gate, 1).cold;
         let orders = Orders {
             policy: Arc::new(ArcSwap::new(policy)),
             stop: Arc::new(AtomicBool::new(false)),
@@ -144,7 +147,7 @@ impl Rig {
         let pair = MemoryQueuePair::new(shape.pool, shape.tx_ring, shape.drain);
         let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
         let usual = Bounds::of(shape.flows);
-        let bounds = Bounds { fragments: shape.fragments.unwrap_or(usual.fragments), ..usual };
+        let bounds = Bounds { fragments: shape.fragments.unwrap_or(usual.fragments), cold, ..usual };
         let bounds = ((shape.region)(shape.flows), bounds, Arc::clone(&half_open));
         let place = (shape.owner, 0);
         let worker = Worker::new(pair, Unwatched, Clock::start(), place, bounds, Arc::clone(&face), orders)
@@ -265,11 +268,13 @@ fn counts(side: &SideSnapshot) -> Vec<(Count, u64)> {
         replies,
         reply_bytes: _,
         unsent,
+        exempt,
     } = side;
     let mut counts =
         vec![(Count::Forwarded, *forwarded_packets), (Count::Loose, *loose), (Count::Reply, *replies)];
     counts.extend(Reason::ALL.iter().zip(rejected).map(|(reason, n)| (Count::Rejected(*reason), *n)));
     counts.extend(Unsent::ALL.iter().zip(unsent).map(|(why, n)| (Count::Unsent(*why), *n)));
+    counts.extend(Exempt::ALL.iter().zip(exempt).map(|(by, n)| (Count::Exempt(*by), *n)));
     for (reason, (dropped, would)) in Reason::ALL.iter().zip(dropped.iter().zip(would_drop)) {
         counts.extend([(Count::Dropped(*reason), *dropped), (Count::Would(*reason), *would)]);
     }

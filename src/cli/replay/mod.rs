@@ -16,10 +16,10 @@ use clap::{ArgGroup, Args};
 use super::fault::{Fault, PolicyArg, read_policy, tell};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg};
-use crate::io::pcap::{Capture, CaptureError, Forwarded, Merge};
+use crate::io::pcap::{Capture, CaptureError, Forwarded, Merge, Packet};
 use crate::policy::prefix::Prefix;
 use crate::policy::{self, Table};
-use crate::wire::{Mac, Side};
+use crate::wire::{LONGEST_PADDED, Mac, Side, unpadded};
 use crate::worker::{Replay, Replayed, Sides};
 use row::Row;
 use summary::Summary;
@@ -205,7 +205,12 @@ impl Outputs {
         if done.end.crosses()
             && let Some((_, forwarded)) = &mut self.forwarded
         {
-            forwarded.write(&done.packet, done.side.other())?;
+            let mut desk = [0; LONGEST_PADDED];
+            let whole = (!done.packet.is_cut()).then_some(&done.packet.bytes);
+            // As the gate sends it.
+            let sent = whole.and_then(|bytes| unpadded(bytes, &mut desk));
+            let sent = sent.map(|bytes| Packet { bytes: bytes.to_vec(), ..done.packet.clone() });
+            forwarded.write(sent.as_ref().unwrap_or(&done.packet), done.side.other())?;
         }
         Ok(())
     }

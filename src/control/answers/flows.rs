@@ -97,7 +97,7 @@ pub struct FlowLine {
     pub protocol: u8,
     /// What was asked for, as policy text writes it: `tcp/443`.
     pub service: String,
-    /// Identifier of an echo.
+    /// Identifier of an ICMP question.
     pub echo: Option<u16>,
     /// Tags of its frames.
     pub vlans: String,
@@ -168,7 +168,7 @@ pub struct CutLine {
     pub protocol: u8,
     /// What was asked for: `tcp/443`.
     pub service: String,
-    /// Identifier of an echo.
+    /// Identifier of an ICMP question.
     pub echo: Option<u16>,
     /// Tags of its frames.
     pub vlans: String,

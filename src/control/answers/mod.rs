@@ -161,12 +161,15 @@ pub struct Problem {
     /// Everything that is wrong with a policy, where that is what went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Told>,
+    /// The policy holds together, and tests of its own fail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed_tests: bool,
 }
 
 impl Problem {
     /// One that is no policy's.
     #[must_use]
     pub fn new(error: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { error: error.into(), remedy: remedy.into(), findings: None }
+        Self { error: error.into(), remedy: remedy.into(), findings: None, failed_tests: false }
     }
 }

@@ -253,6 +253,9 @@ pub struct SideStatus {
     pub reply_bytes: u64,
     /// Dropped without the reply that a rule wanted, by why; left out as above.
     pub unsent: BTreeMap<String, u64>,
+    /// Crossed by an exemption from what is said of addresses, by its name: of a flow its first packet, of
+    /// everything else each; left out as above.
+    pub exempt: BTreeMap<String, u64>,
     /// `rx = forwarded + dropped + rejected + held` holds.
     pub balances: bool,
     /// `XDP_STATISTICS` of its socket on this side.

@@ -111,7 +111,7 @@ impl Hashed for DatagramKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Ports {
-    /// As in the flow's key; an ICMP echo's stand for its identifier.
+    /// As in the flow's key; of an ICMP question or answer its identifier stands for them.
     key: [u16; 2],
     /// As the rules see them; ICMP: 0 and type × 256 + code.
     service: [u16; 2],

@@ -13,7 +13,7 @@ use crate::policy::space::{Space, Stretch, View};
 use crate::policy::stage::{Stage, oddity};
 use crate::policy::table::Table;
 use crate::policy::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
-use crate::wire::{Housekeeping, Service, Side, Vlans, is_link_local};
+use crate::wire::{self, Housekeeping, Service, Side, Vlans, is_link_local};
 
 /// Pairs of addresses looked at for two names.
 const PAIRS: usize = 64;
@@ -282,11 +282,13 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// The request that an echo reply would answer.
+    /// The question that an ICMP answer would be of.
     fn asked(&self, table: &Table, service: Service, now: Moment) -> Verdict {
         let sender = Sender { address: self.to, mac: SenderMac::Assumed, ..self.sender };
-        let request: u8 = if self.v4() { 8 } else { 128 };
-        let service = Service { dport: u16::from_be_bytes([request, 0]), ..service };
+        let ([kind, _], v6) = (service.dport.to_be_bytes(), !self.v4());
+        let [question, _] =
+            wire::Query::of(kind, v6).and_then(|(query, _)| query.types(v6)).unwrap_or([kind, 0]);
+        let service = Service { dport: u16::from_be_bytes([question, 0]), ..service };
         table.judge(sender, self.from, service, self.side.other(), now)
     }
 
@@ -335,7 +337,7 @@ impl<'a> Way<'a> {
         let (near, far) = (near.subject(near_holds), far.subject(far_holds));
         let there = rule.from.matches(&near, reading) && rule.to.matches(&far, reading);
         let back = || rule.to.matches(&near, reading) && rule.from.matches(&far, reading);
-        there || (rule.both_ways && back())
+        (there || (rule.both_ways && back())) && rule.to.joins(near.carried(), far.carried())
     }
 
     pub(super) fn ends(&self, policy: &Loaded) -> (End, End) {

@@ -97,6 +97,16 @@ fn compare(
     let mut near = Near::default();
     near.selector(from, sender, sender_name);
     near.selector(to, receiver, receiver_name);
+    let same = rule.to.parts().iter().flat_map(|keys| &keys.same);
+    for key in same {
+        let value = |subject: &Subject<'_>, name: &String| match subject.labels.get(key) {
+            Some(value) => format!("{name} has {key}={value}"),
+            None => format!("{name} has no {key}"),
+        };
+        let (one, other) = (sender.labels.get(key), receiver.labels.get(key));
+        let has = || format!("{} and {}", value(sender, sender_name), value(receiver, receiver_name));
+        near.key(one.is_some() && one == other, || format!("the same {key} at both ends"), has);
+    }
     // A service by itself makes no rule near: most rules name https.
     if !rule.services.contains(service) {
         near.misses.push(Miss {
@@ -131,7 +141,19 @@ impl Near {
     }
 
     fn keys(&mut self, keys: &Match, subject: &Subject<'_>, name: &str) {
-        let Match { labels, not, names, zones, networks, groups, accounts, unknown } = keys;
+        let Match {
+            labels,
+            not,
+            names,
+            zones,
+            networks,
+            groups,
+            accounts,
+            unknown,
+            // Of both ends: `compare` looks at the one, and no allow says the other.
+            same: _,
+            differs: _,
+        } = keys;
         let value = |key: &str| match subject.labels.get(key) {
             Some(value) => format!("{name} has {key}={value}"),
             None => format!("{name} has no {key}"),

@@ -41,7 +41,7 @@ pub(super) fn probe(atom: Atom, port: u16) -> Service {
 }
 
 /// `tcp/443`, `icmp/8`, `icmp/3.4`, `ip/50`.
-pub(super) fn text(service: Service) -> String {
+pub(in crate::policy) fn text(service: Service) -> String {
     let [kind, code] = service.dport.to_be_bytes();
     match (service.protocol, code) {
         (TCP, _) => format!("tcp/{}", service.dport),

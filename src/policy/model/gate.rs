@@ -24,6 +24,8 @@ pub struct Gate {
     pub management: Vec<IpAddr>,
     /// What becomes of link-local addresses beyond housekeeping: forwarded, rules are asked about them.
     pub link_local: Action,
+    /// How long after a start TCP that belongs to no flow is answered by a reset; 0: never.
+    pub cold_start_reset: u64,
     /// How long what is remembered lives in silence.
     pub timeouts: Timeouts,
     /// How much one party may take.
@@ -44,6 +46,7 @@ impl Default for Gate {
             heartbeat: 500_000_000,
             management: Vec::new(),
             link_local: Action::Drop,
+            cold_start_reset: 0,
             timeouts: Timeouts::default(),
             limits: Limits::of(Self::FLOWS),
         }

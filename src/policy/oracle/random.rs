@@ -141,11 +141,25 @@ fn keys(zones: bool) -> impl Strategy<Value = Match> {
             groups: Vec::new(),
             accounts,
             unknown,
+            same: Vec::new(),
+            differs: Vec::new(),
         },
     )
 }
 
-fn selector() -> impl Strategy<Value = Selector> {
+/// Keys that look at both ends, alone or beside others.
+fn pair() -> impl Strategy<Value = Match> {
+    let keys_of = || subsequence(&KEYS[..], 1..=2).prop_map(|l| l.into_iter().map(str::to_owned).collect());
+    let joined = prop_oneof![
+        2 => keys_of().prop_map(|same: Vec<String>| (same, Vec::new())),
+        2 => keys_of().prop_map(|differs: Vec<String>| (Vec::new(), differs)),
+        1 => (keys_of(), keys_of()),
+    ];
+    let beside = prop_oneof![1 => Just(Match::default()), 2 => keys(true)];
+    (beside, joined).prop_map(|(beside, (same, differs))| Match { same, differs, ..beside })
+}
+
+pub(super) fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![
         2 => Just(Selector::Any),
         7 => keys(true).prop_map(Selector::Match),
@@ -161,9 +175,10 @@ fn named_groups() -> impl Strategy<Value = Match> {
     })
 }
 
-fn destination() -> impl Strategy<Value = Selector> {
+pub(super) fn destination() -> impl Strategy<Value = Selector> {
     prop_oneof![
         6 => selector(),
+        3 => pair().prop_map(Selector::Match),
         2 => named_groups().prop_map(Selector::Match),
         1 => (named_groups(), vec(keys(true), 0..2))
             .prop_map(|(groups, more)| Selector::Except(std::iter::once(groups).chain(more).collect())),
@@ -196,7 +211,7 @@ fn range() -> impl Strategy<Value = (u16, u16)> {
     ]
 }
 
-fn services() -> impl Strategy<Value = ServiceSet> {
+pub(super) fn services() -> impl Strategy<Value = ServiceSet> {
     let from = prop_oneof![4 => Just((0, 65_535)), 1 => range()];
     let atom = (select(&PROTOCOLS[..]), range(), from).prop_map(|(protocol, to, from)| Atom {
         protocol,
@@ -288,7 +303,7 @@ pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
     })
 }
 
-fn model() -> impl Strategy<Value = Model> {
+pub(super) fn model() -> impl Strategy<Value = Model> {
     let groups = prop_oneof![1 => Just(Vec::new()), 1 => vec(group(), 1..=3)];
     let forbidden = (prop_oneof![2 => Just(Vec::new()), 1 => vec(address(), 1..3)], any::<bool>());
     let gate = forbidden.prop_map(|(management, forward)| Gate {
@@ -324,7 +339,7 @@ fn model() -> impl Strategy<Value = Model> {
     )
 }
 
-fn probe() -> impl Strategy<Value = Probe> {
+pub(super) fn probe() -> impl Strategy<Value = Probe> {
     let group = select(vec!["255.255.255.255", "224.0.0.18", "ff02::1", "192.0.2.1", "2001:db8:ffff::1"]);
     let dst = prop_oneof![
         9 => address(),
@@ -343,7 +358,7 @@ fn probe() -> impl Strategy<Value = Probe> {
     )
 }
 
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     let asked = std::env::var("PORTCULLIS_ORACLE_CASES").ok();
     asked.map_or(800, |n| n.parse().expect("PORTCULLIS_ORACLE_CASES is a number of policies"))
 }

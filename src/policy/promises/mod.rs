@@ -6,6 +6,7 @@ mod identity;
 mod lease;
 mod mode;
 mod precedence;
+mod proof;
 mod selector;
 
 use std::net::IpAddr;

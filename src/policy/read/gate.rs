@@ -22,15 +22,12 @@ const GATE: Keys = Keys {
         "heartbeat",
         "management",
         "link_local",
+        "cold_start_reset",
         "timeouts",
         "limits",
         "approvals",
     ],
-    later: &[
-        ("state", Code::LaterState),
-        ("cold_start_reset", Code::LaterColdStart),
-        ("inventory_limit", Code::LaterInventoryLimit),
-    ],
+    later: &[("state", Code::LaterState), ("inventory_limit", Code::LaterInventoryLimit)],
 };
 
 /// The words for what is done with a class of packets.
@@ -43,6 +40,9 @@ const FLOWS: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;
 
 /// 10 ms to 60 s.
 const HEARTBEAT: std::ops::RangeInclusive<u64> = 10_000_000..=60_000_000_000;
+
+/// 1 s to 1 h: by then hosts have given up what they will.
+const COLD_START: std::ops::RangeInclusive<u64> = 1_000_000_000..=3_600_000_000_000;
 
 /// Reads `[gate]`; what is not written has the default of [`Gate`].
 pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
@@ -76,6 +76,10 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
             "heartbeat" => gate.heartbeat = duration(value, HEARTBEAT, findings).unwrap_or(gate.heartbeat),
             "management" => gate.management = management(value, findings),
             "link_local" => gate.link_local = value.word(&ACTIONS, findings).unwrap_or(gate.link_local),
+            "cold_start_reset" => {
+                gate.cold_start_reset =
+                    duration(value, COLD_START, findings).unwrap_or(gate.cold_start_reset);
+            }
             "timeouts" => gate.timeouts = timeouts(value, findings),
             "limits" => limited = Some(value),
             "approvals" => {

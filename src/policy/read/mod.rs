@@ -25,6 +25,7 @@ mod sections;
 mod selector;
 mod service;
 mod syntax;
+mod test;
 #[cfg(test)]
 mod tests;
 mod wanted;
@@ -69,7 +70,7 @@ impl Loaded {
 }
 
 /// A policy that does not: nothing of it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// What could be read.
     pub sources: Sources,
@@ -275,6 +276,7 @@ fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Mo
     let (services, named) = Services::read(&sections, findings);
     let zones = zone::zones(&sections, &names, &services, findings);
     let placed = rule::rules(&sections, &names, &services, findings);
+    let tests = test::tests(&sections, &names, &services, findings);
     reach::check(&networks, &workloads, &zones, &placed, findings);
     Some(Model {
         gate,
@@ -288,5 +290,6 @@ fn model<'a>(documents: &'a [DeTable<'a>], findings: &mut Findings) -> Option<Mo
         zones,
         services: named,
         rules: placed.into_iter().map(|placed| placed.rule).collect(),
+        tests,
     })
 }

@@ -143,7 +143,7 @@ fn rule(
 }
 
 /// Warns of services that the packet path never asks rules about.
-fn not_asked(id: &str, list: Value<'_>, services: &Services<'_>, findings: &mut Findings) {
+pub(super) fn not_asked(id: &str, list: Value<'_>, services: &Services<'_>, findings: &mut Findings) {
     for item in list.items(findings) {
         let DeValue::String(written) = item.raw else { continue };
         let mut said = Vec::new();
@@ -280,7 +280,8 @@ fn required_labels(
         return;
     }
     for (key, _) in names.labels.iter().filter(|(_, label)| label.required) {
-        if !matched.labels.contains_key(key) && !matched.not.contains_key(key) {
+        let named = matched.labels.contains_key(key) || matched.not.contains_key(key);
+        if !named && !matched.same.contains(key) {
             let message = format!("{id}: `{end}` does not name {key}, so it means any {key}");
             let help = format!("{key} is required: write {key} = \"VALUE\", or a list of them");
             findings.say_with(Code::RequiredLabel, value.origin, message, help);

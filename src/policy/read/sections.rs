@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::source::Origin;
-use super::document::{Keys, Text, Value, entries, not_yet};
+use super::document::{Keys, Text, Value, entries};
 use super::findings::Findings;
 
 const TOP: Keys = Keys {
@@ -26,8 +26,9 @@ const TOP: Keys = Keys {
         "allow",
         "deny",
         "guardrail",
+        "test",
     ],
-    later: &[("test", Code::LaterTest)],
+    later: &[],
 };
 
 /// What one section holds under one name.
@@ -58,10 +59,6 @@ impl<'a> Sections<'a> {
     }
 
     fn add(&mut self, section: Text<'a>, value: Value<'a>, findings: &mut Findings) {
-        if let Some((name, code)) = TOP.later.iter().find(|(name, _)| *name == section.text) {
-            not_yet(*code, &format!("`[{name}]`"), section.origin, findings);
-            return;
-        }
         if !TOP.known.contains(&section.text) {
             TOP.check("a policy", section, findings);
             if findings.nearest(section.text, TOP.known.iter().copied()).is_some() {

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::super::code::Code;
 use super::super::model::{Match, Selector};
-use super::document::{Text, Value, entries, not_yet};
+use super::document::{Text, Value, entries};
 use super::findings::Findings;
 use super::names::{Names, label_value};
 use super::wanted::Wanted;
@@ -14,9 +14,9 @@ use super::wanted::Wanted;
 pub(super) enum Place {
     /// Members of a zone.
     Members,
-    /// An end of an allow.
+    /// An end of an allow, or of a test that expects one.
     Allow(End),
-    /// An end of a deny or a guardrail.
+    /// An end of a deny or a guardrail, or of a test that expects a denial.
     Deny(End),
     /// Within `except`.
     Except(End),
@@ -97,10 +97,10 @@ fn except(
     let Place::Deny(end) = place else {
         let words = match place {
             Place::Members => "`except` in the members of a zone",
-            Place::Allow(_) => "`except` in an allow",
+            Place::Allow(_) => "`except` where something is allowed",
             Place::Except(_) | Place::Deny(_) => "`except` within `except`",
         };
-        let help = "only the ends of denies and guardrails may say `except`: it takes in unknown addresses";
+        let help = "only denies, guardrails and tests that expect a denial may say `except`: it takes in unknown addresses";
         findings.say_with(Code::ExceptHere, key.origin, words, help);
         return None;
     };
@@ -175,14 +175,50 @@ fn key_of(
                 findings.say_with(Code::GroupHere, key.origin, words, Code::GroupHere.remedy());
             }
         },
-        "same" => not_yet(Code::LaterSame, "`same`", key.origin, findings),
-        "differs" => not_yet(Code::LaterDiffers, "`differs`", key.origin, findings),
+        "same" => matched.same = joined(key, value, place, names, findings),
+        "differs" => matched.differs = joined(key, value, place, names, findings),
         "not" => {
             let help = "write { env = { not = \"prod\" } }";
             findings.say_with(Code::UnknownKey, key.origin, "`not` stands without a label", help);
         }
         _ => label(key, value, names, matched, findings),
     }
+}
+
+/// `same = "env"`, `differs = ["env", "tier"]`: label keys, in `to`, looking back at `from`.
+fn joined(
+    key: Text<'_>,
+    value: Value<'_>,
+    place: Place,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let differs = key.text == "differs";
+    let wrong = match place {
+        Place::Allow(End::To) if differs => Some((
+            "`differs` where something is allowed",
+            "name those who may: env = \"prod\" at both ends",
+        )),
+        Place::Allow(End::To) | Place::Deny(End::To) => None,
+        Place::Allow(End::From) | Place::Deny(End::From) => {
+            Some(("it is in `from`", "write it in `to`: it looks back at `from`"))
+        }
+        Place::Members => Some(("a zone has one end", "select the members by labels")),
+        Place::Except(_) => Some((
+            "it stands within `except`",
+            "write it beside the other keys of `to`: `differs` is everything but `same`",
+        )),
+    };
+    if let Some((words, help)) = wrong {
+        let message = if place == Place::Allow(End::To) {
+            words.to_owned()
+        } else {
+            format!("`{}` compares the two ends of a rule, and {words}", key.text)
+        };
+        findings.say_with(Code::PairHere, key.origin, message, help);
+    }
+    let keys = value.one_or_more(findings).into_iter();
+    keys.filter(|key| names.label_key(*key, findings).is_some()).map(|key| key.text.to_owned()).collect()
 }
 
 fn unknown(key: Text<'_>, value: Value<'_>, place: Place, matched: &mut Match, findings: &mut Findings) {

@@ -26,8 +26,8 @@ pub(super) enum Wanted {
 }
 
 /// Sections with an entry for each name.
-const NAMED: [&str; 9] =
-    ["allow", "deny", "guardrail", "wire", "network", "workload", "group", "zone", "owner"];
+const NAMED: [&str; 10] =
+    ["allow", "deny", "guardrail", "wire", "network", "workload", "group", "zone", "owner", "test"];
 
 impl Wanted {
     /// `a list of strings`.

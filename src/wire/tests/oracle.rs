@@ -333,9 +333,10 @@ fn upper(ip: &Ip, bytes: &[u8], odds: &mut Vec<Odd>) -> Result<L4, Unreadable> {
                 return Err(short);
             }
             let (kind, code) = (bytes[0], bytes[1]);
-            let echo: &[u8] = if v6 { &[128, 129] } else { &[0, 8] };
+            let asks: &[u8] =
+                if v6 { &[128, 129, 160, 161] } else { &[0, 8, 13, 14, 15, 16, 17, 18, 42, 43] };
             let errors: &[u8] = if v6 { &[1, 2, 3, 4] } else { &[3, 4, 11, 12] };
-            let id = echo.contains(&kind).then(|| u16::from_be_bytes([bytes[4], bytes[5]]));
+            let id = asks.contains(&kind).then(|| u16::from_be_bytes([bytes[4], bytes[5]]));
             let quote = if errors.contains(&kind) { quote(v6, &bytes[8..]) } else { None };
             odds.extend((kind == if v6 { 137 } else { 5 }).then_some(Odd::Redirect));
             Ok(L4::Icmp(Icmp { kind, code, id, quote }))
@@ -400,11 +401,16 @@ fn quote(v6: bool, bytes: &[u8]) -> Option<Quote> {
         }
         17 => Quote { sport: word(0)?, dport: word(2)?, ..bare },
         protocol if protocol == if v6 { 58 } else { 1 } => {
-            let id = word(4)?;
-            match (v6, rest[0]) {
+            let (id, kind) = (word(4)?, u16::from(rest[0]));
+            let less = |number| id.wrapping_sub(number);
+            match (v6, kind) {
                 (true, 1..=4) | (false, 3 | 4 | 11 | 12) => return None,
-                (true, 128) | (false, 8) => Quote { sport: id, dport: !id, ..bare },
-                (true, 129) | (false, 0) => Quote { sport: !id, dport: id, ..bare },
+                (true, 128) | (false, 8) => Quote { sport: id, dport: less(1), ..bare },
+                (true, 129) | (false, 0) => Quote { sport: less(1), dport: id, ..bare },
+                (false, 13 | 15 | 17) => Quote { sport: id, dport: less((kind - 9) / 2), ..bare },
+                (false, 14 | 16 | 18) => Quote { sport: less((kind - 10) / 2), dport: id, ..bare },
+                (true, 160) | (false, 42) => Quote { sport: id, dport: less(5), ..bare },
+                (true, 161) | (false, 43) => Quote { sport: less(5), dport: id, ..bare },
                 _ => bare,
             }
         }

@@ -65,7 +65,8 @@ fn services_name_others_and_count_once() {
 fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
     assert_eq!(model(&[], "[gate]\napprovals = \"off\"\n").gate, Gate::default());
     let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nflows = 0x4000\nheartbeat = \"2s\"\n\
-                management = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\"]\nlink_local = \"forward\"\n";
+                management = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\"]\nlink_local = \"forward\"\n\
+                cold_start_reset = \"2m\"\n";
     let socket = "/tmp/x.sock".into();
     let limits = Limits { flows_per_source: 4_096, flows_from_outside: 12_288, ..Gate::default().limits };
     let timeouts = Timeouts::default();
@@ -76,6 +77,7 @@ fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
         heartbeat: 2_000_000_000,
         management: ["192.0.2.10", "2001:db8::10"].map(|own| own.parse().unwrap()).to_vec(),
         link_local: Action::Forward,
+        cold_start_reset: 120_000_000_000,
         timeouts,
         limits,
     };
@@ -191,6 +193,8 @@ fn every_key_of_a_selector() {
         groups: Vec::new(),
         accounts: strings(&["payments-prod"]),
         unknown: true,
+        same: Vec::new(),
+        differs: Vec::new(),
     };
     assert_eq!(model.rules[0].to, Selector::Match(expected));
 }

@@ -6,13 +6,15 @@ mod mutation;
 
 use std::path::Path;
 
+use super::super::compile;
 use super::super::diagnostic::render;
 use super::super::model::{Atom, Selector, Tier};
+use super::super::proof::{self, Proof};
 use super::super::verdict::Mode;
 use super::{Loaded, Rejected, read, read_text};
 use crate::wire::Side;
 
-/// FACE's example in one file, without its test.
+/// FACE's example in one file.
 const FACE: &str = include_str!("face.toml");
 
 fn load(text: &str) -> Result<Loaded, Rejected> {
@@ -31,15 +33,25 @@ fn cde() -> std::path::PathBuf {
 }
 
 #[test]
-fn the_example_loads_from_its_six_files_without_a_finding() {
+fn the_example_loads_from_its_seven_files_without_a_finding() {
     let loaded = read(&cde()).unwrap_or_else(|rejected| panic!("{}", shown(Err(rejected))));
     assert_eq!(shown(Ok(loaded.clone())), "0 errors, 0 warnings\n");
     let names: Vec<&str> = loaded.sources.files.iter().map(|file| file.name.as_str()).collect();
-    let parts =
-        ["zones.toml", "inventory.toml", "services.toml", "rules/guardrails.toml", "rules/payments.toml"];
+    let parts = [
+        "zones.toml",
+        "inventory.toml",
+        "services.toml",
+        "rules/guardrails.toml",
+        "rules/payments.toml",
+        "tests.toml",
+    ];
     assert_eq!(names[0], "gate.toml");
     assert_eq!(names[1..], parts);
+    let table = compile(&loaded.model);
+    assert_eq!(proof::findings(&loaded, &table), []);
     let model = loaded.model;
+    assert_eq!(model.tests[0].name, "desktops-never-reach-cards");
+    assert_eq!(proof::proofs(&model, &table), [Proof::Holds; 2]);
     assert_eq!(model.gate, super::super::model::Gate::default());
     assert_eq!(model.wire.ports, ["ens1f0", "ens1f1"]);
     assert_eq!(model.wire.unzoned, Mode::Observe);

@@ -6,13 +6,14 @@ use super::super::super::diagnostic::{Diagnostic, Severity, render, rows};
 use super::super::super::source::Sources;
 use super::super::read_text;
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("gate.toml", include_str!("../../../../configs/cde/gate.toml")),
     ("zones.toml", include_str!("../../../../configs/cde/zones.toml")),
     ("inventory.toml", include_str!("../../../../configs/cde/inventory.toml")),
     ("services.toml", include_str!("../../../../configs/cde/services.toml")),
     ("rules/guardrails.toml", include_str!("../../../../configs/cde/rules/guardrails.toml")),
     ("rules/payments.toml", include_str!("../../../../configs/cde/rules/payments.toml")),
+    ("tests.toml", include_str!("../../../../configs/cde/tests.toml")),
 ];
 
 /// Words of the language, put together without sense.

@@ -565,20 +565,79 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
     ),
     (
         "",
-        Code::LaterTest,
+        Code::EmptyTest,
         More(
             "[test.desktops-never]\nfrom = { app = \"desktop\" }\nto = { zone = \"cde\" }\nservices = [\"any\"]\nexpect = \"deny\"\n",
         ),
     ),
     (
         "",
-        Code::LaterSame,
-        Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", same = \"env\" }"),
+        Code::TestFails,
+        More(
+            "[test.nobody-reaches-cards]\nfrom = { any = true }\nto = { zone = \"cde\" }\nservices = [\"any\"]\nexpect = \"deny\"\n",
+        ),
+    ),
+    (
+        "no rule",
+        Code::TestFails,
+        More(
+            "[test.web]\nfrom = { app = \"payments\" }\nto = { zone = \"cde\" }\nservices = [\"https\", \"tcp/8443\"]\nexpect = \"allow\"\n",
+        ),
+    ),
+    (
+        "forbidden",
+        Code::TestFails,
+        More(
+            "[deny.never]\nfrom = { app = \"payments\" }\nto = { zone = \"cde\" }\nservices = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n[test.web]\nfrom = { app = \"payments\" }\nto = { zone = \"cde\" }\nservices = [\"https\"]\nexpect = \"allow\"\n",
+        ),
+    ),
+    (
+        "unknown",
+        Code::TestFails,
+        More(
+            "[test.strangers]\nfrom = { unknown = true }\nto = { app = \"vault\" }\nservices = [\"https\"]\nexpect = \"allow\"\n",
+        ),
+    ),
+    (
+        "of a test",
+        Code::Word,
+        More(
+            "[test.web]\nfrom = { app = \"payments\" }\nto = { zone = \"cde\" }\nservices = [\"https\"]\nexpect = \"deyn\"\n",
+        ),
     ),
     (
         "",
-        Code::LaterDiffers,
-        Line("to            = { zone = \"cde\" }", "to            = { zone = \"cde\", differs = \"env\" }"),
+        Code::PairHere,
+        Line(
+            "from          = { app = \"payments\", env = \"prod\" }",
+            "from          = { app = \"payments\", same = \"env\" }",
+        ),
+    ),
+    (
+        "differs in an allow",
+        Code::PairHere,
+        Line(
+            "to            = { app = \"vault\", env = \"prod\" }",
+            "to            = { app = \"vault\", differs = \"env\" }",
+        ),
+    ),
+    (
+        "members",
+        Code::PairHere,
+        Line("members = { data = \"cardholder\" }", "members = { data = \"cardholder\", same = \"env\" }"),
+    ),
+    (
+        "except",
+        Code::PairHere,
+        Line("to            = { zone = \"cde\" }", "to            = { except = [{ same = \"env\" }] }"),
+    ),
+    (
+        "of a pair",
+        Code::LabelKey,
+        Line(
+            "to            = { zone = \"cde\" }",
+            "to            = { zone = \"cde\", differs = [\"evn\", \"app\"] }",
+        ),
     ),
     ("", Code::LaterApprovals, More("[gate]\napprovals = \"on\"\n")),
     ("", Code::LaterState, More("[gate]\nstate = \"/var/lib/x\"\n")),
@@ -588,7 +647,7 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         More("[gate]\nmanagement = [\"192.0.2.1\", \"eth0\", \"192.0.2.0/24\", \"224.0.0.1\"]\n"),
     ),
     ("link local", Code::Word, More("[gate]\nlink_local = \"allow\"\n")),
-    ("", Code::LaterColdStart, More("[gate]\ncold_start_reset = true\n")),
+    ("cold start", Code::Value, More("[gate]\ncold_start_reset = \"1d\"\n")),
     ("", Code::LaterInventoryLimit, More("[gate]\ninventory_limit = \"1d\"\n")),
     (
         "",
