@@ -247,7 +247,7 @@ fn every_kind_of_the_flood_keeps_its_checksums_whatever_differs() {
                 }
             }
             assert!(differing.iter().all(|byte| *byte == 0), "{}: {differing:x?}", kind.name);
-            if kind.group != hostile::kinds::Group::Malformed {
+            if kind.group != hostile::group::Group::Malformed {
                 sums_are_right(kind.name, &frame);
             }
             seen.insert(frame);

@@ -12,7 +12,7 @@
 
 mod ends;
 pub(crate) mod flood;
-mod group;
+pub(crate) mod group;
 mod judge;
 pub(crate) mod kinds;
 mod talk;
