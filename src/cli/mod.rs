@@ -18,6 +18,7 @@ mod reload;
 mod replay;
 mod rules;
 mod run;
+mod schema;
 mod screen;
 mod status;
 
@@ -59,6 +60,8 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// The policy as sentences, nothing left out.
     Rules(rules::RulesArgs),
+    /// Print the JSON schema of policy files, for editors.
+    Schema(schema::SchemaArgs),
     /// What a policy does to captured packets, one after another, with the time they were captured at.
     Replay(replay::ReplayArgs),
     /// Whether this machine can run a gate, and what to do where it can't.
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
+        Verb::Schema(_) => schema::run(&mut screen),
         Verb::Replay(args) => replay::run(args, &mut screen),
         Verb::Doctor(args) => doctor::run(args, &mut screen),
         Verb::Completions(args) => completions::run(args, &mut screen),

@@ -33,7 +33,7 @@ const PORTS: [u16; 9] = [0, 1, 80, 81, 443, 2048, 2050, 2303, 65_535];
 const LAST: u64 = 6;
 
 /// One probe.
-type Probe = (Sender, IpAddr, Service, Side, Moment);
+pub(in crate::policy) type Probe = (Sender, IpAddr, Service, Side, Moment);
 
 // A small space, so that prefixes nest, meet and cover one another.
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -356,6 +356,16 @@ pub(super) fn probe() -> impl Strategy<Value = Probe> {
             (Sender { address, mac, vlans }, dst, service, side, now)
         },
     )
+}
+
+/// Policies as the reader leaves them.
+pub(in crate::policy) fn models() -> impl Strategy<Value = Model> {
+    model()
+}
+
+/// Questions to ask of them.
+pub(in crate::policy) fn probes() -> impl Strategy<Value = Vec<Probe>> {
+    vec(probe(), 64)
 }
 
 pub(super) fn cases() -> u32 {

@@ -24,7 +24,7 @@ const RESERVED: [&str; 11] = [
     "differs",
 ];
 
-const KEYS: Keys = Keys { known: &["values", "required"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["values", "required"], later: &[] };
 
 /// Reads `[label]`.
 pub(super) fn declarations(sections: &Sections<'_>, findings: &mut Findings) -> BTreeMap<String, LabelKey> {
