@@ -19,6 +19,7 @@ use statistics::{ratio, spread};
 #[expect(dead_code, reason = "fetches are what its figures are held against")]
 #[path = "../calibration.rs"]
 mod calibration;
+mod kernel;
 mod lookup;
 mod sets;
 #[expect(dead_code, reason = "promises are judged by bench-ratios")]
@@ -63,6 +64,13 @@ enum Verb {
         #[arg(long, default_value_t = 5_000)]
         sets: usize,
     },
+    /// The same beside a set of nftables, in a namespace of its own.
+    Kernel {
+        #[arg(long, default_value_t = 15)]
+        blocks: usize,
+        #[arg(long, default_value_t = 10_000)]
+        most: usize,
+    },
 }
 
 /// Which policy.
@@ -94,8 +102,12 @@ enum Failed {
     Write(#[from] std::io::Error),
     #[error("the reader refuses what was made: {0}")]
     Refused(String),
-    #[error("table and scan differ: {0}")]
+    #[error("two that must agree differ: {0}")]
     Differ(String),
+    #[error("nft refuses: is it installed, and is this root in a namespace of its own?")]
+    Nft,
+    #[error("a raw socket: {0}")]
+    Socket(#[from] rustix::io::Errno),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +119,7 @@ fn main() -> ExitCode {
             let sizes = [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most);
             lookup(sizes.map(shape), blocks)
         }
+        Verb::Kernel { blocks, most } => kernel(blocks, most),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -176,6 +189,30 @@ fn compile(shape: Shape, times: usize) -> Result<(), Failed> {
             table.size()
         )?;
     }
+    Ok(())
+}
+
+fn kernel(blocks: usize, most: usize) -> Result<(), Failed> {
+    let mut page = Table::new();
+    page.load_preset(presets::ASCII_MARKDOWN);
+    page.set_header(["rules", "agree on", "judgement, ns", "set of nftables, ns", "packet without it, ns"]);
+    for rules in [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most) {
+        let mut bout = Bout::new(Shape { kind: Kind::Apart, rules, workloads: 0, sets: 0, seed: 1 })?;
+        let found = kernel::measure(&bout, blocks)?;
+        let judged: Vec<f64> = (0..blocks).map(|_| each(bout.judge(TURN), TURN as u64)).collect();
+        let of = |values: Vec<f64>| {
+            let (median, least, most) = spread(&values).unwrap_or_default();
+            format!("{median:.0} ({least:.0}–{most:.0})")
+        };
+        page.add_row([
+            bout.set.rules.len().to_string(),
+            found.agreed.to_string(),
+            of(judged),
+            of(found.blocks.iter().map(|[with, without]| with - without).collect()),
+            of(found.blocks.iter().map(|[_, without]| *without).collect()),
+        ]);
+    }
+    writeln!(std::io::stdout(), "{blocks} blocks\n{page}")?;
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
 pub(crate) enum Kind {
     Labels,
     Prefixes,
+    /// Prefixes, no two rules of which overlap: all that one set of nftables can hold.
+    Apart,
 }
 
 /// A policy, and what a peer needs of it.
@@ -107,13 +109,60 @@ impl Plain {
         ports.any(|p| p.protocol == service.protocol && (p.first..=p.last).contains(&service.dport))
     }
 
+    /// Whether it has a connection with such ends and ports.
+    fn overlaps(&self, from: (u32, u32), to: (u32, u32), ports: Ports) -> bool {
+        let meet = |end: &End, (first, last): (u32, u32)| match end {
+            End::Run(start, end) => *start <= last && first <= *end,
+            End::Keys(_) | End::Unknown => true,
+        };
+        let here =
+            |p: &Ports| p.protocol == ports.protocol && p.first <= ports.last && ports.first <= p.last;
+        meet(&self.from, from) && meet(&self.to, to) && self.services.iter().any(here)
+    }
+
     /// Whether it matches.
     pub(crate) fn matches(&self, from: &Host, to: &Host, service: Service) -> bool {
         self.names(service) && self.from.matches(from, self.allow) && self.to.matches(to, self.allow)
     }
 }
 
+/// What senders are looked up by: an application, a run of addresses, or nothing.
+pub(crate) type Bucket = (Option<u32>, Option<(u32, u32)>);
+
+impl Host {
+    /// Where rules that mean it as a sender may be.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let app = self.facts.first().copied().filter(|app| *app != NONE).map(|app| (Some(app), None));
+        let bits = match self.address {
+            IpAddr::V4(v4) => Some(v4.to_bits()),
+            IpAddr::V6(_) => None,
+        };
+        let runs = bits.into_iter().flat_map(|bits| {
+            (0..=32).map(move |length| {
+                let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+                (None, Some((bits & !hosts, bits | hosts)))
+            })
+        });
+        std::iter::once((None, None)).chain(app).chain(runs)
+    }
+}
+
 impl End {
+    /// Where a rule is that means it as its sender.
+    pub(crate) fn bucket(&self) -> Bucket {
+        match self {
+            Self::Run(first, last) => (None, Some((*first, *last))),
+            Self::Unknown => (None, None),
+            Self::Keys(keys) => {
+                let app = keys.iter().find(|key| key.dimension == APP && !key.not);
+                match app.map(|key| key.values.as_slice()) {
+                    Some([one]) => (Some(*one), None),
+                    Some(_) | None => (None, None),
+                }
+            }
+        }
+    }
+
     /// Whether it means a host.
     pub(crate) fn matches(&self, host: &Host, allow: bool) -> bool {
         match self {
@@ -195,7 +244,7 @@ impl Set {
     pub(crate) fn new(shape: Shape) -> Self {
         match shape.kind {
             Kind::Labels => Labelled::new(shape).into_set(),
-            Kind::Prefixes => prefixes(shape),
+            Kind::Prefixes | Kind::Apart => prefixes(shape),
         }
     }
 }
@@ -554,13 +603,16 @@ fn prefixes(shape: Shape) -> Set {
     }
     let mut text = Parts { files: Vec::new(), name: "rules" };
     let mut rules = Vec::with_capacity(shape.rules);
-    for number in 0..shape.rules.saturating_sub(1) {
+    let apart = shape.kind == Kind::Apart;
+    for number in 0..4 * shape.rules {
+        if rules.len() + 1 >= shape.rules {
+            break;
+        }
         // Access lists leave one end open in two of a hundred.
-        let open = draw.below(100);
-        let (start, end) = if open == 0 { (0, u32::MAX) } else { run(*draw.of(&sources)) };
-        let from = End::Run(start, end);
-        let (start, end) = if open == 1 { (10 << 24, (11 << 24) - 1) } else { run(*draw.of(&targets)) };
-        let to = End::Run(start, end);
+        let open = if apart { 2 } else { draw.below(100) };
+        let one = if open == 0 { (0, u32::MAX) } else { run(*draw.of(&sources)) };
+        let other = if open == 1 { (10 << 24, (11 << 24) - 1) } else { run(*draw.of(&targets)) };
+        let (from, to) = (End::Run(one.0, one.1), End::Run(other.0, other.1));
         let protocol = if draw.percent(75) { 6 } else { 17 };
         let (low, high) = match draw.below(10) {
             0..6 => {
@@ -570,6 +622,10 @@ fn prefixes(shape: Shape) -> Set {
             6..8 => *draw.of(&[(1024, u16::MAX), (1, 1023), (6000, 6063), (20, 21), (137, 139)]),
             _ => (0, u16::MAX),
         };
+        let ports = Ports { protocol, first: low, last: high };
+        if apart && rules.iter().any(|rule: &Plain| rule.overlaps(one, other, ports)) {
+            continue;
+        }
         let word = if protocol == 6 { "tcp" } else { "udp" };
         let service = match (low, high) {
             (0, _) => format!("ip/{protocol}"),
@@ -582,12 +638,7 @@ fn prefixes(shape: Shape) -> Set {
             from.text(name),
             to.text(name),
         );
-        rules.push(Plain {
-            allow: false,
-            from,
-            to,
-            services: vec![Ports { protocol, first: low, last: high }],
-        });
+        rules.push(Plain { allow: false, from, to, services: vec![ports] });
     }
     let _ = writeln!(
         first,
