@@ -21,6 +21,9 @@ pub(crate) const PROBES: usize = 1 << 20;
 /// Connections of a turn of the scan.
 const SCANNED: usize = 512;
 
+/// Rules and their places among all.
+type Ordered<'s> = Vec<(usize, &'s Plain)>;
+
 /// A connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
@@ -61,11 +64,11 @@ impl Bout {
     /// How many of the probes are allowed, if both agree on all of them.
     pub(crate) fn agree(&self) -> Result<usize, Failed> {
         // The scan would take hours at size: each sender is held only against the rules that may mean it.
-        let mut buckets: HashMap<Bucket, Vec<(usize, &Plain)>> = HashMap::new();
+        let mut buckets: HashMap<Bucket, Ordered<'_>> = HashMap::new();
         for (order, rule) in self.set.rules.iter().enumerate() {
             buckets.entry(rule.from.bucket()).or_default().push((order, rule));
         }
-        let mut named: HashMap<(Bucket, u8, u16), Vec<(usize, &Plain)>> = HashMap::new();
+        let mut named: HashMap<(Bucket, u8, u16), Ordered<'_>> = HashMap::new();
         let mut allowed = 0;
         for (probe, (sender, dst, service, side)) in self.probes.iter().zip(&self.asked) {
             let (Some(from), Some(to)) = (self.set.hosts.get(probe.from), self.set.hosts.get(probe.to))

@@ -43,6 +43,8 @@ pub(crate) struct Set {
     pub(crate) hosts: Vec<Host>,
     /// Strongest tier first.
     pub(crate) rules: Vec<Plain>,
+    /// IPv4 prefixes of networks and the side of each, of the kinds that are about prefixes.
+    pub(crate) prefixes: Vec<(u32, u8, Side)>,
 }
 
 /// An address and what it is, one value a dimension.
@@ -542,7 +544,7 @@ impl Labelled {
         }
         rules.sort_by_key(|(rank, _)| *rank);
         let rules = rules.into_iter().map(|(_, rule)| rule).collect();
-        Set { files: files(&first, [self.inventory, text]), hosts: self.hosts, rules }
+        Set { files: files(&first, [self.inventory, text]), hosts: self.hosts, rules, prefixes: Vec::new() }
     }
 }
 
@@ -663,5 +665,10 @@ fn prefixes(shape: Shape) -> Set {
         hosts.extend(sources.iter().map(|(bits, length)| host(*bits, *length, Side::Outside)));
         hosts.extend(targets.iter().map(|(bits, length)| host(*bits, *length, Side::Inside)));
     }
-    Set { files: files(&first, [networks, text]), hosts, rules }
+    let mut prefixes = vec![(0, 0, Side::Outside), (10 << 24, 8, Side::Inside)];
+    for (side, pool) in [(Side::Outside, &sources), (Side::Inside, &targets)] {
+        prefixes
+            .extend(pool.iter().map(|(bits, length)| (*bits, u8::try_from(*length).unwrap_or(32), side)));
+    }
+    Set { files: files(&first, [networks, text]), hosts, rules, prefixes }
 }
