@@ -137,6 +137,42 @@ fn warnings_take_the_level_that_is_asked_for() {
 }
 
 #[test]
+fn an_inventory_is_listed_and_a_list_becomes_a_part_of_it() {
+    let output = portcullis(&["inventory", "list", "--policy", &cde(), "--format", "json"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let rows = json(&output);
+    assert_eq!(rows.as_array().unwrap().len(), 75);
+    let vault = rows.as_array().unwrap().iter().find(|row| row["name"] == "vault-1").unwrap();
+    assert_eq!(
+        (&vault["service_account"], &vault["place"]),
+        (&"vault-prod".into(), &"inventory.toml:3".into())
+    );
+    let output = portcullis(&["inventory", "labels", "env", "--policy", &cde()]);
+    assert_eq!((code(&output), out(&output).lines().count()), (0, 3), "{}", out(&output));
+    assert_eq!(code(&portcullis(&["inventory", "labels", "colour", "--policy", &cde()])), 2);
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("hosts.csv");
+    let import = |text: &str| {
+        std::fs::write(&list, text).unwrap();
+        portcullis(&["inventory", "import", list.to_str().unwrap()])
+    };
+    let output = import("name,addresses,zone\na,10.0.0.1,red\n");
+    assert_eq!(code(&output), 0);
+    assert!(
+        out(&output).contains("[workload.a] # hosts.csv:2\naddresses = [\"10.0.0.1\"]\n"),
+        "{}",
+        out(&output)
+    );
+    assert_eq!(err(&output), "column zone became label zone_label: selectors use the word\n");
+    let output = import("name,addresses\na,b\n");
+    assert_eq!((code(&output), out(&output).as_str()), (2, ""));
+    assert!(
+        err(&output).starts_with("error: hosts.csv: line 2: ")
+            && err(&output).ends_with("1 error; nothing was imported\n")
+    );
+}
+
+#[test]
 fn the_schema_is_printed_as_the_file_has_it() {
     let output = portcullis(&["schema"]);
     assert_eq!((code(&output), err(&output).as_str()), (0, ""));

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod fault;
 mod flows;
+mod inventory;
 mod lab;
 mod page;
 mod release;
@@ -60,6 +61,8 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// The policy as sentences, nothing left out.
     Rules(rules::RulesArgs),
+    /// Who is in a policy's inventory, and lists of hosts from elsewhere into it.
+    Inventory(inventory::InventoryArgs),
     /// Print the JSON schema of policy files, for editors.
     Schema(schema::SchemaArgs),
     /// What a policy does to captured packets, one after another, with the time they were captured at.
@@ -141,6 +144,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
+        Verb::Inventory(args) => inventory::run(args, &mut screen),
         Verb::Schema(_) => schema::run(&mut screen),
         Verb::Replay(args) => replay::run(args, &mut screen),
         Verb::Doctor(args) => doctor::run(args, &mut screen),

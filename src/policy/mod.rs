@@ -14,6 +14,7 @@ mod ground;
 mod hash;
 mod hosts;
 mod identity;
+pub mod inventory;
 pub mod lint;
 mod matrix;
 pub mod model;

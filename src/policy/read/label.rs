@@ -24,6 +24,12 @@ const RESERVED: [&str; 11] = [
     "differs",
 ];
 
+/// Whether selectors use the word, so that it can't be a label.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    RESERVED.contains(&key)
+}
+
 pub(super) const KEYS: Keys = Keys { known: &["values", "required"], later: &[] };
 
 /// Reads `[label]`.

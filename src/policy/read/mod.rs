@@ -45,6 +45,7 @@ use super::verdict::Moment;
 use document::Value;
 use findings::Findings;
 pub(super) use instant::end_of_day;
+pub use label::is_reserved;
 use names::Names;
 pub use schema::schema;
 use sections::Sections;
