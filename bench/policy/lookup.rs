@@ -12,7 +12,7 @@ use portcullis::io::clock::boot_nanos;
 use portcullis::policy::{Moment, Sender, SenderMac, Table};
 use portcullis::wire::{Service, Side, Vlans};
 
-use crate::sets::{Host, Plain, Set, Shape};
+use crate::sets::{Bucket, Host, Plain, Set, Shape};
 use crate::statistics::SplitMix;
 use crate::{Failed, load};
 
@@ -20,6 +20,9 @@ use crate::{Failed, load};
 pub(crate) const PROBES: usize = 1 << 20;
 /// Connections of a turn of the scan.
 const SCANNED: usize = 512;
+
+/// Rules and their places among all.
+type Ordered<'s> = Vec<(usize, &'s Plain)>;
 
 /// A connection.
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +63,26 @@ impl Bout {
 
     /// How many of the probes are allowed, if both agree on all of them.
     pub(crate) fn agree(&self) -> Result<usize, Failed> {
-        // The scan would take hours at size: for each service, only the rules that name it.
-        let mut naming: HashMap<(u8, u16), Vec<&Plain>> = HashMap::new();
+        // The scan would take hours at size: each sender is held only against the rules that may mean it.
+        let mut buckets: HashMap<Bucket, Ordered<'_>> = HashMap::new();
+        for (order, rule) in self.set.rules.iter().enumerate() {
+            buckets.entry(rule.from.bucket()).or_default().push((order, rule));
+        }
+        let mut named: HashMap<(Bucket, u8, u16), Ordered<'_>> = HashMap::new();
         let mut allowed = 0;
         for (probe, (sender, dst, service, side)) in self.probes.iter().zip(&self.asked) {
             let (Some(from), Some(to)) = (self.set.hosts.get(probe.from), self.set.hosts.get(probe.to))
             else {
                 continue;
             };
-            let rules = naming
-                .entry((service.protocol, service.dport))
-                .or_insert_with(|| self.set.rules.iter().filter(|rule| rule.names(*service)).collect());
-            let first = rules.iter().find(|rule| rule.matches(from, to, *service));
+            let matching = from.buckets().filter_map(|bucket| {
+                let all = buckets.get(&bucket)?;
+                let here = named.entry((bucket, service.protocol, service.dport)).or_insert_with(|| {
+                    all.iter().filter(|(_, rule)| rule.names(*service)).copied().collect()
+                });
+                here.iter().find(|(_, rule)| rule.matches(from, to, *service)).copied()
+            });
+            let first = matching.min_by_key(|(order, _)| *order).map(|(_, rule)| rule);
             let scan = first.is_some_and(|rule| rule.allow);
             let verdict = self.table.judge(*sender, *dst, *service, *side, Moment(1));
             if verdict.denial.is_none() != scan {
@@ -83,6 +94,15 @@ impl Bout {
             allowed += usize::from(scan);
         }
         Ok(allowed)
+    }
+
+    /// Whether the table allows a connection.
+    pub(crate) fn allows(&self, probe: Probe) -> bool {
+        let (Some(from), Some(to)) = (self.set.hosts.get(probe.from), self.set.hosts.get(probe.to)) else {
+            return false;
+        };
+        let sender = Sender { address: from.address, mac: SenderMac::Assumed, vlans: Vlans::UNTAGGED };
+        self.table.judge(sender, to.address, probe.service, from.side, Moment(1)).denial.is_none()
     }
 
     /// Nanoseconds of a judgement, over so many.

@@ -4,6 +4,7 @@
 //! What it is: the command line; [`sets`] makes the policies, [`lookup`] asks them.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,12 +14,14 @@ use comfy_table::{Table, presets};
 use lookup::Bout;
 use portcullis::io::clock::boot_nanos;
 use portcullis::policy::{self, read::Loaded};
+use portcullis::wire::Side;
 use sets::{Kind, Set, Shape};
-use statistics::{ratio, spread};
+use statistics::{SplitMix, ratio, spread};
 
 #[expect(dead_code, reason = "fetches are what its figures are held against")]
 #[path = "../calibration.rs"]
 mod calibration;
+mod kernel;
 mod lookup;
 mod sets;
 #[expect(dead_code, reason = "promises are judged by bench-ratios")]
@@ -63,6 +66,18 @@ enum Verb {
         #[arg(long, default_value_t = 5_000)]
         sets: usize,
     },
+    /// The side of an address, beside poptrie with the same prefixes.
+    Addresses {
+        #[arg(long, default_value_t = 15)]
+        blocks: usize,
+    },
+    /// The same beside a set of nftables, in a namespace of its own.
+    Kernel {
+        #[arg(long, default_value_t = 15)]
+        blocks: usize,
+        #[arg(long, default_value_t = 10_000)]
+        most: usize,
+    },
 }
 
 /// Which policy.
@@ -94,8 +109,12 @@ enum Failed {
     Write(#[from] std::io::Error),
     #[error("the reader refuses what was made: {0}")]
     Refused(String),
-    #[error("table and scan differ: {0}")]
+    #[error("two that must agree differ: {0}")]
     Differ(String),
+    #[error("nft refuses: is it installed, and is this root in a namespace of its own?")]
+    Nft,
+    #[error("a raw socket: {0}")]
+    Socket(#[from] rustix::io::Errno),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +126,8 @@ fn main() -> ExitCode {
             let sizes = [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most);
             lookup(sizes.map(shape), blocks)
         }
+        Verb::Addresses { blocks } => addresses(blocks),
+        Verb::Kernel { blocks, most } => kernel(blocks, most),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -176,6 +197,98 @@ fn compile(shape: Shape, times: usize) -> Result<(), Failed> {
             table.size()
         )?;
     }
+    Ok(())
+}
+
+fn addresses(blocks: usize) -> Result<(), Failed> {
+    let mut page = Table::new();
+    page.load_preset(presets::ASCII_MARKDOWN);
+    page.set_header([
+        "prefixes",
+        "side of an address, ns",
+        "poptrie, ns",
+        "÷ poptrie [95 %]",
+        "poptrie built in, ms",
+    ]);
+    for rules in [100, 1_000, 10_000, 100_000] {
+        let bout = Bout::new(Shape { kind: Kind::Prefixes, rules, workloads: 0, sets: 0, seed: 1 })?;
+        let before = boot_nanos();
+        let mut trie = poptrie::Poptrie::new();
+        // It keeps its nodes by depth: short prefixes first append instead of shifting.
+        let mut prefixes = bout.set.prefixes.clone();
+        prefixes.sort_by_key(|(bits, length, _)| (*length, *bits));
+        for (bits, length, side) in &prefixes {
+            trie.insert((*bits, *length), *side);
+        }
+        let built = boot_nanos() - before;
+        let mut draw = SplitMix(7);
+        let probes: Vec<u32> = (0..lookup::PROBES)
+            .map(|_| {
+                let (bits, length, _) =
+                    prefixes.get(draw.below(prefixes.len())).copied().unwrap_or((0, 0, Side::Outside));
+                let inner = u32::try_from(draw.next() >> 32).unwrap_or(0);
+                bits | (inner & u32::MAX.checked_shr(u32::from(length)).unwrap_or(0))
+            })
+            .filter(|bits| !Ipv4Addr::from_bits(*bits).is_multicast())
+            .collect();
+        let ours = |bits: u32| bout.table.network_side(Ipv4Addr::from_bits(bits).into());
+        if let Some(bits) = probes.iter().find(|bits| ours(**bits) != trie.lookup(**bits).copied()) {
+            return Err(Failed::Differ(format!("the table and poptrie on {}", Ipv4Addr::from_bits(*bits))));
+        }
+        let time = |side: &dyn Fn(&[u32]) -> usize| {
+            let before = boot_nanos();
+            std::hint::black_box(side(&probes));
+            each(boot_nanos() - before, probes.len() as u64)
+        };
+        let inside = Some(Side::Inside);
+        let mut turns = Vec::new();
+        for _ in 0..blocks {
+            let table = || time(&|all| all.iter().filter(|bits| ours(**bits) == inside).count());
+            let peer =
+                || time(&|all| all.iter().filter(|bits| trie.lookup(**bits).copied() == inside).count());
+            let (one, two, three, four) = (table(), peer(), peer(), table());
+            turns.push((vec![one, four], vec![two, three]));
+        }
+        let of = |values: Vec<f64>| spread(&values).map_or_else(String::new, |(m, ..)| format!("{m:.1}"));
+        let ratio = ratio(&turns)
+            .map_or_else(String::new, |r| format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper));
+        page.add_row([
+            prefixes.len().to_string(),
+            of(turns.iter().flat_map(|(ours, _)| ours.clone()).collect()),
+            of(turns.iter().flat_map(|(_, peer)| peer.clone()).collect()),
+            ratio,
+            (built / 1_000_000).to_string(),
+        ]);
+    }
+    writeln!(
+        std::io::stdout(),
+        "{blocks} blocks; both agree on all of {} addresses first\n{page}",
+        lookup::PROBES
+    )?;
+    Ok(())
+}
+
+fn kernel(blocks: usize, most: usize) -> Result<(), Failed> {
+    let mut page = Table::new();
+    page.load_preset(presets::ASCII_MARKDOWN);
+    page.set_header(["rules", "agree on", "judgement, ns", "set of nftables, ns", "packet without it, ns"]);
+    for rules in [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most) {
+        let mut bout = Bout::new(Shape { kind: Kind::Apart, rules, workloads: 0, sets: 0, seed: 1 })?;
+        let found = kernel::measure(&bout, blocks)?;
+        let judged: Vec<f64> = (0..blocks).map(|_| each(bout.judge(TURN), TURN as u64)).collect();
+        let of = |values: Vec<f64>| {
+            let (median, least, most) = spread(&values).unwrap_or_default();
+            format!("{median:.0} ({least:.0}–{most:.0})")
+        };
+        page.add_row([
+            bout.set.rules.len().to_string(),
+            found.agreed.to_string(),
+            of(judged),
+            of(found.blocks.iter().map(|[with, without]| with - without).collect()),
+            of(found.blocks.iter().map(|[_, without]| *without).collect()),
+        ]);
+    }
+    writeln!(std::io::stdout(), "{blocks} blocks\n{page}")?;
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
 pub(crate) enum Kind {
     Labels,
     Prefixes,
+    /// Prefixes, no two rules of which overlap: all that one set of nftables can hold.
+    Apart,
 }
 
 /// A policy, and what a peer needs of it.
@@ -41,6 +43,8 @@ pub(crate) struct Set {
     pub(crate) hosts: Vec<Host>,
     /// Strongest tier first.
     pub(crate) rules: Vec<Plain>,
+    /// IPv4 prefixes of networks and the side of each, of the kinds that are about prefixes.
+    pub(crate) prefixes: Vec<(u32, u8, Side)>,
 }
 
 /// An address and what it is, one value a dimension.
@@ -107,13 +111,60 @@ impl Plain {
         ports.any(|p| p.protocol == service.protocol && (p.first..=p.last).contains(&service.dport))
     }
 
+    /// Whether it has a connection with such ends and ports.
+    fn overlaps(&self, from: (u32, u32), to: (u32, u32), ports: Ports) -> bool {
+        let meet = |end: &End, (first, last): (u32, u32)| match end {
+            End::Run(start, end) => *start <= last && first <= *end,
+            End::Keys(_) | End::Unknown => true,
+        };
+        let here =
+            |p: &Ports| p.protocol == ports.protocol && p.first <= ports.last && ports.first <= p.last;
+        meet(&self.from, from) && meet(&self.to, to) && self.services.iter().any(here)
+    }
+
     /// Whether it matches.
     pub(crate) fn matches(&self, from: &Host, to: &Host, service: Service) -> bool {
         self.names(service) && self.from.matches(from, self.allow) && self.to.matches(to, self.allow)
     }
 }
 
+/// What senders are looked up by: an application, a run of addresses, or nothing.
+pub(crate) type Bucket = (Option<u32>, Option<(u32, u32)>);
+
+impl Host {
+    /// Where rules that mean it as a sender may be.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let app = self.facts.first().copied().filter(|app| *app != NONE).map(|app| (Some(app), None));
+        let bits = match self.address {
+            IpAddr::V4(v4) => Some(v4.to_bits()),
+            IpAddr::V6(_) => None,
+        };
+        let runs = bits.into_iter().flat_map(|bits| {
+            (0..=32).map(move |length| {
+                let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+                (None, Some((bits & !hosts, bits | hosts)))
+            })
+        });
+        std::iter::once((None, None)).chain(app).chain(runs)
+    }
+}
+
 impl End {
+    /// Where a rule is that means it as its sender.
+    pub(crate) fn bucket(&self) -> Bucket {
+        match self {
+            Self::Run(first, last) => (None, Some((*first, *last))),
+            Self::Unknown => (None, None),
+            Self::Keys(keys) => {
+                let app = keys.iter().find(|key| key.dimension == APP && !key.not);
+                match app.map(|key| key.values.as_slice()) {
+                    Some([one]) => (Some(*one), None),
+                    Some(_) | None => (None, None),
+                }
+            }
+        }
+    }
+
     /// Whether it means a host.
     pub(crate) fn matches(&self, host: &Host, allow: bool) -> bool {
         match self {
@@ -195,7 +246,7 @@ impl Set {
     pub(crate) fn new(shape: Shape) -> Self {
         match shape.kind {
             Kind::Labels => Labelled::new(shape).into_set(),
-            Kind::Prefixes => prefixes(shape),
+            Kind::Prefixes | Kind::Apart => prefixes(shape),
         }
     }
 }
@@ -493,7 +544,7 @@ impl Labelled {
         }
         rules.sort_by_key(|(rank, _)| *rank);
         let rules = rules.into_iter().map(|(_, rule)| rule).collect();
-        Set { files: files(&first, [self.inventory, text]), hosts: self.hosts, rules }
+        Set { files: files(&first, [self.inventory, text]), hosts: self.hosts, rules, prefixes: Vec::new() }
     }
 }
 
@@ -554,13 +605,16 @@ fn prefixes(shape: Shape) -> Set {
     }
     let mut text = Parts { files: Vec::new(), name: "rules" };
     let mut rules = Vec::with_capacity(shape.rules);
-    for number in 0..shape.rules.saturating_sub(1) {
+    let apart = shape.kind == Kind::Apart;
+    for number in 0..4 * shape.rules {
+        if rules.len() + 1 >= shape.rules {
+            break;
+        }
         // Access lists leave one end open in two of a hundred.
-        let open = draw.below(100);
-        let (start, end) = if open == 0 { (0, u32::MAX) } else { run(*draw.of(&sources)) };
-        let from = End::Run(start, end);
-        let (start, end) = if open == 1 { (10 << 24, (11 << 24) - 1) } else { run(*draw.of(&targets)) };
-        let to = End::Run(start, end);
+        let open = if apart { 2 } else { draw.below(100) };
+        let one = if open == 0 { (0, u32::MAX) } else { run(*draw.of(&sources)) };
+        let other = if open == 1 { (10 << 24, (11 << 24) - 1) } else { run(*draw.of(&targets)) };
+        let (from, to) = (End::Run(one.0, one.1), End::Run(other.0, other.1));
         let protocol = if draw.percent(75) { 6 } else { 17 };
         let (low, high) = match draw.below(10) {
             0..6 => {
@@ -570,6 +624,10 @@ fn prefixes(shape: Shape) -> Set {
             6..8 => *draw.of(&[(1024, u16::MAX), (1, 1023), (6000, 6063), (20, 21), (137, 139)]),
             _ => (0, u16::MAX),
         };
+        let ports = Ports { protocol, first: low, last: high };
+        if apart && rules.iter().any(|rule: &Plain| rule.overlaps(one, other, ports)) {
+            continue;
+        }
         let word = if protocol == 6 { "tcp" } else { "udp" };
         let service = match (low, high) {
             (0, _) => format!("ip/{protocol}"),
@@ -582,12 +640,7 @@ fn prefixes(shape: Shape) -> Set {
             from.text(name),
             to.text(name),
         );
-        rules.push(Plain {
-            allow: false,
-            from,
-            to,
-            services: vec![Ports { protocol, first: low, last: high }],
-        });
+        rules.push(Plain { allow: false, from, to, services: vec![ports] });
     }
     let _ = writeln!(
         first,
@@ -612,5 +665,10 @@ fn prefixes(shape: Shape) -> Set {
         hosts.extend(sources.iter().map(|(bits, length)| host(*bits, *length, Side::Outside)));
         hosts.extend(targets.iter().map(|(bits, length)| host(*bits, *length, Side::Inside)));
     }
-    Set { files: files(&first, [networks, text]), hosts, rules }
+    let mut prefixes = vec![(0, 0, Side::Outside), (10 << 24, 8, Side::Inside)];
+    for (side, pool) in [(Side::Outside, &sources), (Side::Inside, &targets)] {
+        prefixes
+            .extend(pool.iter().map(|(bits, length)| (*bits, u8::try_from(*length).unwrap_or(32), side)));
+    }
+    Set { files: files(&first, [networks, text]), hosts, rules, prefixes }
 }

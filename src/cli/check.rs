@@ -11,9 +11,11 @@ use super::page::{count, nanos, number};
 use super::screen::Screen;
 use super::{Done, Format, FormatArg};
 use crate::io::clock::{boot_nanos, wall_nanos};
-use crate::policy::diagnostic::{self, Row};
+use crate::policy::code::Code;
+use crate::policy::diagnostic::{self, Row, Severity};
+use crate::policy::lint::{self, Level};
 use crate::policy::model::{Model, Tier};
-use crate::policy::{self, Moment, Size, Table, proof};
+use crate::policy::{self, Moment, Size, Table};
 
 /// Read a policy and report everything that is wrong with it; nothing is started.
 #[derive(Debug, Args)]
@@ -23,6 +25,9 @@ pub(crate) struct CheckArgs {
     /// End with 1 where there are warnings.
     #[arg(long)]
     strict: bool,
+    /// Take the warnings of a code for something else: P0607=off, P0610=error. May be repeated.
+    #[arg(long, value_name = "CODE=LEVEL", value_parser = levelled)]
+    level: Vec<(Code, Level)>,
     #[command(flatten)]
     format: FormatArg,
 }
@@ -62,10 +67,7 @@ struct Summary {
 /// The output is lost.
 pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let loaded = match policy::read(&args.policy.policy) {
-        Ok(mut loaded) => {
-            loaded.warnings.extend(loaded.lapsed(Moment(wall_nanos())));
-            loaded
-        }
+        Ok(loaded) => loaded,
         Err(rejected) => {
             let (errors, warnings) = diagnostic::count(&rejected.diagnostics);
             let findings = diagnostic::rows(&rejected.sources, &rejected.diagnostics);
@@ -82,11 +84,10 @@ pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> 
     let before = boot_nanos();
     let table = policy::compile(&loaded.model);
     let compiled = boot_nanos().saturating_sub(before);
-    let mut findings = loaded.warnings.clone();
-    findings.extend(proof::findings(&loaded, &table));
-    findings.sort_by_key(|found| found.origin.map(|origin| (origin.file, origin.start)));
+    let mut findings = lint::check(&loaded, &table, Moment(wall_nanos()));
     let summary = Summary::new(&loaded.model, &table, compiled);
     findings.extend(summary.table.warning());
+    lint::level(&mut findings, &args.level);
     // Tests that fail: the text holds together, and nothing would put it in force.
     let (errors, warnings) = diagnostic::count(&findings);
     let page = match args.format.format {
@@ -104,6 +105,23 @@ pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> 
     };
     screen.show(&page)?;
     Ok(if errors > 0 || (args.strict && warnings > 0) { Done::Findings } else { Done::Well })
+}
+
+/// `P0607=off`.
+fn levelled(text: &str) -> Result<(Code, Level), String> {
+    let (code, level) = text.split_once('=').ok_or("write a code and a level: P0607=off")?;
+    let code =
+        Code::of(code).ok_or_else(|| format!("{code} is no code: docs/DIAGNOSTICS.md lists them"))?;
+    if code.severity() == Severity::Error {
+        return Err(format!("{code} is an error, and stays one"));
+    }
+    let level = match level {
+        "off" => Level::Off,
+        "warning" => Level::Warning,
+        "error" => Level::Error,
+        _ => return Err(format!("{level} is no level: write off, warning or error")),
+    };
+    Ok((code, level))
 }
 
 fn json(report: &Report<'_>) -> Result<String, Fault> {

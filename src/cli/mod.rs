@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod fault;
 mod flows;
+mod inventory;
 mod lab;
 mod page;
 mod release;
@@ -18,6 +19,7 @@ mod reload;
 mod replay;
 mod rules;
 mod run;
+mod schema;
 mod screen;
 mod status;
 
@@ -59,6 +61,10 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// The policy as sentences, nothing left out.
     Rules(rules::RulesArgs),
+    /// Who is in a policy's inventory, and lists of hosts from elsewhere into it.
+    Inventory(inventory::InventoryArgs),
+    /// Print the JSON schema of policy files, for editors.
+    Schema(schema::SchemaArgs),
     /// What a policy does to captured packets, one after another, with the time they were captured at.
     Replay(replay::ReplayArgs),
     /// Whether this machine can run a gate, and what to do where it can't.
@@ -138,6 +144,8 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
+        Verb::Inventory(args) => inventory::run(args, &mut screen),
+        Verb::Schema(_) => schema::run(&mut screen),
         Verb::Replay(args) => replay::run(args, &mut screen),
         Verb::Doctor(args) => doctor::run(args, &mut screen),
         Verb::Completions(args) => completions::run(args, &mut screen),

@@ -21,6 +21,12 @@ macro_rules! codes {
             /// All of them, by number.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// The code with a number.
+            #[must_use]
+            pub fn of(number: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.number() == number)
+            }
+
             /// `P0104`.
             #[must_use]
             pub const fn number(self) -> &'static str {
@@ -140,6 +146,12 @@ codes! {
     OneSide "P0604" Warning Whole "a rule whose two ends lie on one side: this gate never sees it" => "remove it, or look at `at` of the networks";
     ReviewDate "P0605" Error Place "`review_by` that is not a date" => "write a date without quotes: 2027-05-31";
     NotAsked "P0606" Warning Whole "a rule for packets that rules are not asked about" => "remove it: odd packets, housekeeping, ICMP errors and replies are decided before or beside rules";
+
+    Overlap "P0607" Warning Whole "an allow of which a deny or guardrail takes a part" => "say in the allow whom it still lets through, or remove what the stronger rule decides";
+    Redundant "P0608" Warning Whole "a list of services that says something twice" => "remove what another one of the list holds";
+    WideRule "P0609" Warning Whole "an allow into a zone that is wider than the zone needs" => "name who may by labels, and the ports that are used";
+    Insecure "P0610" Warning Whole "an allow of an insecure service without `mitigation`" => "use a secure service, or write what makes this one bearable: mitigation = \"...\"";
+    Overdue "P0611" Warning Place "a rule whose review is overdue" => "review it and write the next `review_by`";
 
     TestFails "P0701" Error Whole "a test of the policy that does not hold: nothing is put in force" => "correct the rules or the test; explain shows why";
     EmptyTest "P0702" Warning Whole "a test that holds for nobody: no pair of addresses that this gate sees matches it" => "correct its ends, or give the workloads that it is about their labels";

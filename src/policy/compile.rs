@@ -17,16 +17,22 @@ use super::model::Model;
 use super::space::Space;
 use super::table::{Lease, NetworkFace, RuleFace, Spot, Table, WorkloadFace, is_group};
 use super::verdict::{Action, Mode};
+use super::wide::LINES;
 use crate::wire::Housekeeping;
 
 /// Compiles a validated policy. The same model gives the same table and digest.
 #[must_use]
 pub fn compile(model: &Model) -> Table {
+    divided(model, &LINES)
+}
+
+/// The same, with these lines between wide rules and narrow ones to choose from: all give the same verdicts.
+pub(super) fn divided(model: &Model, lines: &[u64]) -> Table {
     let space = Space::new(model);
     let selectors = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
     let identities = Identities::new(model, &space, selectors);
     let consulted = Consulted::new(model, &identities);
-    let matrix = Matrix::new(model, &identities, &consulted);
+    let matrix = Matrix::new(model, &identities, &consulted, lines);
     let (spots, leases) = spots(model, &space, &identities, &matrix);
     let column = |identity: usize| matrix.column_of.get(identity).copied().unwrap_or(0);
     let groups = identities.groups.iter().map(|sides| sides.map(column)).collect();

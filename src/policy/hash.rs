@@ -53,6 +53,11 @@ impl Hasher for Fold {
         self.0 = fold(self.0.rotate_left(5) ^ word);
     }
 
+    fn write_u128(&mut self, word: u128) {
+        self.write_u64(u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0));
+        self.write_u64(u64::try_from(word >> 64).unwrap_or(0));
+    }
+
     fn write_usize(&mut self, word: usize) {
         self.write_u64(u64::try_from(word).unwrap_or(u64::MAX));
     }

@@ -129,7 +129,7 @@ impl<'a> Identities<'a> {
     }
 
     /// Who has what.
-    fn postings(&self) -> Postings<'_> {
+    pub(super) fn postings(&self) -> Postings<'_> {
         Postings::of(self.all.iter().map(|identity| identity.view.subject(false)))
     }
 }
@@ -178,11 +178,13 @@ pub(super) struct Meaning {
 
 impl Identities<'_> {
     /// What a selector of a rule of this tier means now, every MAC being true.
-    pub(super) fn meaning(&self, selector: &Selector, tier: Tier) -> Meaning {
+    pub(super) fn meaning(&self, postings: &Postings<'_>, selector: &Selector, tier: Tier) -> Meaning {
         let mut workloads = BTreeSet::new();
         let mut unknown = false;
         let mut zones: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.zones];
-        let here = self.all.iter().filter(|identity| identity.inhabited);
+        let candidates = postings.candidates(selector);
+        let candidates = candidates.iter().filter_map(|number| self.all.get(index(*number)));
+        let here = candidates.filter(|identity| identity.inhabited);
         for identity in here.filter(|identity| identity.asked(selector, tier).genuine) {
             unknown |= !identity.claimed;
             workloads.extend(&identity.workloads);
@@ -241,7 +243,7 @@ pub(super) struct Consulted {
 impl Consulted {
     pub(super) fn new(model: &Model, identities: &Identities<'_>) -> Self {
         let postings = identities.postings();
-        let mut known: HashMap<(&Selector, bool), usize> = HashMap::new();
+        let mut known: HashMap<(&Selector, bool), usize, Quick> = HashMap::default();
         let mut selectors = Vec::new();
         let mut counts = Vec::new();
         let mut stamps = vec![0; model.workloads.len()];

@@ -82,7 +82,13 @@ fn index(number: u32) -> usize {
 }
 
 impl Matrix {
-    pub(super) fn new(model: &Model, identities: &Identities<'_>, consulted: &Consulted) -> Self {
+    /// `lines` may divide wide rules from narrow ones.
+    pub(super) fn new(
+        model: &Model,
+        identities: &Identities<'_>,
+        consulted: &Consulted,
+        lines: &[u64],
+    ) -> Self {
         let mut matrix = Self { answers: vec![Answer::DEFAULT], ..Self::default() };
         let (mut from, mut to) =
             (vec![false; consulted.selectors.len()], vec![false; consulted.selectors.len()]);
@@ -105,7 +111,7 @@ impl Matrix {
         let kinds: Vec<Kind> = kinds.collect();
         let rows = matrix.rows(model, identities, &kinds, [told(&from, false), told(&from, true)]);
         let columns = matrix.columns(model, identities, &kinds, told(&to, true));
-        Crossing::new(model, (identities, consulted), matrix, rows, columns).done()
+        Crossing::new(model, (identities, consulted), matrix, rows, columns).done(lines)
     }
 
     fn rows(
@@ -278,8 +284,8 @@ impl<'m> Crossing<'m> {
         }
     }
 
-    fn done(mut self) -> Matrix {
-        let (wide, lines, places) = divide(self.consulted, &self.rows, &self.columns);
+    fn done(mut self, lines: &[u64]) -> Matrix {
+        let (wide, lines, places) = divide(self.consulted, &self.rows, &self.columns, lines);
         let plain = self.plain(&lines, &places);
         self.overlay(&wide, (&lines, &places), &plain);
         let width = u32::try_from(places.kinds.len()).unwrap_or(u32::MAX);
@@ -503,6 +509,9 @@ fn govern(maker: &mut Maker, zones: Vec<&Zone>) -> Column {
     let (sets, modes): (Vec<Spans>, Vec<(usize, Mode)>) = services.unzip();
     let own = zones.iter().map(|z| z.mode);
     let strictest = own.chain(modes.iter().map(|(_, mode)| *mode)).max();
+    if modes.is_empty() {
+        return Column { modes: Column::ALIKE, strictest, place: 0 };
+    }
     let sets: Vec<&Spans> = sets.iter().collect();
     let modes = maker.make(&sets, &mut Govern { zones, modes, strictest });
     Column { modes, strictest, place: 0 }

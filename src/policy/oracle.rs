@@ -6,7 +6,7 @@
 mod proof;
 mod random;
 
-pub(super) use random::rules;
+pub(super) use random::{models, probes, rules};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,29 +7,23 @@
 //! its ends lie on different sides, or its destination is a group. Cost: selectors × runs of addresses, then
 //! pairs of classes; the ports of equal pairs are looked at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use super::code::Code;
+use super::compile;
 use super::diagnostic::{Diagnostic, Severity};
 use super::explain::service_text;
+use super::ground::{DYNAMIC, End, Ground, exists, packet, within};
 use super::model::{Expected, Model, ServiceSet, Test, Tier};
-use super::prefix::Prefix;
 use super::read::{Loaded, Rejected};
-use super::selector::{Carried, Reading};
-use super::services::{ALL, Region};
+use super::selector::Reading;
 use super::source::Origin;
-use super::space::{Stretch, View};
-use super::stage::odd_source;
 use super::table::{Answer, Table, is_group};
 use super::verdict::{Denial, RuleNumber};
-use super::witness::witnesses;
-use super::{Action, compile};
+use crate::wire::Service;
 use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
-use crate::wire::{Odd, Service, Side, is_extension};
-
-/// The first dynamic port (RFC 6335): a client's, where no rule says which.
-const DYNAMIC: u16 = 49_152;
 
 /// A connection that is not as a test expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,123 +109,36 @@ pub fn proofs(model: &Model, table: &Table) -> Vec<Proof> {
         return Vec::new();
     }
     let ground = Ground::new(model, table);
-    model.tests.iter().map(|test| ground.prove(test)).collect()
+    model.tests.iter().map(|test| prove(&ground, test)).collect()
 }
 
-/// One address for all that nothing tells from it, as a selector sees it.
-struct End<'a> {
-    address: IpAddr,
-    /// The class that the table has for it.
-    class: u32,
-    view: View<'a>,
-    /// Its claim is one address: it can hold an account.
-    host: bool,
-}
-
-impl End<'_> {
-    /// What `same` and `differs` look at.
-    fn carried(&self) -> Carried<'_> {
-        self.view.subject(self.host).carried()
-    }
-}
-
-/// Everybody who can open a connection or have one opened to.
-struct Ground<'a> {
-    table: &'a Table,
-    /// By [`Side::index`].
-    senders: [Vec<End<'a>>; 2],
-    /// By the side of the sender: hosts of the other side, and groups.
-    receivers: [Vec<End<'a>>; 2],
-}
-
-impl<'a> Ground<'a> {
-    fn new(model: &'a Model, table: &'a Table) -> Self {
-        let space = table.space();
-        let mut ground = Self { table, senders: Default::default(), receivers: Default::default() };
-        let lets = |odd: Odd| odd == Odd::LinkLocal && model.gate.link_local == Action::Forward;
-        for address in witnesses(model).into_iter().filter(|address| table.is_end(*address)) {
-            if table.is_group(address) {
-                let Some(own) = space.get(space.find(address)) else { continue };
-                for (side, receivers) in Side::BOTH.into_iter().zip(&mut ground.receivers) {
-                    let [outside, inside] = &space.zones_at;
-                    let zones = match side {
-                        Side::Outside => inside.clone(),
-                        Side::Inside => outside.clone(),
-                    };
-                    let stretch = Stretch { zones, group: own.group, ..Stretch::NOWHERE };
-                    let view = space.view(model, &stretch);
-                    let class = table.receiver_class(address, side);
-                    receivers.push(End { address, class, view, host: false });
-                }
-                continue;
+fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
+    let reading = match test.expect.tier() {
+        Tier::Allow => Reading::Granted,
+        Tier::Guardrail | Tier::Deny => Reading::ByAddress,
+    };
+    let mut tried = Tried { test, ground, answers: HashMap::new() };
+    let mut empty = true;
+    let failed =
+        ground.pairs((&test.from, &test.to), &test.to, reading, |from, to| match tried.pair(from, to) {
+            Proof::Empty => ControlFlow::Continue(()),
+            Proof::Holds => {
+                empty = false;
+                ControlFlow::Continue(())
             }
-            let prefix = Prefix::containing(address, if address.is_ipv4() { 32 } else { 128 });
-            let odd = odd_source(prefix).is_some_and(|odd| !lets(odd));
-            let Some(own) = space.get(space.find(address)).filter(|_| !odd) else {
-                continue;
-            };
-            let Some(side) = own.side else { continue };
-            let end = |class| End { address, class, view: space.view(model, own), host: own.host };
-            let [senders_outside, senders_inside] = &mut ground.senders;
-            let [to_inside, to_outside] = &mut ground.receivers;
-            let (senders, receivers) = match side {
-                Side::Outside => (senders_outside, to_outside),
-                Side::Inside => (senders_inside, to_inside),
-            };
-            senders.push(end(table.sender_class(address)));
-            receivers.push(end(table.receiver_class(address, side.other())));
-        }
-        ground
-    }
-
-    fn prove(&self, test: &Test) -> Proof {
-        let reading = match test.expect.tier() {
-            Tier::Allow => Reading::Granted,
-            Tier::Guardrail | Tier::Deny => Reading::ByAddress,
-        };
-        let mut tried = Tried { test, table: self.table, answers: HashMap::new() };
-        let mut empty = true;
-        for (senders, receivers) in self.senders.iter().zip(&self.receivers) {
-            let from =
-                self.unlike(senders, test, |end| test.from.matches(&end.view.subject(end.host), reading));
-            let to =
-                self.unlike(receivers, test, |end| test.to.matches(&end.view.subject(end.host), reading));
-            for from in from {
-                let family = |to: &&&End<'_>| to.address.is_ipv4() == from.address.is_ipv4();
-                let joined = |to: &&&End<'_>| test.to.joins(from.carried(), to.carried());
-                for to in to.iter().filter(family).filter(joined) {
-                    match tried.pair(from, to) {
-                        Proof::Empty => {}
-                        Proof::Holds => empty = false,
-                        Proof::Fails(example) => return Proof::Fails(example),
-                    }
-                }
-            }
-        }
-        if empty { Proof::Empty } else { Proof::Holds }
-    }
-
-    /// Of those that are meant, the first of each kind: equal in class, tags, family, and to `same` and
-    /// `differs` of the test.
-    fn unlike<'s>(
-        &self,
-        ends: &'s [End<'a>],
-        test: &Test,
-        meant: impl Fn(&End<'a>) -> bool,
-    ) -> Vec<&'s End<'a>> {
-        let mut seen = HashSet::new();
-        let kind = |end: &End<'_>| {
-            let kind = end.carried().kind(test.to.joined());
-            (end.class, self.table.tags(end.address), end.address.is_ipv4(), kind)
-        };
-        ends.iter().filter(|end| meant(end) && seen.insert(kind(end))).collect()
+            Proof::Fails(example) => ControlFlow::Break(Proof::Fails(example)),
+        });
+    match failed {
+        ControlFlow::Break(failed) => failed,
+        ControlFlow::Continue(()) if empty => Proof::Empty,
+        ControlFlow::Continue(()) => Proof::Holds,
     }
 }
 
 /// One test, and what programs have answered to it.
 struct Tried<'a> {
     test: &'a Test,
-    table: &'a Table,
+    ground: &'a Ground<'a>,
     /// By program and family: nothing of the services exists there, all is as expected, or this is not.
     answers: HashMap<(u32, bool), Result<bool, (Service, Answer)>>,
 }
@@ -239,15 +146,14 @@ struct Tried<'a> {
 impl Tried<'_> {
     fn pair(&mut self, from: &End<'_>, to: &End<'_>) -> Proof {
         let v4 = from.address.is_ipv4();
-        let program = self.table.program(from.class, to.class);
-        let answer = *self
-            .answers
-            .entry((program, v4))
-            .or_insert_with(|| ports(self.table, program, v4, &self.test.services, self.test.expect));
+        let program = self.ground.table.program(from.class, to.class);
+        let answer = *self.answers.entry((program, v4)).or_insert_with(|| {
+            ports(self.ground.table, program, v4, &self.test.services, self.test.expect)
+        });
         let fails = |service, denial, rule| {
             Proof::Fails(Counterexample { from: from.address, to: to.address, service, denial, rule })
         };
-        if answer != Ok(false) && !self.table.is_group(to.address) && !self.meet(from, to) {
+        if answer != Ok(false) && !self.ground.meet(from, to) {
             // No frame gets from one network to the other.
             return match self.test.expect {
                 Expected::Deny => Proof::Holds,
@@ -262,21 +168,6 @@ impl Tried<'_> {
             Ok(false) => Proof::Empty,
             Err((service, Answer { denial, rule, .. })) => fails(service, denial, rule),
         }
-    }
-
-    /// Whether some tag is that of both networks.
-    fn meet(&self, from: &End<'_>, to: &End<'_>) -> bool {
-        let far = self.table.tags(to.address);
-        self.table.tags(from.address).iter().any(|tags| far.contains(tags))
-    }
-}
-
-/// Whether a protocol is one between ends of this family.
-const fn exists(protocol: u8, v4: bool) -> bool {
-    match protocol {
-        ICMP => v4,
-        ICMPV6 => !v4,
-        _ => v4 || !is_extension(protocol),
     }
 }
 
@@ -315,28 +206,6 @@ const fn likelihood(protocol: u8) -> u8 {
         ICMP | ICMPV6 => 2,
         _ => 3,
     }
-}
-
-/// One packet of each part of the services that lies in a region.
-fn within(region: Region, services: &ServiceSet) -> impl Iterator<Item = Service> {
-    let any = services.any.then_some((ALL, ALL));
-    let atoms = services.atoms.iter().filter(move |atom| atom.protocol == region.protocol);
-    let parts = any.into_iter().chain(atoms.map(|atom| (atom.from, atom.to)));
-    let both = |(a, b): (u16, u16), (c, d): (u16, u16)| (a.max(c), b.min(d));
-    parts
-        .filter_map(move |(from, to)| packet(region.protocol, both(from, region.from), both(to, region.to)))
-}
-
-/// A packet with ports in these ranges; none where only port 0 is, which no packet may have.
-fn packet(protocol: u8, from: (u16, u16), to: (u16, u16)) -> Option<Service> {
-    let ported = protocol == TCP || protocol == UDP;
-    let least = |range: (u16, u16)| if ported { range.0.max(1) } else { range.0 };
-    let (sport, dport) = (least(from), least(to));
-    if sport > from.1 || dport > to.1 {
-        return None;
-    }
-    let client = ported && (sport..=from.1).contains(&DYNAMIC);
-    Some(Service { protocol, sport: if client { DYNAMIC } else { sport }, dport, readable: true })
 }
 
 /// The first packet of the services.

@@ -2,7 +2,7 @@
 //!
 //! What it is: every zone, rule and default of a policy as one [`Sentence`] each, for people
 //! ([`text`]) and as JSON (`Serialize`). What it is not: it judges nothing. Invariant: two rules that
-//! differ in any key differ in their text. Cost: selectors × identities.
+//! differ in any key differ in their text. Cost: what selectors have in common with identities.
 
 #[cfg(test)]
 mod tests;
@@ -89,11 +89,12 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let ends = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
     let tested = model.tests.iter().flat_map(|test| [&test.from, &test.to]);
     let identities = Identities::new(model, table.space(), members.chain(ends).chain(tested));
+    let postings = identities.postings();
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
     let end = |selector: &Selector, tier| {
         let named = model.groups.iter().filter(|group| selector.groups().contains(&group.name));
         let addresses = named.flat_map(|group| &group.addresses).map(ToString::to_string).collect();
-        End { addresses, ..End::new(selector, &identities.meaning(selector, tier), &names) }
+        End { addresses, ..End::new(selector, &identities.meaning(&postings, selector, tier), &names) }
     };
     let zones = model.zones.iter().map(|zone| {
         let members = end(&zone.members, Tier::Deny);

@@ -83,3 +83,80 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::policy::compile;
+    use crate::policy::sample::load;
+
+    /// Two applications a rule, one inside and one outside, each with `hosts` hosts that have a label of their
+    /// own; and everybody may ask the time servers.
+    fn policy(rules: u32, hosts: u32) -> String {
+        let mut text = String::from(
+            "[wire.w]\noutside = \"a\"\ninside = \"b\"\nfail = \"closed\"\nunzoned = \"enforce\"\n[profile]\n\
+             arp = \"drop\"\nndp = \"drop\"\nlldp = \"drop\"\nstp = \"drop\"\nlacp = \"drop\"\ndhcp = \"drop\"\n\
+             other = \"drop\"\n[label]\napp = {}\nrack = {}\n[network.in]\nat = \"w.inside\"\n\
+             prefixes = [\"10.0.0.0/9\"]\n[network.out]\nat = \"w.outside\"\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n\
+             [workload.time]\naddresses = [\"10.127.0.1\"]\nlabels = { app = \"time\" }\n\
+             [allow.time]\nfrom = { any = true }\nto = { app = \"time\" }\nservices = [\"udp/123\"]\n",
+        );
+        for rule in 0..rules {
+            for host in 0..hosts {
+                for (side, net) in [("in", 0), ("out", 128)] {
+                    let _ = writeln!(
+                        text,
+                        "[workload.{side}{rule}-{host}]\naddresses = [\"10.{}.{}.{host}\"]\n\
+                         labels = {{ app = \"{side}{rule}\", rack = \"r{rule}-{host}\" }}",
+                        net + rule / 256,
+                        rule % 256
+                    );
+                }
+            }
+            let _ = writeln!(
+                text,
+                "[allow.r{rule}]\nfrom = {{ app = \"out{rule}\" }}\nto = {{ app = \"in{rule}\" }}\nservices = [\"tcp/443\"]"
+            );
+        }
+        text
+    }
+
+    fn size(rules: u32, hosts: u32) -> Size {
+        compile(&load(&policy(rules, hosts)).model).size()
+    }
+
+    #[test]
+    fn what_no_selector_names_makes_no_class() {
+        let (one, many) = (size(8, 1), size(8, 20));
+        let classes =
+            |size: Size| [size.senders, size.destinations, size.cells, size.programs, size.answers];
+        assert_eq!(classes(one), classes(many), "twenty hosts in racks of their own are one class");
+        // Senders: unclaimed, in no rule but the time's, and each rule's. Destinations: unclaimed, claimed, the
+        // time server, and each rule's.
+        assert_eq!((one.senders, one.destinations), (10, 11));
+        // Nothing, the time, each rule.
+        assert_eq!((one.programs, one.answers), (1 + 1 + 8, 1 + 1 + 8));
+    }
+
+    #[test]
+    fn a_table_grows_as_its_rules_do_and_not_as_their_square() {
+        let (one, four) = (size(100, 1), size(400, 1));
+        assert!(four.cells <= 5 * one.cells, "{} and {}", one.cells, four.cells);
+        assert!(four.bytes <= 5 * one.bytes, "{} and {}", one.bytes, four.bytes);
+    }
+
+    #[test]
+    fn a_table_beyond_caches_is_said() {
+        let small = size(2, 1);
+        assert_eq!((small.fits(), small.warning()), ("fits a core's own cache", None));
+        let shared = Size { bytes: SHARED, ..small };
+        assert_eq!((shared.fits(), shared.warning()), ("fits a shared cache", None));
+        let large = Size { bytes: SHARED + 1, ..small };
+        assert_eq!(large.fits(), "beyond caches");
+        let warning = large.warning().expect("a word");
+        assert_eq!(warning.code, Code::TableLarge);
+        assert!(warning.message.starts_with("the compiled policy takes 32 MiB"), "{}", warning.message);
+    }
+}

@@ -153,7 +153,10 @@ pub enum NotRead {
 }
 
 /// Reads one file, without ever waiting for a pipe or taking in more than [`FILE_LIMIT`].
-pub(super) fn read_file(path: &Path) -> Result<String, NotRead> {
+///
+/// # Errors
+/// Why it was not read.
+pub fn read_file(path: &Path) -> Result<String, NotRead> {
     let refused = |error: std::io::Error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         if missing { NotRead::Missing } else { NotRead::Refused(error) }

@@ -111,7 +111,7 @@ struct Ancestor {
 
 impl LabelSets {
     fn new(model: &Model) -> Self {
-        let mut numbers: HashMap<&Labels, u32> = HashMap::new();
+        let mut numbers: HashMap<&Labels, u32, Quick> = HashMap::default();
         let mut number = |labels| {
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             *numbers.entry(labels).or_insert(next)

@@ -125,8 +125,9 @@ impl Binding<'_> {
     }
 }
 
-/// What `judge` needs of a stretch.
+/// What `judge` needs of a stretch; never over the edge of a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Spot {
     /// Narrowest network; [`Spot::NONE`] nowhere.
     pub(super) network: u32,
@@ -200,7 +201,7 @@ pub(super) struct Row {
 /// A class of destinations that no rule and no zone tells apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
-    /// Program whose answers are modes, as [`mode_answer`] writes them.
+    /// Program whose answers are modes, as [`mode_answer`] writes them; or [`Column::ALIKE`].
     pub(super) modes: u32,
     /// Strictest of all modes of their zones: when the service can't be read.
     pub(super) strictest: Option<Mode>,
@@ -208,7 +209,13 @@ pub(super) struct Column {
     pub(super) place: u32,
 }
 
-/// What rules say of one class of services between two classes of addresses.
+impl Column {
+    /// No zone of theirs has `service_modes`: their strictest mode is that of every service.
+    pub(super) const ALIKE: u32 = u32::MAX;
+}
+
+/// What rules say of one class of services between two classes of addresses; half a cache line.
+#[repr(align(32))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Answer {
     pub(super) denial: Option<Denial>,
@@ -375,9 +382,10 @@ impl Table {
         &self.space
     }
 
-    fn spot(&self, stretch: StretchId) -> Spot {
+    #[inline]
+    fn spot(&self, stretch: StretchId) -> &Spot {
         // Row and column 0 are nowhere's.
-        const NOWHERE: Spot = Spot {
+        static NOWHERE: Spot = Spot {
             network: Spot::NONE,
             workload: Spot::NONE,
             rows: [0, 0],
@@ -385,7 +393,7 @@ impl Table {
             group: Spot::NONE,
             lease: Spot::NONE,
         };
-        at(&self.spots, stretch).copied().unwrap_or(NOWHERE)
+        at(&self.spots, stretch).unwrap_or(&NOWHERE)
     }
 
     /// Whether a sender's MAC is one of those written for it, or taken as such.
@@ -397,7 +405,7 @@ impl Table {
 
     /// Whether the MAC is one of those written for this source. The MACs of a network stand in front of it
     /// on its own side: a source that arrives on the other one has none.
-    fn is_genuine(&self, mac: SenderMac, from: Spot, network: Option<&NetworkFace>, side: Side) -> bool {
+    fn is_genuine(&self, mac: SenderMac, from: &Spot, network: Option<&NetworkFace>, side: Side) -> bool {
         match mac {
             SenderMac::Assumed => true,
             SenderMac::Stranger => false,
@@ -433,7 +441,7 @@ impl Table {
 
     fn mode_to(&self, column: Option<&Column>, service: Service) -> Option<Mode> {
         let Some(column) = column else { return Some(Mode::Enforce) };
-        if service.readable {
+        if service.readable && column.modes != Column::ALIKE {
             answered_mode(self.programs.ask(column.modes, service))
         } else {
             column.strictest

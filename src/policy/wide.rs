@@ -14,7 +14,7 @@ use super::matrix::Classes;
 use super::relevance::Numbered;
 
 /// A rule of more cells than this may be wide: each is tried.
-const LINES: [u64; 7] = [8, 64, 512, 4_096, 32_768, 262_144, u64::MAX];
+pub(super) const LINES: [u64; 8] = [0, 8, 64, 512, 4_096, 32_768, 262_144, u64::MAX];
 /// What a narrow rule's cell costs, where one of the full matrix costs 1: it is found by its own, and takes
 /// more room.
 const NARROW: u64 = 3;
@@ -83,8 +83,13 @@ impl Line {
     }
 }
 
-/// The wide clauses, and where rows and columns fall among them.
-pub(super) fn divide(consulted: &Consulted, rows: &Classes, columns: &Classes) -> (Vec<bool>, Line, Line) {
+/// The wide clauses, and where rows and columns fall among them; of these lines the best.
+pub(super) fn divide(
+    consulted: &Consulted,
+    rows: &Classes,
+    columns: &Classes,
+    lines: &[u64],
+) -> (Vec<bool>, Line, Line) {
     let sizes: Vec<u64> = consulted
         .clauses
         .iter()
@@ -95,7 +100,7 @@ pub(super) fn divide(consulted: &Consulted, rows: &Classes, columns: &Classes) -
         })
         .collect();
     let mut best: Option<(u64, u64)> = None;
-    for least in LINES {
+    for least in lines.iter().copied() {
         let wide = above(consulted, &sizes, least);
         let narrow: u64 = sizes.iter().zip(&wide).filter(|(_, wide)| !**wide).map(|(size, _)| *size).sum();
         let apart = |classes, end: fn(&super::identity::Clause) -> usize| {

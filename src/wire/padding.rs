@@ -16,13 +16,21 @@ pub const LONGEST_PADDED: usize = LEAST + 2 * TAG;
 /// ARP for IPv4 over Ethernet.
 const ARP_LENGTH: usize = 28;
 
+/// Whether anything but zeros pads the frame.
+#[must_use]
+#[inline]
+pub fn holds_residue(frame: &[u8]) -> bool {
+    let padding = begins(frame).and_then(|begins| frame.get(begins..));
+    padding.is_some_and(|padding| padding.iter().any(|byte| *byte != 0))
+}
+
 /// Writes the frame with zeros for padding into `into`; `None` where that is how it stands.
 #[must_use]
 pub fn unpadded<'a>(frame: &[u8], into: &'a mut [u8; LONGEST_PADDED]) -> Option<&'a [u8]> {
-    let (packet, padding) = frame.split_at_checked(begins(frame)?)?;
-    if padding.iter().all(|byte| *byte == 0) {
+    if !holds_residue(frame) {
         return None;
     }
+    let (packet, _) = frame.split_at_checked(begins(frame)?)?;
     let whole = into.get_mut(..frame.len())?;
     let (front, back) = whole.split_at_mut_checked(packet.len())?;
     front.copy_from_slice(packet);
@@ -34,6 +42,17 @@ pub fn unpadded<'a>(frame: &[u8], into: &'a mut [u8; LONGEST_PADDED]) -> Option<
 fn begins(frame: &[u8]) -> Option<usize> {
     if frame.len() > LONGEST_PADDED {
         return None;
+    }
+    // Most frames have no tag, and their padding begins where their packet says.
+    if let Some(head) = frame.first_chunk::<20>() {
+        let of_the_rest = match u16::from_be_bytes([head[12], head[13]]) {
+            IPV4 => Some(14 + usize::from(u16::from_be_bytes([head[16], head[17]]))),
+            IPV6 => Some(14 + 40 + usize::from(u16::from_be_bytes([head[18], head[19]]))),
+            _ => None,
+        };
+        if of_the_rest.is_some() {
+            return of_the_rest.filter(|_| frame.len() <= LEAST);
+        }
     }
     let (link, rest) = ethernet::link(frame).ok()?;
     let head = frame.len().checked_sub(rest.len())?;

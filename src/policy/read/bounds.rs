@@ -10,7 +10,7 @@ use super::document::{Fields, Keys, Value};
 use super::duration::duration;
 use super::findings::Findings;
 
-const TIMEOUTS: Keys = Keys {
+pub(super) const TIMEOUTS: Keys = Keys {
     known: &[
         "tcp_opening",
         "tcp_established",
@@ -26,7 +26,7 @@ const TIMEOUTS: Keys = Keys {
     later: &[],
 };
 
-const LIMITS: Keys = Keys {
+pub(super) const LIMITS: Keys = Keys {
     known: &[
         "half_open",
         "new_flows_per_source",

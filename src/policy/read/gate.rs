@@ -14,7 +14,7 @@ use super::network::twice;
 use super::sections::Sections;
 use crate::wire::Housekeeping;
 
-const GATE: Keys = Keys {
+pub(super) const GATE: Keys = Keys {
     known: &[
         "socket",
         "rings",
@@ -31,9 +31,10 @@ const GATE: Keys = Keys {
 };
 
 /// The words for what is done with a class of packets.
-const ACTIONS: [(&str, Action); 2] = [("forward", Action::Forward), ("drop", Action::Drop)];
+pub(super) const ACTIONS: [(&str, Action); 2] = [("forward", Action::Forward), ("drop", Action::Drop)];
 
-const PROFILE: Keys = Keys { known: &["arp", "ndp", "lldp", "stp", "lacp", "dhcp", "other"], later: &[] };
+pub(super) const PROFILE: Keys =
+    Keys { known: &["arp", "ndp", "lldp", "stp", "lacp", "dhcp", "other"], later: &[] };
 
 /// Flows that fit into the memory of any machine this runs on, and fewer than one worker needs.
 const FLOWS: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;

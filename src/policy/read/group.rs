@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::network::{prefix, some};
 use super::sections::{Entry, Sections};
 
-const KEYS: Keys = Keys { known: &["addresses"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["addresses"], later: &[] };
 
 /// Reads all groups, sorted by name. Networks tell broadcast addresses, workloads who else claims one.
 pub(super) fn groups(

@@ -47,8 +47,17 @@ pub(super) fn instant(value: Value<'_>, findings: &mut Findings) -> Option<Momen
     None
 }
 
+/// 24:00 UTC of a date as text: `2027-05-31`.
+pub(in super::super) fn end_of_day(text: &str) -> Option<Moment> {
+    u64::try_from(next_midnight(text)?.as_nanosecond()).ok().map(Moment)
+}
+
 /// 24:00 UTC of a date.
 fn end_of(date: toml::value::Date) -> Option<jiff::Timestamp> {
-    let next = date.to_string().parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+    next_midnight(&date.to_string())
+}
+
+fn next_midnight(date: &str) -> Option<jiff::Timestamp> {
+    let next = date.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
     format!("{next}T00:00:00Z").parse().ok()
 }

@@ -24,7 +24,13 @@ const RESERVED: [&str; 11] = [
     "differs",
 ];
 
-const KEYS: Keys = Keys { known: &["values", "required"], later: &[] };
+/// Whether selectors use the word, so that it can't be a label.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    RESERVED.contains(&key)
+}
+
+pub(super) const KEYS: Keys = Keys { known: &["values", "required"], later: &[] };
 
 /// Reads `[label]`.
 pub(super) fn declarations(sections: &Sections<'_>, findings: &mut Findings) -> BTreeMap<String, LabelKey> {

@@ -21,6 +21,7 @@ mod network;
 mod owner;
 mod reach;
 mod rule;
+mod schema;
 mod sections;
 mod selector;
 mod service;
@@ -43,7 +44,10 @@ use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, par
 use super::verdict::Moment;
 use document::Value;
 use findings::Findings;
+pub(super) use instant::end_of_day;
+pub use label::is_reserved;
 use names::Names;
+pub use schema::schema;
 use sections::Sections;
 pub use sections::{NotAName, is_name};
 use service::Services;

@@ -16,8 +16,8 @@ use super::names::Names;
 use super::sections::{Entry, Sections};
 use crate::wire::{Mac, Side, Vlans};
 
-const WIRE: Keys = Keys { known: &["outside", "inside", "fail", "unzoned"], later: &[] };
-const NETWORK: Keys = Keys { known: &["at", "prefixes", "vlans", "via", "labels"], later: &[] };
+pub(super) const WIRE: Keys = Keys { known: &["outside", "inside", "fail", "unzoned"], later: &[] };
+pub(super) const NETWORK: Keys = Keys { known: &["at", "prefixes", "vlans", "via", "labels"], later: &[] };
 
 /// The words for modes.
 pub(super) const MODES: [(&str, Mode); 3] =

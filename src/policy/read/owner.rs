@@ -8,7 +8,7 @@ use super::document::{Fields, Keys};
 use super::findings::Findings;
 use super::sections::Sections;
 
-const KEYS: Keys = Keys { known: &["authors", "approvers"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["authors", "approvers"], later: &[] };
 
 /// Reads all owners.
 pub(super) fn owners(sections: &Sections<'_>, findings: &mut Findings) -> BTreeMap<String, Owner> {

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
+use super::super::hash::Quick;
 use super::super::model::{Labels, Network, Selector, Tier, Workload, Zone};
 use super::super::postings::Postings;
 use super::super::prefix::Prefix;
@@ -56,7 +57,7 @@ struct Kind<'m> {
 
 /// The first claim of each kind. `named` tells the workloads that selectors name.
 fn kinds<'m>(places: &[Place<'m>], named: impl Fn(&str) -> bool) -> Vec<Spot<'m>> {
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<Kind<'m>, Quick> = HashSet::default();
     let first = places.iter().filter(|place| {
         let name = place.workload.name.as_str();
         seen.insert(Kind {
@@ -190,7 +191,7 @@ fn by_kind(
         here.find_map(|spot| spot.zones.first().copied())
     });
     let postings = Postings::of(spots.iter().map(Spot::subject));
-    let mut known: HashMap<(&Selector, Reading), Meant<'_>> = HashMap::new();
+    let mut known: HashMap<(&Selector, Reading), Meant<'_>, Quick> = HashMap::default();
     for placed in rules {
         let reading = match placed.rule.tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,

@@ -15,7 +15,7 @@ use super::sections::{Entry, Sections};
 use super::selector::{End, Place, selector};
 use super::service::Services;
 
-const GUARDRAIL: Keys = Keys {
+pub(super) const GUARDRAIL: Keys = Keys {
     known: &[
         "mode",
         "reply",
@@ -33,12 +33,13 @@ const GUARDRAIL: Keys = Keys {
     later: &[],
 };
 /// All but the mode: denies and allows have their zone's.
-const DENY: Keys = Keys { known: GUARDRAIL.known.split_at(1).1, later: GUARDRAIL.later };
+pub(super) const DENY: Keys = Keys { known: GUARDRAIL.known.split_at(1).1, later: GUARDRAIL.later };
 /// Nor has an allow anything to answer.
-const ALLOW: Keys = Keys { known: GUARDRAIL.known.split_at(2).1, later: GUARDRAIL.later };
+pub(super) const ALLOW: Keys = Keys { known: GUARDRAIL.known.split_at(2).1, later: GUARDRAIL.later };
 
 /// The words for replies.
-const REPLIES: [(&str, Reply); 2] = [("reset", Reply::Reset), ("unreachable", Reply::Unreachable)];
+pub(super) const REPLIES: [(&str, Reply); 2] =
+    [("reset", Reply::Reset), ("unreachable", Reply::Unreachable)];
 
 /// A rule and the places in it that checks over the whole policy point at.
 #[derive(Clone, Debug)]

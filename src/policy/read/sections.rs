@@ -10,7 +10,7 @@ use super::super::source::Origin;
 use super::document::{Keys, Text, Value, entries};
 use super::findings::Findings;
 
-const TOP: Keys = Keys {
+pub(super) const TOP: Keys = Keys {
     known: &[
         "parts",
         "gate",

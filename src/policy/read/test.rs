@@ -9,10 +9,10 @@ use super::sections::{Entry, Sections};
 use super::selector::{End, Place, selector};
 use super::service::Services;
 
-const KEYS: Keys = Keys { known: &["from", "to", "services", "expect"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["from", "to", "services", "expect"], later: &[] };
 
 /// The words for what a test expects.
-const EXPECTED: [(&str, Expected); 2] = [("allow", Expected::Allow), ("deny", Expected::Deny)];
+pub(super) const EXPECTED: [(&str, Expected); 2] = [("allow", Expected::Allow), ("deny", Expected::Deny)];
 
 /// Reads all tests, sorted by name.
 pub(super) fn tests(

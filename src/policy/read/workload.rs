@@ -20,7 +20,7 @@ use super::sections::{Entry, Sections};
 use super::wanted::Wanted;
 use crate::wire::Odd;
 
-const KEYS: Keys =
+pub(super) const KEYS: Keys =
     Keys { known: &["addresses", "labels", "service_account", "macs", "owner", "valid_until"], later: &[] };
 
 /// A claim as it was first written.

@@ -11,7 +11,8 @@ use super::sections::{Entry, Sections};
 use super::selector::{Place, selector};
 use super::service::Services;
 
-const KEYS: Keys = Keys { known: &["members", "owner", "data_class", "mode", "service_modes"], later: &[] };
+pub(super) const KEYS: Keys =
+    Keys { known: &["members", "owner", "data_class", "mode", "service_modes"], later: &[] };
 
 /// Reads all zones, sorted by name.
 pub(super) fn zones(

@@ -22,6 +22,12 @@ impl Table {
         genuine
     }
 
+    /// The class of a sender with a MAC that is none of those written for it.
+    pub(in super::super) fn stranger_class(&self, address: IpAddr) -> u32 {
+        let [stranger, _] = self.spot(self.space.find(address)).rows;
+        stranger
+    }
+
     /// The class of a destination, for what arrives at a side.
     pub(in super::super) fn receiver_class(&self, address: IpAddr, side: Side) -> u32 {
         let spot = self.spot(self.space.find(address));

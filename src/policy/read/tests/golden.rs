@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use super::super::super::code::Code;
 use super::super::super::diagnostic::{Diagnostic, Severity, render};
 use super::super::super::verdict::Moment;
-use super::super::super::{compile, proof};
+use super::super::super::{compile, lint};
 use super::super::{Loaded, Rejected, read, read_text};
 use cases::CASES;
 use cases::Case::{self, Line, More, Parts, Text};
 
 const BASE: &str = include_str!("base.toml");
 /// 2026-11-24T00:00:00Z, when yesterday has just ended.
-const NOW: Moment = Moment(1_795_478_400_000_000_000);
+pub(super) const NOW: Moment = Moment(1_795_478_400_000_000_000);
 
 fn run(case: &Case) -> Result<Loaded, Rejected> {
     let mut files = vec![("gate.toml".to_owned(), BASE.to_owned())];
@@ -36,8 +36,7 @@ fn run(case: &Case) -> Result<Loaded, Rejected> {
 fn outcome(result: Result<Loaded, Rejected>) -> (String, Vec<Diagnostic>) {
     let (sources, found) = match result {
         Ok(mut loaded) => {
-            loaded.warnings.extend(loaded.lapsed(NOW));
-            loaded.warnings.extend(proof::findings(&loaded, &compile(&loaded.model)));
+            loaded.warnings = lint::check(&loaded, &compile(&loaded.model), NOW);
             (loaded.sources, loaded.warnings)
         }
         Err(rejected) => (rejected.sources, rejected.diagnostics),

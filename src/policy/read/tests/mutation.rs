@@ -6,13 +6,18 @@ use super::super::super::diagnostic::{Diagnostic, Severity, render, rows};
 use super::super::super::source::Sources;
 use super::super::read_text;
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 12] = [
     ("gate.toml", include_str!("../../../../configs/cde/gate.toml")),
     ("zones.toml", include_str!("../../../../configs/cde/zones.toml")),
     ("inventory.toml", include_str!("../../../../configs/cde/inventory.toml")),
+    ("corporate.toml", include_str!("../../../../configs/cde/corporate.toml")),
     ("services.toml", include_str!("../../../../configs/cde/services.toml")),
     ("rules/guardrails.toml", include_str!("../../../../configs/cde/rules/guardrails.toml")),
     ("rules/payments.toml", include_str!("../../../../configs/cde/rules/payments.toml")),
+    ("rules/settlement.toml", include_str!("../../../../configs/cde/rules/settlement.toml")),
+    ("rules/operations.toml", include_str!("../../../../configs/cde/rules/operations.toml")),
+    ("rules/platform.toml", include_str!("../../../../configs/cde/rules/platform.toml")),
+    ("rules/staging.toml", include_str!("../../../../configs/cde/rules/staging.toml")),
     ("tests.toml", include_str!("../../../../configs/cde/tests.toml")),
 ];
 

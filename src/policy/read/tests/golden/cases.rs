@@ -564,6 +564,41 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         ),
     ),
     (
+        "covered",
+        Code::NoEffect,
+        More(
+            "[allow.narrower]\nfrom = { app = \"payments\", env = \"prod\" }\nto = { zone = \"cde\", env = \"prod\", app = \"vault\" }\nservices = [\"tcp/443\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "overruled",
+        Code::NoEffect,
+        More(
+            "[workload.lab]\naddresses = [\"10.10.0.9\"]\nlabels = { app = \"lab\", env = \"dev\" }\n[allow.lab]\nfrom = { app = \"lab\", env = \"dev\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "",
+        Code::Overlap,
+        More(
+            "[workload.lab]\naddresses = [\"10.10.0.9\"]\nlabels = { app = \"payments\", env = \"dev\" }\n[allow.all]\nfrom = { app = \"payments\", env = [\"prod\", \"dev\"] }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"tcp/8443\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    ("", Code::Redundant, Line("services      = [\"https\"]", "services      = [\"https\", \"tcp/443\"]")),
+    (
+        "",
+        Code::WideRule,
+        More(
+            "[allow.wide]\nfrom = { any = true }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"tcp/1024-65535\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    ("", Code::Insecure, Line("services      = [\"https\"]", "services      = [\"https\", \"tcp/23\"]")),
+    (
+        "",
+        Code::Overdue,
+        Line("services      = [\"https\"]", "services      = [\"https\"]\nreview_by     = 2026-11-22"),
+    ),
+    (
         "",
         Code::EmptyTest,
         More(

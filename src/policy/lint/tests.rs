@@ -1,0 +1,89 @@
+//! What lint says, and that a rule without effect has none.
+
+use proptest::prelude::*;
+
+use super::{Level, findings, level};
+use crate::policy::code::Code;
+use crate::policy::diagnostic::{Diagnostic, Severity};
+use crate::policy::oracle::{models, probes};
+use crate::policy::read::Loaded;
+use crate::policy::sample::{self, BIG};
+use crate::policy::source::Sources;
+use crate::policy::{Model, Moment, compile};
+
+fn found(more: &str) -> Vec<(&'static str, String)> {
+    let loaded = sample::load(&format!("{BIG}{more}"));
+    let all = findings(&loaded, &compile(&loaded.model), Moment(0));
+    all.into_iter().map(|found| (found.code.number(), found.message)).collect()
+}
+
+#[test]
+fn a_rule_that_another_one_covers_or_overrules_says_which() {
+    let before = found("");
+    let rule = |tier: &str, keys: &str| {
+        format!(
+            "[{tier}.new]\nfrom = {{ app = \"payments\", env = \"prod\" }}\nto = {{ app = \"tokenization\", role = \"vault\", env = \"prod\" }}\nservices = [\"https\"]\n{keys}"
+        )
+    };
+    let new = |more: String| -> Vec<(&'static str, String)> {
+        found(&more).into_iter().filter(|found| !before.contains(found)).collect()
+    };
+    assert_eq!(
+        new(rule("allow", "")),
+        [("P0117", "allow.payments-to-vault has no effect: covered".to_owned())]
+    );
+    assert_eq!(
+        new(rule("allow", "log = true\n")),
+        [("P0117", "allow.payments-to-vault has no effect: covered".to_owned())]
+    );
+    let overruled = ["allow.payments-to-vault has no effect: overruled".to_owned()];
+    let told: Vec<String> = new(rule("deny", "")).into_iter().map(|(_, message)| message).collect();
+    assert_eq!(told, overruled);
+}
+
+#[test]
+fn only_warnings_take_another_level() {
+    let some = |code| Diagnostic::new(code, None, "x");
+    let mut all =
+        vec![some(Code::Overlap), some(Code::NoOwner), some(Code::Insecure), some(Code::TestFails)];
+    level(
+        &mut all,
+        &[
+            (Code::Overlap, Level::Error),
+            (Code::Overlap, Level::Off),
+            (Code::Insecure, Level::Error),
+            (Code::TestFails, Level::Off),
+            (Code::NoOwner, Level::Warning),
+        ],
+    );
+    let left: Vec<(Code, Severity)> = all.into_iter().map(|found| (found.code, found.severity)).collect();
+    let expected = [
+        (Code::NoOwner, Severity::Warning),
+        (Code::Insecure, Severity::Error),
+        (Code::TestFails, Severity::Error),
+    ];
+    assert_eq!(left, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    /// POLICY.md §5: without a rule that has no effect every connection gets the same verdict.
+    #[test]
+    fn a_rule_without_effect_may_go(model in models(), probes in probes()) {
+        let table = compile(&model);
+        let loaded = Loaded { model, sources: Sources::default(), warnings: Vec::new() };
+        for found in findings(&loaded, &table, Moment(0)).iter().filter(|f| f.code == Code::NoEffect) {
+            let id = found.message.split(' ').next().unwrap_or_default().to_owned();
+            let rules = loaded.model.rules.iter().filter(|rule| rule.full_id() != id).cloned().collect();
+            let without = compile(&Model { rules, ..loaded.model.clone() });
+            for (src, dst, service, side, _) in probes.clone() {
+                // Later fragments are no ports: a rule may still cover more of a protocol than its coverer.
+                let service = crate::wire::Service { readable: true, ..service };
+                let [one, two] = [&table, &without].map(|t| t.judge(src, dst, service, side, Moment(0)));
+                prop_assert_eq!(one.denial.is_none(), two.denial.is_none(), "{} {:?} {} {:?}", id, src, dst, service);
+                prop_assert_eq!(one.mode, two.mode);
+            }
+        }
+    }
+}
