@@ -62,6 +62,9 @@ fn gate(key: &str) -> Option<Value> {
         "rings" => json!({ "type": "integer", "minimum": 64, "maximum": 4096 }),
         "flows" => json!({ "type": "integer", "minimum": 1024, "maximum": 16_777_216 }),
         "heartbeat" => told(text(), "Age at which a worker counts as dead: \"500ms\"."),
+        "cold_start_reset" => {
+            told(text(), "How long after a start without flows connections under way are reset: \"30s\".")
+        }
         "management" => told(texts(), "The gate's own addresses."),
         "link_local" => words(&ACTIONS),
         "timeouts" => {
