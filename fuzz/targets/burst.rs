@@ -1,6 +1,7 @@
 //! Any frames in any order, from both sides, at any pace, through the whole worker over memory ports: every
-//! frame ends once, none is lost to its pool, what leaves came in byte for byte or is a counted reply, the
-//! counters add up, and in the end nothing is left: no fragment that waits, no flow, no half-open connection.
+//! frame ends once, none is lost to its pool, what leaves came in byte for byte (what pads it is zero) or is a
+//! counted reply, the counters add up, and in the end nothing is left: no fragment that waits, no flow, no
+//! half-open connection.
 //!
 //! Input: steps of one head byte (bit 0: side, bit 1: end the burst here, bits 2–7: seconds that pass) and
 //! a frame behind its length in two bytes. Each input meets a worker of its own, and the build's secrets are
@@ -19,7 +20,7 @@ use memory::{POLICY, Rig, Shape, policy};
 use portcullis::flow::fragments::FragmentLimits;
 use portcullis::io::QueuePair;
 use portcullis::io::memory::FRAME_SIZE;
-use portcullis::wire::Side;
+use portcullis::wire::{LONGEST_PADDED, Side, unpadded};
 use portcullis::worker::{Policy, WorkerFace};
 
 const SECOND: u64 = 1_000_000_000;
@@ -53,6 +54,11 @@ impl Common {
     }
 }
 
+/// What came left as it was, but for zeros where something padded it.
+fn is_whole(came: &[u8], left: &[u8]) -> bool {
+    unpadded(came, &mut [0; LONGEST_PADDED]).unwrap_or(came) == left
+}
+
 /// The rig balances the books of the turn; whatever left is taken out, and is something that came in or one
 /// of the replies that were counted.
 fn turn(rig: &mut Rig, (inside, made): (&mut [Vec<&[u8]>; 2], &mut u64)) {
@@ -60,7 +66,7 @@ fn turn(rig: &mut Rig, (inside, made): (&mut [Vec<&[u8]>; 2], &mut u64)) {
     for side in Side::BOTH {
         while let Some(frame) = rig.take(side) {
             let came = &mut inside[side.other().index()];
-            match came.iter().position(|came| **came == frame) {
+            match came.iter().position(|came| is_whole(came, &frame)) {
                 Some(at) => drop(came.swap_remove(at)),
                 None => *made += 1,
             }

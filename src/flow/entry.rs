@@ -391,9 +391,6 @@ impl Slot {
         }
         let silent = now.tick.wrapping_sub(self.head.seen);
         if let Some(tcp) = tcp {
-            if tcp.flags.opens() {
-                return false;
-            }
             let Head { states, scales, flags, .. } = self.head;
             let resync = flags & (Flags::RESYNC_A.0 | Flags::RESYNC_B.0) != 0;
             let window = self.window_mut();

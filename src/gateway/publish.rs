@@ -213,11 +213,9 @@ fn fixed(running: &Model, wanted: &Model) -> Vec<Fixed> {
     hold("[gate] socket", gate.socket.display().to_string(), new.socket.display().to_string());
     hold("[gate] rings", gate.rings.to_string(), new.rings.to_string());
     hold("[gate] flows", gate.flows.to_string(), new.flows.to_string());
-    let heartbeat = |nanos: u64| format!("{} ms", nanos / 1_000_000);
-    hold("[gate] heartbeat", heartbeat(gate.heartbeat), heartbeat(new.heartbeat));
-    let cold = |nanos: u64| format!("{} s", nanos / 1_000_000_000);
-    let (now, then) = (cold(gate.cold_start_reset), cold(new.cold_start_reset));
-    hold("[gate] cold_start_reset", now, then);
+    let millis = |nanos: u64| format!("{} ms", nanos / 1_000_000);
+    hold("[gate] heartbeat", millis(gate.heartbeat), millis(new.heartbeat));
+    hold("[gate] cold_start_reset", millis(gate.cold_start_reset), millis(new.cold_start_reset));
     let same = |is: bool| if is { "what it runs with" } else { "other values" }.to_owned();
     hold("[gate.timeouts]", same(true), same(gate.timeouts == new.timeouts));
     // Limits that are not written follow the size of the table.
@@ -365,7 +363,7 @@ prefixes = ["10.20.0.0/16"]
     fn what_a_running_gate_cannot_change_is_refused_all_at_once() {
         let shared = gate(1);
         let other = TEXT
-            .replace("flows = 4096", "flows = 8192\nrings = 64\nheartbeat = \"1s\"\ncold_start_reset = \"90s\"\nsocket = \"/x/s\"")
+            .replace("flows = 4096", "flows = 8192\nrings = 64\nheartbeat = \"1s\"\ncold_start_reset = \"1500ms\"\nsocket = \"/x/s\"")
             .replace("wire.w", "wire.v")
             .replace("\"w.", "\"v.")
             .replace("\"o\"", "\"p\"")
@@ -376,7 +374,7 @@ prefixes = ["10.20.0.0/16"]
             "a running gate cannot change the wire's name from w to v, [wire] outside from o to p, [wire] \
              inside from i to q, [gate] socket from /run/portcullis/gate.sock to /x/s, [gate] rings from 256 \
              to 64, [gate] flows from 4096 to 8192, [gate] heartbeat from 500 ms to 1000 ms, \
-             [gate] cold_start_reset from 0 s to 90 s"
+             [gate] cold_start_reset from 0 ms to 1500 ms"
         );
         assert_eq!(shared.policy.load().generation, 1);
         assert!(shared.examine(loaded(TEXT), Moment(0)).is_ok());

@@ -162,6 +162,9 @@ impl Arrival<'_> {
     }
 
     fn claim(&self, address: IpAddr, mac: Mac) -> Option<(Reason, IpAddr)> {
+        if self.table.is_own(address) {
+            return Some((Reason::GateAddress, address));
+        }
         let claim = Claim { address, mac, source: self.source };
         let reason = match self.table.contradicts(&claim, self.vlans, self.side)? {
             Mismatch::Side => Reason::NdpWrongSide,

@@ -32,8 +32,8 @@ pub(super) struct Review {
     found: u64,
     /// Of the latest round that is over.
     waiting: u64,
-    /// When the round was over.
-    ended: u32,
+    /// When the latest round began, or the first was over.
+    since: u32,
 }
 
 /// What is the same for all flows that one call of [`Pipeline::review`] looks at.
@@ -65,8 +65,11 @@ impl Pipeline {
             // Without a flow there is nothing to go through, as at a start.
             let next = if self.flows.is_empty() { self.flows.capacity() } else { 0 };
             self.review = Review { generation: present.generation, next, ..Review::default() };
-        } else if self.review.waiting > 0 && present.tick.wrapping_sub(self.review.ended) >= ROUND {
-            self.review = Review { next: 0, found: 0, ended: present.tick, ..self.review };
+        } else if self.is_reviewed()
+            && self.review.waiting > 0
+            && present.tick.wrapping_sub(self.review.since) >= ROUND
+        {
+            self.review = Review { next: 0, found: 0, since: present.tick, ..self.review };
         }
         self.allow_events();
         for _ in 0..slots {
@@ -82,7 +85,7 @@ impl Pipeline {
         if self.is_reviewed() {
             let Review { through, found, waiting, .. } = self.review;
             if !through || found != waiting {
-                self.review = Review { through: true, waiting: found, ended: present.tick, ..self.review };
+                self.review = Review { through: true, waiting: found, since: present.tick, ..self.review };
             }
         }
         self.review.through

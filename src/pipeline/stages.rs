@@ -146,7 +146,7 @@ impl Pipeline {
         if let Some(Ahead { plains, batch }) = ahead.as_deref_mut() {
             // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
             plain = recognise(frames, plains);
-            let plains = plains.get(..frames.len()).unwrap_or_default();
+            let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
             self.flows.prepare(plains.iter().map(|found| &found.key), batch);
         }
         // Those of a flow that is known and in order pass at once; everything else takes all the stages.

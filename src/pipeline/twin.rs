@@ -114,6 +114,19 @@ fn frames_beyond_a_burst_are_judged_as_those_in_it() {
         let (outcomes, _) = Rig::new(shortcut, 256).burst(&scene, &frames, frames.len());
         assert_eq!(outcomes, vec![Outcome::Drop(super::Reason::NoRule); frames.len()]);
     }
+    // What they open is found again.
+    let open = |first: u16| -> Vec<Vec<u8>> {
+        let sports = first..first + 70;
+        sports.map(|sport| Ends::of("10.10.0.5", "10.20.0.9").udp(sport, 53, b"?")).collect()
+    };
+    let mut rig = Rig::new(true, 1024);
+    for (first, flows) in [(1_000, 70), (2_000, 140), (1_000, 140), (2_000, 140)] {
+        let frames = open(first);
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let (outcomes, _) = rig.burst(&scene, &frames, frames.len());
+        assert_eq!(outcomes, vec![Outcome::Forward; frames.len()]);
+        assert_eq!(rig.pipeline.flows().0, flows);
+    }
 }
 
 proptest! {

@@ -190,8 +190,10 @@ impl<'a> Lint<'a> {
         };
         let stricter = rule.mode > other.mode;
         let replies = rule.reply.is_some() && rule.reply != other.reply;
-        // A guardrail stands against exceptions, which a deny does not.
-        let guards = rule.tier == Tier::Guardrail && other.tier != Tier::Guardrail;
+        // A guardrail stands against exceptions, which a deny does not, and its mode counts for packets that are
+        // no connection: from the wrong side, on a wrong VLAN. Only one of the same ends counts for the same.
+        let same = other.tier == Tier::Guardrail && (&rule.from, &rule.to) == (&other.from, &other.to);
+        let guards = rule.tier == Tier::Guardrail && !same;
         stricter || replies || guards || (rule.log && !other.log)
     }
 

@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Housekeeping, Ip, Odd};
+use super::{Housekeeping, Ip, L4, Odd};
 
 /// What is odd about the addresses, link-local ones aside.
 #[inline]
@@ -41,7 +41,9 @@ fn v4(ip: &Ip, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Odd> {
     } else if src.is_loopback() || dst.is_loopback() {
         Some(Odd::Loopback)
     } else if dst.is_broadcast() {
-        let asks = src.is_unspecified() && ip.housekeeping() == Some(Housekeeping::Dhcp);
+        // A server answers from an address of its own (RFC 2131 §4.1).
+        let to_server = matches!(ip.l4, L4::Udp { dport: 67, .. });
+        let asks = src.is_unspecified() && to_server && ip.housekeeping() == Some(Housekeeping::Dhcp);
         if reserved(src) && !asks { Some(Odd::Reserved) } else { None }
     } else if reserved(src) || reserved(dst) {
         Some(Odd::Reserved)

@@ -37,7 +37,7 @@ pub use facts::{
 pub use glimpse::{Glimpse, glimpse};
 pub use ipv6::is_extension;
 pub use key::{Key, Service};
-pub use padding::{LONGEST_PADDED, holds_residue, unpadded};
+pub use padding::{LONGEST_PADDED, residue, unpadded};
 pub use parse::parse;
 pub use plain::Plain;
 pub use query::Query;

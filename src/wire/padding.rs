@@ -5,7 +5,7 @@
 //! payload of unknown length. Invariant: no byte of what the frame carries is touched. Cost: of a longer frame
 //! one comparison; of a padded one the bytes of its padding are looked at (docs/adr/0014).
 
-use super::ethernet::{self, ARP, FIRST_TYPE, IPV4, IPV6};
+use super::ethernet::{self, ARP, FIRST_TYPE, IPV4, IPV6, TAGS};
 
 /// Ethernet's least frame without its checksum (IEEE 802.3 §3.2.8).
 const LEAST: usize = 60;
@@ -13,24 +13,19 @@ const LEAST: usize = 60;
 const TAG: usize = 4;
 /// The longest frame that may hold padding.
 pub const LONGEST_PADDED: usize = LEAST + 2 * TAG;
-/// ARP for IPv4 over Ethernet.
-const ARP_LENGTH: usize = 28;
 
-/// Whether anything but zeros pads the frame.
+/// Where the padding of a frame begins, if anything in it is not zero.
 #[must_use]
 #[inline]
-pub fn holds_residue(frame: &[u8]) -> bool {
-    let padding = begins(frame).and_then(|begins| frame.get(begins..));
-    padding.is_some_and(|padding| padding.iter().any(|byte| *byte != 0))
+pub fn residue(frame: &[u8]) -> Option<usize> {
+    let begins = begins(frame)?;
+    frame.get(begins..)?.iter().any(|byte| *byte != 0).then_some(begins)
 }
 
 /// Writes the frame with zeros for padding into `into`; `None` where that is how it stands.
 #[must_use]
 pub fn unpadded<'a>(frame: &[u8], into: &'a mut [u8; LONGEST_PADDED]) -> Option<&'a [u8]> {
-    if !holds_residue(frame) {
-        return None;
-    }
-    let (packet, _) = frame.split_at_checked(begins(frame)?)?;
+    let (packet, _) = frame.split_at_checked(residue(frame)?)?;
     let whole = into.get_mut(..frame.len())?;
     let (front, back) = whole.split_at_mut_checked(packet.len())?;
     front.copy_from_slice(packet);
@@ -39,29 +34,29 @@ pub fn unpadded<'a>(frame: &[u8], into: &'a mut [u8; LONGEST_PADDED]) -> Option<
 }
 
 /// Where the padding of a frame begins, if it is so short that it can have one.
+#[inline]
 fn begins(frame: &[u8]) -> Option<usize> {
     if frame.len() > LONGEST_PADDED {
         return None;
     }
-    // Most frames have no tag, and their padding begins where their packet says.
-    if let Some(head) = frame.first_chunk::<20>() {
-        let of_the_rest = match u16::from_be_bytes([head[12], head[13]]) {
-            IPV4 => Some(14 + usize::from(u16::from_be_bytes([head[16], head[17]]))),
-            IPV6 => Some(14 + 40 + usize::from(u16::from_be_bytes([head[18], head[19]]))),
-            _ => None,
-        };
-        if of_the_rest.is_some() {
-            return of_the_rest.filter(|_| frame.len() <= LEAST);
-        }
+    let (head, rest) = frame.split_first_chunk::<14>()?;
+    let ethertype = u16::from_be_bytes([head[12], head[13]]);
+    if !TAGS.contains(&ethertype) {
+        return if frame.len() > LEAST { None } else { Some(14 + length(ethertype, rest)?) };
     }
     let (link, rest) = ethernet::link(frame).ok()?;
     let head = frame.len().checked_sub(rest.len())?;
     // A tag of priority alone is a tag all the same.
-    let tags = head.checked_sub(14)?;
-    if frame.len() > LEAST + tags {
+    if frame.len() > LEAST + head.checked_sub(14)? {
         return None;
     }
-    let length = match link.ethertype {
+    Some(head + length(link.ethertype, rest)?)
+}
+
+/// The length of what a frame carries, where it says so.
+#[inline]
+fn length(ethertype: u16, rest: &[u8]) -> Option<usize> {
+    Some(match ethertype {
         IPV4 => {
             let [_, _, high, low] = *rest.first_chunk()?;
             usize::from(u16::from_be_bytes([high, low]))
@@ -70,11 +65,14 @@ fn begins(frame: &[u8]) -> Option<usize> {
             let [_, _, _, _, high, low] = *rest.first_chunk()?;
             40 + usize::from(u16::from_be_bytes([high, low]))
         }
-        ARP => ARP_LENGTH,
+        // RFC 826: two hardware and two protocol addresses behind eight bytes.
+        ARP => {
+            let [_, _, _, _, hardware, protocol] = *rest.first_chunk()?;
+            8 + 2 * (usize::from(hardware) + usize::from(protocol))
+        }
         length if length < FIRST_TYPE => usize::from(length),
         _ => return None,
-    };
-    Some(head + length)
+    })
 }
 
 #[cfg(test)]
@@ -85,6 +83,13 @@ mod tests {
 
     fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
         frame.resize(length, 0xa5);
+        frame
+    }
+
+    /// ARP between hardware addresses of eight bytes.
+    fn long_arp() -> Vec<u8> {
+        let mut frame = Ends::of("10.10.0.5", "10.20.0.9").arp(1);
+        frame.splice(18..42, [&[8, 4, 0, 1][..], &[0x11; 24]].concat());
         frame
     }
 
@@ -109,6 +114,7 @@ mod tests {
             ("with a byte", four.udp(1, 2, b"x"), 60, Some(17)),
             ("IPv6", six.ip(47, &[0, 0, 8, 0]), 60, Some(2)),
             ("ARP", four.arp(1), 60, Some(18)),
+            ("ARP of longer addresses", long_arp(), 60, Some(14)),
             ("LLC", four.ethernet(3, &[0x42, 0x42, 3]), 60, Some(43)),
             ("one tag", four.on(tag).udp(1, 2, b""), 64, Some(18)),
             ("one tag in a frame of the least length", four.on(tag).udp(1, 2, b""), 60, Some(14)),

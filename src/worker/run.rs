@@ -14,7 +14,7 @@ use crate::flow::{Bounds, FlowTable, Owner, Region, tick};
 use crate::io::clock::{Clock, Reading};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
 use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
-use crate::wire::{LONGEST_PADDED, Reply, Side, holds_residue, unpadded};
+use crate::wire::{LONGEST_PADDED, Reply, Side, residue, unpadded};
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
 /// its time (pure spin on two busy virtual CPUs: 17 Mbit/s; spin, then poll all: 2.2 Gbit/s).
@@ -347,12 +347,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
 /// Zeros in place of what pads a short frame: it may be what its sender's memory held before.
 #[inline]
 fn without_residue<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
-    if usize::try_from(frame.length()).is_ok_and(|length| length > LONGEST_PADDED)
-        || !holds_residue(queues.bytes(&frame))
-    {
-        return frame;
+    match residue(queues.bytes(&frame)) {
+        Some(_) => with_zeros(queues, frame),
+        None => frame,
     }
-    with_zeros(queues, frame)
 }
 
 #[cold]

@@ -194,6 +194,16 @@ fn neighbour_discovery_with_a_mac_that_is_not_written_is_a_spoof() {
 }
 
 #[test]
+fn nobody_advertises_the_gates_own_address() {
+    let own = "2001:db8:10::aa";
+    let sender = from(OTHER, "fe80::66", "ff02::1");
+    Rig::under(POLICY).forwarded(Side::Outside, &advertise(&sender, own, OTHER));
+    let mut rig = Rig::under(&format!("{POLICY}[gate]\nmanagement = [\"{own}\"]\n"));
+    rig.dropped(Side::Outside, &advertise(&sender, own, OTHER), Reason::GateAddress);
+    rig.forwarded(Side::Outside, &advertise(&sender, "2001:db8:10::ab", OTHER));
+}
+
+#[test]
 fn only_a_router_of_its_side_advertises_itself() {
     let mut rig = Rig::under(&routed());
     for side in Side::BOTH {

@@ -1,5 +1,6 @@
 //! What the parser promises, held against hand-picked frames, against etherparse, and against anything.
 
+mod beside;
 mod golden;
 mod odd;
 #[expect(clippy::wildcard_enum_match_arm, reason = "etherparse's enums, which may grow")]

@@ -71,6 +71,7 @@ fn what_has_no_address_yet_may_ask_for_one() {
     odd(&asks.udp(68, 67, &dhcp(1)), None);
     odd(&asks.udp(68, 67, b"discover"), Odd::Reserved);
     odd(&asks.udp(68, 68, &dhcp(1)), Odd::Reserved);
+    odd(&asks.udp(67, 68, &dhcp(2)), Odd::Reserved);
     odd(&asks.udp(40_000, 67, b""), Odd::Reserved);
     odd(&Ends::of("0.0.0.0", "10.0.0.1").udp(68, 67, &dhcp(1)), Odd::Reserved);
     odd(&Ends::of("240.0.0.1", "255.255.255.255").udp(68, 67, &dhcp(1)), Odd::Reserved);

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::oracle::{beside_etherparse, twin};
+use super::beside::beside_etherparse;
+use super::oracle::twin;
 use super::recipe::{frame, sane_flags};
 use super::{facts, packet};
 use crate::wire::samples::{Ends, every_kind, padded};
