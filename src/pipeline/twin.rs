@@ -117,7 +117,7 @@ fn frames_beyond_a_burst_are_judged_as_those_in_it() {
     // What they open is found again.
     let open = |first: u16| -> Vec<Vec<u8>> {
         let sports = first..first + 70;
-        sports.map(|sport| Ends::of("10.10.0.5", "10.20.0.9").udp(sport, 53, b"?")).collect()
+        sports.map(|sport| Ends::of("10.10.0.5", "10.20.0.9").udp(sport, 53, &[0; 32])).collect()
     };
     let mut rig = Rig::new(true, 1024);
     for (first, flows) in [(1_000, 70), (2_000, 140), (1_000, 140), (2_000, 140)] {
@@ -125,6 +125,11 @@ fn frames_beyond_a_burst_are_judged_as_those_in_it() {
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let (outcomes, _) = rig.burst(&scene, &frames, frames.len());
         assert_eq!(outcomes, vec![Outcome::Forward; frames.len()]);
+        assert_eq!(rig.pipeline.flows().0, flows);
+        // One by one, too: a burst looks where its own hashes point.
+        for frame in &frames {
+            assert_eq!(rig.burst(&scene, &[*frame], 1).0, [Outcome::Forward]);
+        }
         assert_eq!(rig.pipeline.flows().0, flows);
     }
 }
