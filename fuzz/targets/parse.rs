@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Plain, Reply, Vlans, parse};
+use portcullis::wire::{Fragment, Housekeeping, Ip, Key, L4, Net, Plain, Reply, Vlans, parse, residue};
 
 fuzz_target!(|frame: &[u8]| {
     let mut plain = Plain::BLANK;
@@ -35,6 +35,7 @@ fuzz_target!(|frame: &[u8]| {
     assert_eq!(facts.key(), Some(same));
     if let Some(plain) = plain {
         assert_eq!(plain.facts(frame), facts);
+        assert!(!plain.fills_frame || residue(frame).is_none());
         assert_eq!((ip.fragment, housekeeping), (Fragment::Whole, None));
         assert!((ip.src == ip.dst && facts.odd.is_some()) || (plain.key, plain.from_a) == same);
         match ip.l4 {

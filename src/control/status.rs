@@ -261,8 +261,8 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
         frames: gauges.frames.into(),
         flows: gauges.flows,
         flow_capacity: gauges.flow_capacity,
-        flow_table_bytes: worker.table.bytes,
-        flow_table_huge_bytes: worker.table.huge,
+        flow_table_bytes: worker.pages.bytes,
+        flow_table_huge_bytes: worker.pages.huge,
         flows_evicted: gauges.evicted,
         turn_p50_nanos,
         turn_p99_nanos,
@@ -302,7 +302,7 @@ fn named<'a>(counts: impl Iterator<Item = (&'static str, &'a u64)>) -> BTreeMap<
 fn notes(shared: &Shared, lost: u64, cores: &[usize]) -> Vec<String> {
     let mut notes = Vec::new();
     for worker in &shared.workers {
-        if !worker.table.is_huge() {
+        if !worker.pages.is_huge() {
             notes.push(format!(
                 "the flow table of queue {} is not all in huge pages: a packet of one flow among many costs more; \
                  see doctor",

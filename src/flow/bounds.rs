@@ -127,10 +127,10 @@ impl Tallies {
         let ((opener, _), (target, _)) = if opening.by_a { (a, b) } else { (b, a) };
         let source = self.source(opener, key);
         // What was under way before the gate looked opens nothing.
-        if !opening.first.is_missed() {
+        if !opening.first.is_unseen() {
             self.new_flows.admit(&source, bounds.new_flows, tick)?;
         }
-        let syn = !opening.first.is_missed()
+        let syn = !opening.first.is_unseen()
             && opening.track.is_some_and(|track| track.phase() == Phase::Opening);
         let place = if syn {
             Some(self.half_open.open(&Destination::of(target, key.vlans()), bounds.half_open)?)

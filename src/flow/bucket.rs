@@ -117,6 +117,11 @@ pub(super) struct Address {
     pub(super) tag: u16,
 }
 
+impl Address {
+    /// No key's: its tag is that of an empty place.
+    pub(super) const NOWHERE: Self = Self { first: 0, tag: 0 };
+}
+
 /// All buckets.
 #[derive(Debug)]
 pub(super) struct Index {

@@ -99,7 +99,7 @@ pub enum First {
 impl First {
     /// It was not seen.
     #[must_use]
-    pub const fn is_missed(self) -> bool {
+    pub const fn is_unseen(self) -> bool {
         match self {
             Self::Seen => false,
             Self::Missed | Self::Answered => true,
@@ -128,7 +128,7 @@ impl Slot {
         let flags = Flags::A_OPENED.when(opening.by_a)
             | Flags::A_OUTSIDE.when(opening.by_a == opened_outside)
             | Flags::MAC_TRUE.when(opening.mac_true)
-            | Flags::UNSEEN.when(opening.first.is_missed())
+            | Flags::UNSEEN.when(opening.first.is_unseen())
             | Flags::WOULD_DROP.when(denial.is_some())
             | mode_bits(mode);
         let states = if opening.first == First::Answered { ANSWERS } else { 0 };

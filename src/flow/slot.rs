@@ -19,7 +19,7 @@ pub(super) struct Head {
     pub(super) judge_at: u32,
     pub(super) seen: u32,
     pub(super) flags: u16,
-    /// TCP's, of both ends; of an echo, whether its opener answered.
+    /// TCP's, of both ends; of an ICMP question with its answers, whether its opener sent an answer.
     pub(super) states: u8,
     pub(super) scales: u8,
 }

@@ -18,37 +18,39 @@ use super::region::Memory;
 use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Region, Slot, Timeouts};
 use crate::wire::Key;
 
+/// Slots that are asked for at once, while the packets of as many are judged: about as many lines as a core
+/// has under way.
+pub const STEP: usize = 16;
+
 /// Place of a flow in its table, valid until that flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowId(u32);
 
-/// Where the flows of a burst may be: hints, checked against the key when a packet's turn comes.
+impl FlowId {
+    /// The place of no flow.
+    const NOWHERE: Self = Self(u32::MAX);
+}
+
+/// Where the flows of a burst's keys may stand.
 #[derive(Debug)]
 pub struct Batch {
     hashes: [u64; BATCH],
-    guesses: [u32; BATCH],
+    addresses: [Address; BATCH],
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { hashes: [0; BATCH], guesses: [u32::MAX; BATCH] }
+        Self { hashes: [0; BATCH], addresses: [Address::NOWHERE; BATCH] }
     }
 }
 
-/// Where one key's flow may be, and what it takes to look further.
+/// Where one key's flow may be, checked against the key when its packet's turn comes, and what it takes to
+/// look further.
 #[derive(Clone, Copy, Debug)]
 pub struct Hint {
     /// The slot that the key's tag points at.
     pub guess: FlowId,
-    hash: u64,
-}
-
-impl Batch {
-    /// One a key.
-    #[inline]
-    pub fn hints(&self) -> impl Iterator<Item = Hint> {
-        self.guesses.iter().zip(&self.hashes).map(|(slot, hash)| Hint { guess: FlowId(*slot), hash: *hash })
-    }
+    address: Address,
 }
 
 /// The key that was sought last: who finds none inserts it next.
@@ -158,22 +160,40 @@ impl FlowTable {
         self.evicted
     }
 
-    /// Asks for the memory that a burst's keys will need: hash all, then each bucket, then each slot.
+    /// Hashes the keys of a burst and asks for their buckets.
     #[inline]
     pub fn prepare<'k>(&self, keys: impl Iterator<Item = &'k Key> + Clone, batch: &mut Batch) {
-        self.hash.many(keys.clone(), &mut batch.hashes);
-        for (hash, _) in batch.hashes.iter().zip(keys.clone()) {
-            self.index.prefetch(self.index.address(*hash));
+        let Batch { hashes, addresses } = batch;
+        self.hash.many(keys.clone(), hashes);
+        for ((hash, address), _) in hashes.iter().zip(addresses).zip(keys) {
+            *address = self.index.address(*hash);
+            self.index.prefetch(*address);
         }
-        for ((hash, guess), key) in batch.hashes.iter().zip(&mut batch.guesses).zip(keys) {
-            *guess = self.index.likely(self.index.address(*hash));
-            if let Some(slot) = at(&self.slots, *guess) {
+    }
+
+    /// Guesses the slots of the next [`STEP`] keys of a batch, from its `first` on, by the tags in their buckets, and
+    /// asks for them. Whoever judges the step before meanwhile waits for none of them: all of a burst asked for at
+    /// once is more than a core has under way.
+    #[inline]
+    pub fn approach<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Key>,
+        batch: &Batch,
+        first: usize,
+    ) -> [Hint; STEP] {
+        let mut hints = [Hint { guess: FlowId::NOWHERE, address: Address::NOWHERE }; STEP];
+        let addresses = batch.addresses.get(first..).unwrap_or_default();
+        for ((hint, address), key) in hints.iter_mut().zip(addresses).zip(keys) {
+            let guess = self.index.likely(*address);
+            *hint = Hint { guess: FlowId(guess), address: *address };
+            if let Some(slot) = at(&self.slots, guess) {
                 prefetch(slot);
                 if key.is_v6() {
                     prefetch(slot.second_line());
                 }
             }
         }
+        hints
     }
 
     /// The guessed slot, if it holds this key's flow.
@@ -189,7 +209,7 @@ impl FlowTable {
 
     /// The same for a key that [`Self::prepare`] has hashed.
     pub fn find_hinted(&mut self, key: &Key, hint: Hint, tick: u32) -> Option<FlowId> {
-        self.find_at(self.index.address(hint.hash), key, tick)
+        self.find_at(hint.address, key, tick)
     }
 
     #[inline]
@@ -266,19 +286,24 @@ impl FlowTable {
             Some(slot) => slot,
             None => self.evict(address, tick)?,
         };
-        loop {
-            let (hash, slots) = (&self.hash, &self.slots);
-            let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
-            if self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash) {
-                return Some(slot);
-            }
-            // Slots are left, but not in reach of this key's buckets.
-            let Some(evicted) = self.evict(address, tick) else {
-                self.free.push(slot);
-                return None;
-            };
-            self.free.push(evicted);
+        if self.stand(address, slot, tick) {
+            return Some(slot);
         }
+        // Slots are left, but not in reach of this key's buckets: whoever is given up there leaves a place.
+        let evicted = self.evict(address, tick);
+        self.free.extend(evicted);
+        if evicted.is_some() && self.stand(address, slot, tick) {
+            return Some(slot);
+        }
+        self.free.push(slot);
+        None
+    }
+
+    /// Gives a slot a place in the index, if there is one.
+    fn stand(&mut self, address: Address, slot: u32, tick: u32) -> bool {
+        let (hash, slots) = (&self.hash, &self.slots);
+        let key_hash = |resident: u32| at(slots, resident).map_or(0, |slot| hash.of(&slot.key()));
+        self.index.put(address, slot, (Class::Unconfirmed, tick), key_hash)
     }
 
     /// Counts the packet that has just opened a flow; it says no more than [`Self::insert`] was told.

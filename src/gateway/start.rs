@@ -175,8 +175,8 @@ fn work(
     let mut notes = wire.notes;
     for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(cores.workers) {
         let bounds = Bounds::under(&gate, workers);
-        let (region, table) = crate::io::region::flows(bounds.flows);
-        let face = Arc::new(WorkerFace { table, ..WorkerFace::new(queue, core.map(|core| core.id)) });
+        let (region, pages) = crate::io::region::flows(bounds.flows);
+        let face = Arc::new(WorkerFace { pages, ..WorkerFace::new(queue, core.map(|core| core.id)) });
         let orders =
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
         let failed = |reason: String| StartError::Worker { queue, reason };

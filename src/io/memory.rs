@@ -29,8 +29,9 @@ struct Port {
     rx: VecDeque<Frame>,
     staged: Vec<Frame>,
     sent: VecDeque<Frame>,
-    /// Frames sent since the last flush that are received again already.
-    cycled: usize,
+    /// Places of its TX ring that are taken: by what is staged or sent, and until the next flush by what was
+    /// sent and is received again already.
+    taken: usize,
     refused: u64,
     held: u32,
 }
@@ -90,7 +91,9 @@ impl MemoryQueuePair {
 
     /// Takes the oldest frame that left by a side, and gives its place back to its pool.
     pub fn take_sent(&mut self, side: Side) -> Option<Vec<u8>> {
-        let frame = self.port(side).sent.pop_front()?;
+        let port = self.port(side);
+        let frame = port.sent.pop_front()?;
+        port.taken = port.taken.saturating_sub(1);
         let bytes = self.bytes(&frame).to_vec();
         self.port(frame.home()).pool.push(frame);
         Some(bytes)
@@ -153,8 +156,7 @@ impl QueuePair for MemoryQueuePair {
     #[inline]
     fn room(&mut self, side: Side) -> usize {
         let tx_ring = self.tx_ring;
-        let port = self.port(side);
-        tx_ring.saturating_sub(port.staged.len() + port.sent.len() + port.cycled)
+        tx_ring.saturating_sub(self.port(side).taken)
     }
 
     #[inline]
@@ -162,17 +164,13 @@ impl QueuePair for MemoryQueuePair {
         if self.room(side) == 0 {
             return Err(frame);
         }
-        match self.drain {
-            Drain::Keep => {
-                self.port(frame.home()).held -= 1;
-                self.port(side).staged.push(frame);
-            }
-            Drain::Cycle => {
-                self.port(side).cycled += 1;
-                let home = self.port(frame.home());
-                home.held -= 1;
-                home.rx.push_back(frame);
-            }
+        self.port(side).taken += 1;
+        let drain = self.drain;
+        let home = self.port(frame.home());
+        home.held -= 1;
+        match drain {
+            Drain::Keep => self.port(side).staged.push(frame),
+            Drain::Cycle => home.rx.push_back(frame),
         }
         Ok(())
     }
@@ -186,7 +184,7 @@ impl QueuePair for MemoryQueuePair {
     fn flush(&mut self) {
         for port in &mut self.ports {
             port.sent.extend(port.staged.drain(..));
-            port.cycled = 0;
+            port.taken = port.sent.len();
         }
     }
 

@@ -177,7 +177,7 @@ impl Pipeline {
         let (verdict, mac_true) =
             scene.table.judge_opener(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         if let Some(missing) = missed_first(ip) {
-            return self.unseen(scene, facts, ip, (key, from_a), verdict, missing);
+            return self.unseen(scene, facts, ip, (key, from_a), (verdict, mac_true), missing);
         }
         if !verdict.crosses() || verdict.denial == Some(Denial::SameSide) {
             return self.deny(scene, facts, &verdict);
@@ -221,10 +221,10 @@ impl Pipeline {
             }
         }
         if verdict.denial.is_none() {
-            self.exempt(scene, ip);
+            self.exempt(scene, Exempt::of_connection(ip));
         }
-        self.account.standing = if opening.first.is_missed() { Standing::Unseen } else { Standing::New };
-        if opening.first.is_missed() {
+        self.account.standing = if opening.first.is_unseen() { Standing::Unseen } else { Standing::New };
+        if opening.first.is_unseen() {
             self.counters.loose(scene.side);
         } else if verdict.denial.is_some() {
             return self.deny(scene, facts, verdict);
@@ -235,8 +235,8 @@ impl Pipeline {
     }
 
     /// Counts what crosses by an exemption.
-    pub(super) fn exempt(&self, scene: &Scene<'_>, ip: &Ip) {
-        if let Some(by) = Exempt::of(ip) {
+    pub(super) fn exempt(&self, scene: &Scene<'_>, by: Option<Exempt>) {
+        if let Some(by) = by {
             self.counters.exempt(scene.side, by);
         }
     }
@@ -256,7 +256,7 @@ impl Pipeline {
         facts: &Facts,
         ip: &Ip,
         (key, from_a): (Key, bool),
-        there: Verdict,
+        (there, mac_true): (Verdict, bool),
         missing: Refusal,
     ) -> Outcome {
         let back = {
@@ -290,7 +290,7 @@ impl Pipeline {
             by_a: from_a != by_receiver,
             side: if by_receiver { scene.side.other() } else { scene.side },
             // The receiver was judged with a MAC taken as true.
-            mac_true: by_receiver || scene.table.is_true(sender(facts, ip), scene.side),
+            mac_true: by_receiver || mac_true,
             // Of ICMP only a reply shows that a packet before it was missed.
             first: if ip.protocol == icmp_of(ip.src.is_ipv6()) && !by_receiver {
                 First::Answered
@@ -343,7 +343,7 @@ impl Pipeline {
         let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
         self.account.judged(&verdict);
         if verdict.denial.is_none() {
-            self.exempt(scene, ip);
+            self.exempt(scene, Exempt::of_connection(ip));
             self.log(scene, facts, &verdict);
         }
         self.deny(scene, facts, &verdict)

@@ -66,32 +66,48 @@ impl Exempt {
         self as usize
     }
 
-    /// The exemption that a packet crosses by, if it needs one.
+    /// The exemption that a packet of a connection, or one that is judged by itself, crosses by, if it needs one.
     #[must_use]
-    pub fn of(ip: &Ip) -> Option<Self> {
-        let ends = [ip.src, ip.dst];
-        if ends.into_iter().all(is_ordinary) {
+    pub fn of_connection(ip: &Ip) -> Option<Self> {
+        if is_ordinary(ip) {
             return None;
         }
-        match (ip.housekeeping(), ip.l4) {
-            (Some(Housekeeping::Ndp), L4::Icmp(icmp)) if matches!(icmp.kind, 133..=136) => {
+        let link_local = is_link_local(ip.src) || is_link_local(ip.dst);
+        Some(if link_local { Self::LinkLocal } else { Self::UniqueLocal })
+    }
+
+    /// The same of housekeeping of this class.
+    #[must_use]
+    pub fn of_housekeeping(ip: &Ip, class: Housekeeping) -> Option<Self> {
+        if is_ordinary(ip) {
+            return None;
+        }
+        match (class, ip.l4) {
+            (Housekeeping::Ndp, L4::Icmp(icmp)) if matches!(icmp.kind, 133..=136) => {
                 let detects = icmp.kind == 135 && ip.src.is_unspecified();
                 Some(if detects { Self::Detection } else { Self::Discovery })
             }
-            (Some(Housekeeping::Ndp), _) => Some(Self::Listener),
-            (Some(Housekeeping::Dhcp), _) => Some(Self::Dhcp),
-            (_, _) if ends.into_iter().any(is_link_local) => Some(Self::LinkLocal),
-            (_, _) => Some(Self::UniqueLocal),
+            (Housekeeping::Ndp, _) => Some(Self::Listener),
+            (Housekeeping::Dhcp, _) => Some(Self::Dhcp),
+            // None of these has IP addresses.
+            (
+                Housekeeping::Arp
+                | Housekeeping::Lldp
+                | Housekeeping::Stp
+                | Housekeeping::Lacp
+                | Housekeeping::Other,
+                _,
+            ) => None,
         }
     }
 }
 
-/// Nothing is said against it by the letter: a group, IPv4 but 0.0.0.0, IPv6 within `2000::/3`.
-fn is_ordinary(address: IpAddr) -> bool {
-    match address {
+/// Nothing is said by the letter against either end: a group, IPv4 but 0.0.0.0, IPv6 within `2000::/3`.
+fn is_ordinary(ip: &Ip) -> bool {
+    [ip.src, ip.dst].into_iter().all(|address| match address {
         IpAddr::V4(v4) => !v4.is_unspecified() && !is_link_local(address),
         IpAddr::V6(v6) => matches!(v6.octets(), [0x20..=0x3f | 0xff, ..]),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -103,7 +119,11 @@ mod tests {
     #[test]
     fn every_exemption_has_its_name() {
         let of = |frame: &[u8]| match parse(frame).expect("readable").net {
-            Net::Ip(ip) => Exempt::of(&ip).map(Exempt::name),
+            Net::Ip(ip) => match ip.housekeeping() {
+                Some(class) => Exempt::of_housekeeping(&ip, class),
+                None => Exempt::of_connection(&ip),
+            }
+            .map(Exempt::name),
             Net::Arp(_) | Net::Bpdu | Net::Other => None,
         };
         let ends = Ends::of;

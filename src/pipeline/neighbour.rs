@@ -8,12 +8,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::stages::{Objection, on_the_wire, sender};
-use super::{Outcome, Pipeline, Reason, Scene};
+use super::{Exempt, Outcome, Pipeline, Reason, Scene};
 use crate::policy::{Claim, Mismatch, RuleNumber, Table};
 use crate::wire::discovery::{
     Discovery, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION,
 };
-use crate::wire::{Arp, Facts, Ip, L4, Mac, Net, Side, Vlans, is_link_local};
+use crate::wire::{Arp, Facts, Housekeeping, Ip, L4, Mac, Net, Side, Vlans, is_link_local};
 
 /// Where a frame came from.
 #[derive(Clone, Copy)]
@@ -34,7 +34,13 @@ enum Astray {
 impl Pipeline {
     /// A frame that the profile forwards.
     #[inline(never)]
-    pub(super) fn housekept(&mut self, scene: &Scene<'_>, facts: &Facts, frame: &[u8]) -> Outcome {
+    pub(super) fn housekept(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        class: Housekeeping,
+        frame: &[u8],
+    ) -> Outcome {
         let here =
             Arrival { table: scene.table, source: facts.src_mac, vlans: facts.vlans, side: scene.side };
         let objection = match &facts.net {
@@ -57,7 +63,7 @@ impl Pipeline {
             return self.object(scene, facts, objection);
         }
         if let Net::Ip(ip) = &facts.net {
-            self.exempt(scene, ip);
+            self.exempt(scene, Exempt::of_housekeeping(ip, class));
         }
         Outcome::Forward
     }

@@ -93,7 +93,8 @@ impl Answering {
 
     /// Whether the start was so lately that connections are asked about which nobody here can know.
     fn is_cold(&mut self, tick: u32) -> bool {
-        let cold = self.started.is_some_and(|started| tick.wrapping_sub(started) < self.cold);
+        let Some(started) = self.started else { return false };
+        let cold = tick.wrapping_sub(started) < self.cold;
         if !cold {
             // Ticks come round again.
             self.cold = 0;
@@ -119,7 +120,7 @@ impl Pipeline {
 
     /// The flow table is empty from here on: for as long as the policy says, TCP of no flow is answered. Said
     /// again it means nothing.
-    pub const fn begin(&mut self, tick: u32) {
+    pub const fn start_empty(&mut self, tick: u32) {
         if self.answering.started.is_none() {
             self.answering.started = Some(tick);
         }
@@ -186,5 +187,20 @@ impl Pipeline {
             return None;
         }
         Some(if may { self.answering.take(facts, scene.tick) } else { Err(Unsent::NotAnswerable) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_cold_for_its_time_whoever_asks_before_it() {
+        let mut answering = Answering::new(&Bounds { cold: 10, ..Bounds::of(64) });
+        assert!(!answering.is_cold(100), "there was no start");
+        answering.started = Some(100);
+        assert!(answering.is_cold(100) && answering.is_cold(109));
+        assert!(!answering.is_cold(110));
+        assert!(!answering.is_cold(105), "ticks come round, and it stays over");
     }
 }

@@ -10,7 +10,7 @@ use super::reply::Answering;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
-use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
+use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, STEP, Slot, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
@@ -139,34 +139,51 @@ impl Pipeline {
     /// other port's TX ring: as many packets are forwarded at most. One outcome a frame, in order, is added to
     /// `outcomes`. The caller has opened the counters ([`Counters::begin`]) and counts what it received and
     /// sent.
-    pub fn burst(&mut self, scene: &Scene<'_>, frames: &[&[u8]], room: usize, outcomes: &mut Vec<Outcome>) {
+    ///
+    /// Gives a bit for each frame, the first's lowest: set where bytes may stand behind the packet, which are not
+    /// sent on as they are ([`residue`](crate::wire::residue)).
+    pub fn burst(
+        &mut self,
+        scene: &Scene<'_>,
+        frames: &[&[u8]],
+        room: usize,
+        outcomes: &mut Vec<Outcome>,
+    ) -> u64 {
         self.events_left = EVENTS_PER_BURST;
         let mut ahead = self.ahead.take();
-        let mut plain = 0;
+        let (mut plain, mut filled) = (0, 0);
         if let Some(Ahead { plains, batch }) = ahead.as_deref_mut() {
             // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
-            plain = recognise(frames, plains);
+            (plain, filled) = recognise(frames, plains);
             let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
             self.flows.prepare(plains.iter().map(|found| &found.key), batch);
         }
-        // Those of a flow that is known and in order pass at once; everything else takes all the stages.
+        // Those of a flow that is known and in order pass at once; everything else takes all the stages. The slots of
+        // the next few flows come meanwhile.
         let first = outcomes.len();
         outcomes.resize(first + frames.len(), Outcome::Forward);
         let ends = outcomes.get_mut(first..).unwrap_or_default();
         let mut room = room;
         let mut done = 0;
         if let Some(Ahead { plains, batch }) = ahead.as_deref() {
-            done = frames.len().min(BURST);
-            let known = plains.iter().zip(batch.hints()).zip(frames);
-            for (((found, hint), frame), end) in known.zip(&mut *ends) {
-                let is_plain = plain & 1 == 1;
-                plain >>= 1;
-                if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
-                    room -= 1;
-                } else {
-                    let glance = is_plain.then_some(Glance { found, hint });
-                    *end = self.packet(scene, frame, glance, room);
-                    room -= usize::from(*end == Outcome::Forward);
+            let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
+            let mut coming = (0..).step_by(STEP).zip(plains.chunks(STEP));
+            let mut asked = coming.next().map(|step| approach(&self.flows, batch, step));
+            let steps = plains.chunks(STEP).zip(frames.chunks(STEP)).zip(ends.chunks_mut(STEP));
+            for ((plains, frames), ends) in steps {
+                let Some(hints) = asked else { break };
+                asked = coming.next().map(|step| approach(&self.flows, batch, step));
+                done += plains.len();
+                for (((found, frame), end), hint) in plains.iter().zip(frames).zip(ends).zip(&hints) {
+                    let is_plain = plain & 1 == 1;
+                    plain >>= 1;
+                    if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
+                        room -= 1;
+                    } else {
+                        let glance = is_plain.then_some(Glance { found, hint: *hint });
+                        *end = self.packet(scene, frame, glance, room);
+                        room -= usize::from(*end == Outcome::Forward);
+                    }
                 }
             }
         }
@@ -177,6 +194,7 @@ impl Pipeline {
             room -= usize::from(*end == Outcome::Forward);
         }
         self.ahead = ahead;
+        !filled
     }
 
     /// Whether a packet is an ordinary one of a known flow; if so, it was taken into account.
@@ -230,7 +248,7 @@ impl Pipeline {
             && let Some(class) = facts.housekeeping()
         {
             return match scene.table.profile(class) {
-                Action::Forward => self.housekept(scene, facts, frame),
+                Action::Forward => self.housekept(scene, facts, class, frame),
                 Action::Drop => self.object(scene, facts, on_the_wire(scene, Reason::Profile)),
             };
         }
@@ -409,18 +427,27 @@ impl Pipeline {
     }
 }
 
-/// Puts what is plain of a burst into its places of `plains`. A bit for each frame, the first one's lowest;
-/// what is not plain leaves in its place what was there, which is good for a useless guess.
+/// Puts what is plain of a burst into its places of `plains`. A bit for each frame that is plain, and for each
+/// of these whose packet fills it, the first one's lowest; what is not plain leaves in its place what was there,
+/// which is good for a useless guess.
 #[inline]
-fn recognise(frames: &[&[u8]], plains: &mut [Plain; BURST]) -> u64 {
-    let (mut plain, mut bit) = (0, 1_u64);
+fn recognise(frames: &[&[u8]], plains: &mut [Plain; BURST]) -> (u64, u64) {
+    let (mut plain, mut filled, mut bit) = (0, 0, 1_u64);
     for (frame, place) in frames.iter().zip(plains) {
         if place.read(frame) {
             plain |= bit;
+            if place.fills_frame {
+                filled |= bit;
+            }
         }
         bit <<= 1;
     }
-    plain
+    (plain, filled)
+}
+
+/// Asks for the slots of a step's flows, from the burst's packet number `first` on.
+fn approach(flows: &FlowTable, batch: &Batch, (first, plains): (usize, &[Plain])) -> [Hint; STEP] {
+    flows.approach(plains.iter().map(|found| &found.key), batch, first)
 }
 
 /// The end that sent a packet, as the evaluator is asked about it.

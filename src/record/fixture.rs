@@ -101,8 +101,8 @@ fn port(interface: &str) -> PortFace {
 fn worker(queue: u32) -> Arc<WorkerFace> {
     let kernel = KernelCounts { rx_ring_full: 3, ..KernelCounts::default() };
     // A table of 65 536 flows, the end of it in plain pages.
-    let table = Backing { bytes: 9_087_680, huge: 8_388_608 };
-    let face = WorkerFace { table, ..WorkerFace::new(queue, Some(2 + queue as usize)) };
+    let pages = Backing { bytes: 9_087_680, huge: 8_388_608 };
+    let face = WorkerFace { pages, ..WorkerFace::new(queue, Some(2 + queue as usize)) };
     face.gauges.store(Gauges {
         kernel: [kernel, KernelCounts::default()],
         frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },

@@ -14,6 +14,9 @@ use std::net::Ipv4Addr;
 
 use super::{Arp, Mac, Net, Odd, Unreadable, Vlans};
 
+/// Bytes of the least frame without its checksum (IEEE 802.3 §3.2.8).
+pub(super) const LEAST: usize = 60;
+
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const ARP: u16 = 0x0806;
 pub(super) const IPV6: u16 = 0x86dd;

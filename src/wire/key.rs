@@ -44,11 +44,16 @@ impl Hash for Key {
     }
 }
 
-/// The last word of a key. `ports` as they lie on the wire, a's first.
+/// VLAN ids in their place before a protocol number.
 #[inline]
-pub(super) const fn tail(ports: u32, vlans: Vlans, protocol: u8) -> u64 {
-    let tags = (vlans.outer as u32 & 0xfff) << 20 | (vlans.inner as u32 & 0xfff) << 8 | protocol as u32;
-    let (ports, tags) = (ports as u64, tags as u64);
+pub(super) const fn tags(vlans: Vlans) -> u32 {
+    (vlans.outer as u32 & 0xfff) << 20 | (vlans.inner as u32 & 0xfff) << 8
+}
+
+/// The last word of a key. `ports` as they lie on the wire, a's first; tags as [`tags`] has them.
+#[inline]
+pub(super) const fn tail(ports: u32, tags: u32, protocol: u8) -> u64 {
+    let (ports, tags) = (ports as u64, tags as u64 | protocol as u64);
     if cfg!(target_endian = "little") { ports | tags << 32 } else { ports << 32 | tags }
 }
 
@@ -77,7 +82,7 @@ impl Key {
         let (a, b, port_a, port_b) =
             if from_a { (src, dst, sport, dport) } else { (dst, src, dport, sport) };
         let ([a0, a1], [b0, b1]) = (port_a.to_be_bytes(), port_b.to_be_bytes());
-        let tail = tail(u32::from_ne_bytes([a0, a1, b0, b1]), vlans, protocol);
+        let tail = tail(u32::from_ne_bytes([a0, a1, b0, b1]), tags(vlans), protocol);
         let (ends, v6) = match (a, b) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.octets(), b.octets());

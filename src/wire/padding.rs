@@ -3,12 +3,11 @@
 //! What it is: where the padding of a frame begins, and a copy of the frame with zeros there. What it is not:
 //! a trailer, which stands behind the least length and is somebody's (IEC 62439-3), and what follows a
 //! payload of unknown length. Invariant: no byte of what the frame carries is touched. Cost: of a longer frame
-//! one comparison; of a padded one the bytes of its padding are looked at (docs/adr/0014).
+//! one comparison; of a padded one the bytes of its padding are looked at (docs/adr/0014). Of plain packets only
+//! those are asked about that do not fill their frame ([`Plain::fills_frame`](super::Plain::fills_frame)).
 
-use super::ethernet::{self, ARP, FIRST_TYPE, IPV4, IPV6, TAGS};
+use super::ethernet::{self, ARP, FIRST_TYPE, IPV4, IPV6, LEAST, TAGS};
 
-/// Ethernet's least frame without its checksum (IEEE 802.3 §3.2.8).
-const LEAST: usize = 60;
 /// A tag makes it longer by so much, or takes so much of its padding.
 const TAG: usize = 4;
 /// The longest frame that may hold padding.

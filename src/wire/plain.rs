@@ -9,7 +9,7 @@
 //! (addresses, port 0). Cost: about a fifth of `parse` (callgrind; docs/BENCHMARKS.md).
 
 use super::address;
-use super::key::tail;
+use super::key::{tags, tail};
 use super::protocol::{TCP, UDP};
 use super::upper::scale;
 use super::{Facts, Fragment, Ip, Key, L4, Mac, Net, Odd, Tcp, TcpFlags, Vlans};
@@ -23,10 +23,13 @@ pub struct Plain {
     pub from_a: bool,
     /// The segment, when the protocol is TCP: ACK is set, SYN, FIN and RST are not; or it opens a connection.
     pub tcp: Option<Tcp>,
+    /// The packet ends where its frame does: nothing pads it, and there is no trailer.
+    pub fills_frame: bool,
 }
 
 const ETHERNET: usize = 14;
 const TAG: usize = 4;
+const UNTAGGED: u32 = tags(Vlans::UNTAGGED);
 /// IPv4 without options and TCP without options; UDP in a padded frame is no shorter.
 const V4: usize = 40;
 /// IPv6 and TCP without options. UDP is shorter by twelve bytes.
@@ -35,7 +38,8 @@ const V6_UDP: usize = 48;
 
 impl Plain {
     /// Nothing yet: what a place for one holds.
-    pub const BLANK: Self = Self { key: Key::from_words([0; 4], 0, false), from_a: false, tcp: None };
+    pub const BLANK: Self =
+        Self { key: Key::from_words([0; 4], 0, false), from_a: false, tcp: None, fills_frame: false };
 
     /// Looks at a frame and writes what it finds into `self`. False: not plain, and nothing of worth written.
     #[inline]
@@ -46,16 +50,16 @@ impl Plain {
         if head[6] & 1 != 0 {
             return false;
         }
-        let (kind, packet, vlans) = match u16::from_be_bytes([head[12], head[13]]) {
+        let (kind, packet, tags) = match u16::from_be_bytes([head[12], head[13]]) {
             0x8100 | 0x88a8 => match untag(frame) {
                 Some(found) => found,
                 None => return false,
             },
-            kind => (kind, frame.get(ETHERNET..).unwrap_or_default(), Vlans::UNTAGGED),
+            kind => (kind, frame.get(ETHERNET..).unwrap_or_default(), UNTAGGED),
         };
         match kind {
-            super::ethernet::IPV4 => self.v4(packet, vlans),
-            super::ethernet::IPV6 => self.v6(packet, vlans),
+            super::ethernet::IPV4 => self.v4(packet, tags),
+            super::ethernet::IPV6 => self.v6(packet, tags),
             _ => false,
         }
     }
@@ -96,7 +100,7 @@ impl Plain {
     }
 
     #[inline]
-    fn v4(&mut self, packet: &[u8], vlans: Vlans) -> bool {
+    fn v4(&mut self, packet: &[u8], tags: u32) -> bool {
         let Some(head) = packet.first_chunk::<V4>() else { return false };
         // Whole words: byte by byte the compiler never finds them again.
         let first = u64::from_le_bytes(part(head, 0));
@@ -116,10 +120,11 @@ impl Plain {
             return false;
         }
         let ends = there.swap_bytes();
+        self.fills_frame = total == packet.len();
         self.from_a = ends >> 32 < ends & 0xffff_ffff;
         let ends = u64::from_le(if self.from_a { there } else { there.rotate_left(32) });
         let length = total.wrapping_sub(20);
-        let Some(tail) = self.upper(last(head), (packet, 20), (head[9], length), vlans) else {
+        let Some(tail) = self.upper(last(head), (packet, 20), (head[9], length), tags) else {
             return false;
         };
         self.key = Key::from_words([ends, 0, 0, 0], tail, false);
@@ -127,7 +132,7 @@ impl Plain {
     }
 
     #[inline]
-    fn v6(&mut self, packet: &[u8], vlans: Vlans) -> bool {
+    fn v6(&mut self, packet: &[u8], tags: u32) -> bool {
         // Only UDP is shorter, and none of what it lacks is read then.
         let mut padded = [0; V6];
         let head = if let Some(head) = packet.first_chunk::<V6>() {
@@ -143,12 +148,13 @@ impl Plain {
         if head[0] >> 4 != 6 || length > packet.len() - 40 {
             return false;
         }
+        self.fills_frame = length == packet.len() - 40;
         let wire = [8, 16, 24, 32].map(|at| u64::from_ne_bytes(part(head, at)));
         let [s0, s1, d0, d1] = wire;
         let number = |high: u64, low: u64| (u64::from_be(high), u64::from_be(low));
         self.from_a = number(s0, s1) < number(d0, d1);
         let ends = if self.from_a { wire } else { [d0, d1, s0, s1] };
-        let Some(tail) = self.upper(last(head), (packet, 40), (head[6], length), vlans) else {
+        let Some(tail) = self.upper(last(head), (packet, 40), (head[6], length), tags) else {
             return false;
         };
         self.key = Key::from_words(ends, tail, true);
@@ -163,7 +169,7 @@ impl Plain {
         head: &[u8; 20],
         at: (&[u8], usize),
         (protocol, length): (u8, usize),
-        vlans: Vlans,
+        tags: u32,
     ) -> Option<u64> {
         let ports = u32::from_ne_bytes(part(head, 0));
         match protocol {
@@ -186,13 +192,13 @@ impl Plain {
             _ => return None,
         }
         let ports = if self.from_a { ports } else { ports.rotate_left(16) };
-        Some(tail(ports, vlans, protocol))
+        Some(tail(ports, tags, protocol))
     }
 }
 
 /// What a tagged frame carries: ethertype, packet, tags. `None`: not plain.
 #[inline(never)]
-fn untag(frame: &[u8]) -> Option<(u16, &[u8], Vlans)> {
+fn untag(frame: &[u8]) -> Option<(u16, &[u8], u32)> {
     let head = frame.first_chunk::<{ ETHERNET + TAG }>()?;
     let vlans = match u16::from_be_bytes([head[14], head[15]]) & 0x0fff {
         // Reserved.
@@ -201,7 +207,7 @@ fn untag(frame: &[u8]) -> Option<(u16, &[u8], Vlans)> {
         0 => Vlans::UNTAGGED,
         outer => Vlans { outer, inner: Vlans::NONE },
     };
-    Some((u16::from_be_bytes([head[16], head[17]]), frame.get(ETHERNET + TAG..)?, vlans))
+    Some((u16::from_be_bytes([head[16], head[17]]), frame.get(ETHERNET + TAG..)?, tags(vlans)))
 }
 
 /// Some bytes of a header, in one load.

@@ -15,7 +15,8 @@ use etherparse::{
     Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpNumber, Ipv4Header, Ipv6Header, TcpHeader,
 };
 
-use super::{Facts, Fragment, Icmp, Ip, L4, Net, Tcp, TcpFlags, ethernet, parse};
+use super::ethernet::LEAST;
+use super::{Facts, Fragment, Icmp, Ip, L4, Net, Query, Tcp, TcpFlags, ethernet, parse};
 
 /// What goes back for a packet that a rule drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,8 +27,6 @@ pub enum Reply {
     Unreachable,
 }
 
-/// Ethernet's least frame without its checksum.
-const LEAST: usize = 60;
 /// TTL and hop limit of a reply.
 const HOPS: u8 = 64;
 /// An ICMP error's whole IPv4 datagram (RFC 1812 §4.3.2.3).
@@ -70,7 +69,7 @@ impl Reply {
         match (self, &ip.l4) {
             // What a fragmented segment carries its first fragment does not say.
             (Self::Reset, L4::Tcp(tcp)) => ip.fragment == Fragment::Whole && !tcp.flags.has(TcpFlags::RST),
-            (Self::Unreachable, L4::Icmp(icmp)) => asks(icmp, ip.src.is_ipv6()),
+            (Self::Unreachable, L4::Icmp(icmp)) => is_no_error(icmp, ip.src.is_ipv6()),
             (Self::Unreachable, L4::Tcp(_) | L4::Udp { .. } | L4::Other) => true,
             (
                 Self::Reset,
@@ -206,9 +205,13 @@ fn is_host(address: IpAddr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
 }
 
-/// Whether an ICMP message is known to be no error. ICMPv6 has them below 128 (RFC 4443 §2.1); of ICMP those
-/// types are let through that RFC 792, 950 and 1256 define as queries and answers, since an unknown one might
-/// be an error.
-fn asks(icmp: &Icmp, v6: bool) -> bool {
-    if v6 { icmp.kind >= 128 && !icmp.is_redirect(true) } else { matches!(icmp.kind, 0 | 8..=10 | 13..=18) }
+/// Whether an ICMP message is known to be no error. ICMPv6 has them below 128 (RFC 4443 §2.1); of ICMP the
+/// questions and their answers are let through ([`Query`]) and what routers are found by (RFC 1256), since an
+/// unknown type might be an error.
+fn is_no_error(icmp: &Icmp, v6: bool) -> bool {
+    if v6 {
+        icmp.kind >= 128 && !icmp.is_redirect(true)
+    } else {
+        Query::of(icmp.kind, false).is_some() || matches!(icmp.kind, 9 | 10)
+    }
 }

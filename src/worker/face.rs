@@ -23,8 +23,8 @@ pub struct WorkerFace {
     pub queue: u32,
     /// The core it is pinned to; `None` if the kernel refused.
     pub core: Option<usize>,
-    /// How its flow table is backed.
-    pub table: Backing,
+    /// The pages of its flow table.
+    pub pages: Backing,
     /// Its counters.
     pub counters: Arc<Counters>,
     /// Its events; bounded, what does not fit is counted.
@@ -57,7 +57,7 @@ impl WorkerFace {
         Self {
             queue,
             core,
-            table: Backing::default(),
+            pages: Backing::default(),
             counters: Arc::new(Counters::default()),
             events,
             gauges: AtomicCell::new(Gauges::default()),

@@ -164,7 +164,7 @@ impl<'a> Replay<'a> {
         self.counters.begin();
         self.counters.received(side, 1, length);
         let scene = self.scene(side);
-        self.pipeline.begin(scene.tick);
+        self.pipeline.start_empty(scene.tick);
         self.pipeline.let_reply(1);
         let account = self.pipeline.judge_one(&scene, bytes, 1, &mut self.ended);
         let end = match account.outcome {

@@ -29,6 +29,8 @@ const REVIEW_IDLE: usize = 1_024;
 const FAREWELL_NANOS: u64 = 500_000_000;
 /// Gauges are published this often.
 const GAUGES_NANOS: u64 = 100_000_000;
+/// A bit of what the pipeline says of a burst stands for each of its frames.
+const _: () = assert!(BURST == crate::pipeline::BURST && BURST == 64);
 /// A turn longer than this counts as this in the histogram.
 const LONGEST_TURN: u64 = 1_000_000_000;
 
@@ -154,7 +156,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.heartbeat.beat(now.boot);
         let policy = Arc::clone(self.policy.load());
         self.face.generation.store(policy.generation, Ordering::Release);
-        self.pipeline.begin(tick(now.boot));
+        self.pipeline.start_empty(tick(now.boot));
         let mut busy = false;
         for side in Side::BOTH {
             let scene = scene(&policy, now, side);
@@ -172,12 +174,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         busy
     }
 
-    /// What is done after each turn: both hands go on over the flow table, and flows are copied for whoever
-    /// asks. True: nothing is left to do at once.
+    /// What is done after each turn, whose own sweep ends flows: the hand that judges again goes on over the flow
+    /// table, and flows are copied for whoever asks. True: nothing is left to do at once.
     pub fn sweep(&mut self, now: &Reading, busy: bool) -> bool {
         let tick = tick(now.boot);
         let (slots, reviewed) = if busy { (SWEEP_BUSY, SWEEP_BUSY) } else { (SWEEP_IDLE, REVIEW_IDLE) };
-        self.pipeline.sweep(tick, slots);
         let policy = Arc::clone(self.policy.load());
         let Policy { table, generation, .. } = &*policy;
         let present = Present { table, generation: *generation, now: now.now, tick };
@@ -203,7 +204,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.pipeline.let_reply(self.queues.room(side));
         let counters = Arc::clone(&self.face.counters);
         counters.begin();
-        {
+        let mut tails = {
             let mut bytes: [&[u8]; BURST] = [&[]; BURST];
             let mut octets = 0;
             for (place, frame) in bytes.iter_mut().zip(&self.frames) {
@@ -212,14 +213,16 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             }
             counters.received(side, count(self.frames.len()), octets);
             let taken = bytes.get(..self.frames.len()).unwrap_or(&[]);
-            self.pipeline.burst(scene, taken, room, &mut self.outcomes);
-        }
+            self.pipeline.burst(scene, taken, room, &mut self.outcomes)
+        };
         let (mut sent, mut octets) = (0, 0);
         for (frame, outcome) in self.frames.drain(..).zip(&self.outcomes) {
             let length = frame.length();
+            let tail = tails & 1 == 1;
+            tails >>= 1;
             // Nearly all; the rest is another function's.
             if *outcome == Outcome::Forward {
-                let frame = without_residue(&mut self.queues, frame);
+                let frame = if tail { without_residue(&mut self.queues, frame) } else { frame };
                 match self.queues.send(out, frame) {
                     Ok(()) => {
                         sent += 1;
@@ -345,7 +348,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
 }
 
 /// Zeros in place of what pads a short frame: it may be what its sender's memory held before.
-#[inline]
+#[inline(never)]
 fn without_residue<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
     match residue(queues.bytes(&frame)) {
         Some(_) => with_zeros(queues, frame),

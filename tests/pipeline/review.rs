@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::memory::Count::Forwarded;
 use crate::memory::{POLICY, Rig, Shape};
-use crate::says::{ACK, CLIENT, SYN, VAULT, policy, relaxed, to_jump, to_vault, web_for};
+use crate::says::{ACK, CLIENT, SECOND, SYN, VAULT, policy, relaxed, to_jump, to_vault, web_for};
 
 impl Rig {
     fn sweep(&mut self, busy: bool) -> bool {
@@ -162,6 +162,24 @@ fn the_hand_moves_sixteen_slots_a_busy_turn() {
     rig.publish(policy(POLICY, 2));
     assert!(!rig.sweep(true), "and begins anew with each generation");
     assert_eq!(rig.reviewed(), 1);
+}
+
+/// The other hand, which ends flows that have fallen silent.
+#[test]
+fn the_clock_hand_moves_sixteen_slots_a_busy_turn_and_what_follows_it() {
+    let mut rig = Rig::shaped(POLICY, Shape { flows: 1_000, ..Shape::default() });
+    // As many turns as bring the hand back to the first slot.
+    for port in 1..=125 {
+        rig.forwarded(Side::Outside, &to_vault(0).udp(port, 53, b"q"));
+    }
+    rig.later(3_600 * SECOND);
+    for round in 1..=7_u16 {
+        rig.later(SECOND);
+        rig.forwarded(Side::Outside, &to_vault(0).udp(1_000 + round, 53, b"q"));
+        rig.sweep(true);
+        let left = 125 - 16 * u64::from(round) + u64::from(round);
+        assert_eq!(rig.face.gauges.load().flows, left, "after {round} turns");
+    }
 }
 
 #[test]

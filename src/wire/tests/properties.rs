@@ -13,7 +13,7 @@ use super::oracle::twin;
 use super::recipe::{frame, sane_flags};
 use super::{facts, packet};
 use crate::wire::samples::{Ends, every_kind, padded};
-use crate::wire::{Fragment, L4, Net, Odd, Plain, TcpFlags, Vlans, glimpse, parse};
+use crate::wire::{Fragment, L4, Net, Odd, Plain, TcpFlags, Vlans, glimpse, parse, residue};
 
 /// Everything a frame is asked on its way, for its panics.
 fn ask(frame: &[u8]) {
@@ -60,6 +60,10 @@ fn glance(frame: &[u8]) -> bool {
         L4::Tcp(tcp) => assert_eq!(plain.tcp, Some(tcp)),
         L4::Udp { .. } => assert_eq!(plain.tcp, None),
         L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => panic!("{facts:?}"),
+    }
+    if plain.fills_frame {
+        assert_eq!(residue(frame), None, "{frame:02x?}");
+        assert!(plain.read(&[frame, &[0xa5]].concat()) && !plain.fills_frame, "{frame:02x?}");
     }
     true
 }

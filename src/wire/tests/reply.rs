@@ -214,7 +214,8 @@ fn what_must_not_be_answered_is_not() {
         for kind in errors {
             silent(Reply::Unreachable, &ends.reply().icmp_error(*kind, 0, [0; 4], &asked));
         }
-        let queries: &[u8] = if v6 { &[128, 129, 139] } else { &[8, 0, 13, 17] };
+        let queries: &[u8] =
+            if v6 { &[128, 129, 139, 160, 161] } else { &[8, 0, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43] };
         for kind in queries {
             assert!(answer(Reply::Unreachable, &ends.icmp(*kind, 0, [0; 4], &[0; 16])).is_some(), "{kind}");
         }
