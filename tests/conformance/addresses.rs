@@ -178,6 +178,69 @@ fn an_address_of_the_gate_itself_is_dropped_at_either_end() {
         &[
             ("ARP for it", speaks.arp(2), Some(Reason::GateAddress)),
             ("ARP that asks for it", asks.arp(1), None),
+            ("DHCP from it", speaks.udp(68, 67, &dhcp(3)), Some(Reason::GateAddress)),
         ],
     );
+    let speaks = Ends::of("2001:db8:10::77", "2001:db8:20::9");
+    ground.about("F1.7a NDP", &speaks);
+    let asks = Ends::of("2001:db8:10::5", "2001:db8:20::77");
+    let link = Ends { src: "fe80::5".parse().unwrap(), ..speaks };
+    let target: std::net::Ipv6Addr = "2001:db8:10::77".parse().unwrap();
+    let named = [&target.octets()[..], &[2, 1], &link.src_mac.0].concat();
+    let link = link.hops(255).icmp(136, 0, [0x60, 0, 0, 0], &named);
+    ground.table(
+        Side::Outside,
+        &[
+            ("an advertisement from it", speaks.ndp_advertise(), Some(Reason::GateAddress)),
+            ("a solicitation from it", speaks.ndp_solicit(), Some(Reason::GateAddress)),
+            ("an advertisement of it from another", link, Some(Reason::GateAddress)),
+            ("a solicitation that asks for it", asks.ndp_solicit(), None),
+        ],
+    );
+}
+
+/// What is configured later holds for flows that live, too.
+#[test]
+fn a_live_flow_of_an_address_that_becomes_the_gates_own_is_dropped() {
+    let Some(mut ground) = Ground::under(&everything("")) else { return };
+    let [v4, v6] = client_to_server();
+    for ends in [v4, v6] {
+        ground.about("F1.7a, before", &ends);
+        ground.crosses("a question", Side::Outside, &ends.udp(40_000, 53, b"question"));
+        ground.crosses("its answer", Side::Inside, &ends.reply().udp(53, 40_000, b"answer"));
+    }
+    ground.reload_ending(&everything(r#"management = ["10.10.0.5", "2001:db8:10::5"]"#), 2);
+    for ends in [v4, v6] {
+        ground.about("F1.7a, after", &ends);
+        let own = Reason::GateAddress;
+        ground.drops("a question", Side::Outside, &ends.udp(40_000, 53, b"question"), own);
+        ground.drops("an answer", Side::Inside, &ends.reply().udp(53, 40_000, b"answer"), own);
+    }
+}
+
+#[test]
+fn a_link_local_address_crosses_where_the_gate_forwards_it_and_no_longer() {
+    let Some(mut ground) = Ground::under(&everything(r#"link_local = "forward""#)) else { return };
+    let [v4, v6] = client_to_server();
+    let both = [("169.254.0.1", v4), ("fe80::1", v6)];
+    for (address, ends) in both {
+        ground.about("F1.7b, forwarded", &ends);
+        let from = Ends { src: address.parse().unwrap(), ..ends };
+        for (kind, frame) in kinds(&from) {
+            ground.crosses(&format!("{kind} from it"), Side::Outside, &frame);
+        }
+        // It belongs to a side as any other address does.
+        let inside = Ends { src: address.parse().unwrap(), ..ends.reply() };
+        for (kind, frame) in kinds(&inside) {
+            ground.drops(&format!("{kind} from it, inside"), Side::Inside, &frame, Reason::Spoofed);
+        }
+    }
+    ground.reload_ending(&everything(""), 2 * kinds(&v4).len());
+    for (address, ends) in both {
+        ground.about("F1.7b, no longer", &ends);
+        let from = Ends { src: address.parse().unwrap(), ..ends };
+        for (kind, frame) in kinds(&from) {
+            ground.drops(&format!("{kind} from it"), Side::Outside, &frame, Reason::LinkLocal);
+        }
+    }
 }

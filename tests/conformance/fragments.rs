@@ -1,8 +1,8 @@
 //! F1.6a, F1.6b: fragments that are impossible, contradict each other, or never become whole.
 
 use portcullis::pipeline::Reason;
-use portcullis::wire::Side;
 use portcullis::wire::samples::Ends;
+use portcullis::wire::{Side, Vlans};
 
 use crate::bytes::{TCP, UDP, icmp};
 use crate::ground::Ground;
@@ -83,21 +83,53 @@ fn every_impossible_fragment_is_dropped_by_name() {
 #[test]
 fn neighbour_discovery_in_fragments_is_dropped_by_name() {
     let Some(mut ground) = Ground::under(&everything("")) else { return };
-    let link = Ends::of("fe80::5", "fe80::9").hops(255);
-    ground.about("F1.6a", &link);
-    let ndp = Some(Reason::FragmentNdp);
-    for kind in [133, 134, 135, 136, 137, 148] {
-        let message = [kind, 0, 0, 0, 0, 0, 0, 0];
-        ground.table(
-            Side::Outside,
-            &[
-                ("a first fragment", link.fragment(58, 1, 0, true, &message), ndp),
-                ("an atomic one", link.fragment(58, 1, 0, false, &message), ndp),
-                ("one with a hop limit of 64", link.hops(64).fragment(58, 1, 0, true, &message), ndp),
-            ],
-        );
+    let link = Ends::of("fe80::5", "fe80::9");
+    let [_, global] = client_to_server();
+    for (side, ends) in [
+        (Side::Outside, link),
+        (Side::Inside, link.reply()),
+        (Side::Outside, global),
+        (Side::Inside, global.reply()),
+    ] {
+        ground.about("F1.6a", &ends);
+        let link = ends.hops(255);
+        let ndp = Some(Reason::FragmentNdp);
+        for kind in [133, 134, 135, 136, 137, 148] {
+            let message = [kind, 0, 0, 0, 0, 0, 0, 0];
+            ground.table(
+                side,
+                &[
+                    ("a first fragment", link.fragment(58, 1, 0, true, &message), ndp),
+                    ("an atomic one", link.fragment(58, 1, 0, false, &message), ndp),
+                    ("one with a hop limit of 64", link.hops(64).fragment(58, 1, 0, true, &message), ndp),
+                ],
+            );
+        }
+        ground.table(side, &[("in one piece", link.ndp_advertise(), None)]);
     }
-    ground.table(Side::Outside, &[("in one piece", link.ndp_advertise(), None)]);
+}
+
+/// Tags are part of what tells datagrams apart.
+#[test]
+fn a_fragment_belongs_to_the_datagram_of_its_own_vlans() {
+    let Some(mut ground) = Ground::under(&everything("")) else { return };
+    let tag = Vlans { outer: 100, inner: Vlans::NONE };
+    let tags = Vlans { outer: 100, inner: 20 };
+    for (side, ends) in both_ways() {
+        ground.about("F1.6b", &ends);
+        let pieces = [Vlans::UNTAGGED, tag, tags].map(|vlans| halves(&ends.on(vlans), 1));
+        let [untagged, tagged, twice] = &pieces;
+        ground.crosses("a first fragment without a tag", side, &untagged[0]);
+        ground.waits("a last one with a tag", side, &tagged[1]);
+        ground.waits("a last one with two", side, &twice[1]);
+        ground.releases("the first with a tag", side, &tagged[0], &tagged[1]);
+        ground.releases("the first with two", side, &twice[0], &twice[1]);
+        ground.crosses("the last without", side, &untagged[1]);
+        for [first, last] in &pieces {
+            ground.crosses("a new datagram of the same number", side, first);
+            ground.crosses("and its last", side, last);
+        }
+    }
 }
 
 #[test]

@@ -99,6 +99,21 @@ impl Ground {
         self.gate.reload(policy).expect("in force");
     }
 
+    /// Puts a policy in force that ends so many flows; nothing else is recorded of it.
+    pub(crate) fn reload_ending(&mut self, policy: &str, flows: usize) {
+        self.reload(policy);
+        let mut ended = 0;
+        until("the flows to end", || {
+            let page: Events =
+                client::await_events(self.gate.socket(), self.heard, 4_096, Duration::from_secs(5))
+                    .expect("events");
+            assert!(page.events.iter().all(|event| event.kind == "cut"), "{:#?}", page.events);
+            self.heard = page.next;
+            ended += page.events.len();
+            ended == flows
+        });
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }

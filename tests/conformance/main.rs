@@ -25,6 +25,7 @@ mod residue;
 mod rig;
 mod rules;
 mod sessions;
+mod tags;
 mod tap;
 mod tcp;
 mod told;

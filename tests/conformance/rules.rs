@@ -7,7 +7,7 @@ use portcullis::wire::{Side, Vlans};
 
 use crate::bytes::{SYN, icmp};
 use crate::ground::Ground;
-use crate::policy::{client_to_server, rules};
+use crate::policy::{client_to_server, everything, rules};
 
 const TAG: Vlans = Vlans { outer: 100, inner: Vlans::NONE };
 
@@ -97,6 +97,113 @@ fn a_rule_drops_by_name_what_another_allows() {
         let never = ends.udp(40_000, 6_000, b"ask");
         let rule = "guardrail.never";
         ground.drops_by("what a guardrail forbids", side, &[&never], Reason::Guardrail, rule);
+    }
+}
+
+/// Everybody may do everything but what these name, each by one attribute.
+const DENIES: &str = r#"
+[workload.client]
+addresses = ["10.10.0.5", "2001:db8:10::5"]
+labels = { app = "client" }
+[workload.server]
+addresses = ["10.20.0.9", "2001:db8:20::9"]
+labels = { app = "server" }
+[workload.other-client]
+addresses = ["10.10.0.6", "2001:db8:10::6"]
+labels = { app = "other-client" }
+[workload.other-server]
+addresses = ["10.20.0.10", "2001:db8:20::10"]
+labels = { app = "other-server" }
+[deny.source]
+from = { app = "other-client" }
+to = { any = true }
+services = ["any"]
+[deny.destination]
+from = { any = true }
+to = { app = "other-server" }
+services = ["any"]
+[deny.tcp]
+from = { app = "client" }
+to = { app = "server" }
+services = ["tcp/23"]
+[deny.udp]
+from = { app = "client" }
+to = { app = "server" }
+services = ["udp/7000-7009"]
+[deny.from-port]
+from = { app = "client" }
+to = { app = "server" }
+services = ["udp/8000 from 666"]
+[deny.icmp-type]
+from = { app = "client" }
+to = { app = "server" }
+services = ["icmp/13", "icmpv6/160"]
+[deny.icmp-code]
+from = { app = "client" }
+to = { app = "server" }
+services = ["icmp/44.2", "icmpv6/200.2"]
+[deny.protocol]
+from = { app = "client" }
+to = { app = "server" }
+services = ["ip/47"]
+[deny.home]
+from = { app = "server" }
+to = { app = "client" }
+services = ["tcp/8443"]
+"#;
+
+/// One attribute after the other: with it the rule drops and says so, with another value it does not.
+#[test]
+fn a_rule_drops_by_every_attribute_what_another_allows() {
+    let text = everything("") + DENIES;
+    let Some(mut ground) = Ground::under(&text) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.2", &ends);
+        let home = ends.reply();
+        let stranger = Ends { src: beside(ends.src), ..ends };
+        let elsewhere = Ends { dst: beside(ends.dst), ..ends };
+        let syn = |ends: &Ends, dport| ends.tcp(40_000, dport, SYN, 1, 0, b"");
+        let message = |kind, code| ends.icmp(kind, code, [0, 7, 0, 1], &[0; 12]);
+        let [asks, other, kind] = if ends.src.is_ipv4() { [13, 15, 44] } else { [160, 128, 200] };
+        let gre = [0, 0, 8, 0];
+        let (out, inside) = (Side::Outside, Side::Inside);
+        for (what, side, frame, rule) in [
+            ("TCP from the source", out, syn(&stranger, 443), "deny.source"),
+            ("UDP from it", out, stranger.udp(40_000, 53, b"ask"), "deny.source"),
+            ("a ping from it", out, stranger.echo(7, 1, b"ping"), "deny.source"),
+            ("protocol 50 from it", out, stranger.ip(50, &[0; 16]), "deny.source"),
+            ("TCP to the destination", out, syn(&elsewhere, 443), "deny.destination"),
+            ("UDP to it", out, elsewhere.udp(40_000, 53, b"ask"), "deny.destination"),
+            ("a ping to it", out, elsewhere.echo(7, 1, b"ping"), "deny.destination"),
+            ("protocol 50 to it", out, elsewhere.ip(50, &[0; 16]), "deny.destination"),
+            ("the TCP port", out, syn(&ends, 23), "deny.tcp"),
+            ("the first UDP port of the range", out, ends.udp(40_000, 7_000, b"ask"), "deny.udp"),
+            ("the last", out, ends.udp(40_000, 7_009, b"ask"), "deny.udp"),
+            ("the source port", out, ends.udp(666, 8_000, b"ask"), "deny.from-port"),
+            ("the ICMP type", out, message(asks, 0), "deny.icmp-type"),
+            ("the ICMP code", out, message(kind, 2), "deny.icmp-code"),
+            ("the protocol", out, ends.ip(47, &gre), "deny.protocol"),
+            ("the side", inside, syn(&home, 8_443), "deny.home"),
+        ] {
+            ground.drops_by(what, side, &[&frame], Reason::Denied, rule);
+        }
+        for (what, side, frame) in [
+            ("neither source nor destination", out, syn(&ends, 443)),
+            ("the TCP port below", out, syn(&ends, 22)),
+            ("the TCP port above", out, syn(&ends, 24)),
+            ("TCP's port over UDP", out, ends.udp(40_000, 23, b"ask")),
+            ("the port below the range", out, ends.udp(40_000, 6_999, b"ask")),
+            ("the port above it", out, ends.udp(40_000, 7_010, b"ask")),
+            ("another source port", out, ends.udp(667, 8_000, b"ask")),
+            ("from that port to another", out, ends.udp(666, 8_001, b"ask")),
+            ("another ICMP type", out, message(other, 0)),
+            ("another ICMP code", out, message(kind, 1)),
+            ("another protocol", out, ends.ip(50, &[0; 16])),
+            ("the other side", out, syn(&ends, 8_443)),
+            ("another port of that side", inside, syn(&home, 8_444)),
+        ] {
+            ground.crosses(what, side, &frame);
+        }
     }
 }
 

@@ -164,6 +164,38 @@ fn a_ping_is_its_addresses_type_code_and_identifier() {
     }
 }
 
+/// What has no ports is told by its addresses, tags and protocol. The rule holds both ways and says `log`: each
+/// flow that opens is told once.
+#[test]
+fn a_session_of_another_protocol_is_its_addresses_tags_and_protocol() {
+    let Some(mut ground) = Ground::under(&rules("")) else { return };
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        let gre = |ends: &Ends| ends.ip(47, &[0, 0, 8, 0]);
+        let rule = "allow.logged-tunnel";
+        ground.logged("GRE", OUT, &gre(&ends), rule);
+        let [source, destination, tag, tags] = altered(&back);
+        for (what, other) in [source, destination] {
+            ground.drops(what, IN, &gre(&other), Reason::NoRule);
+        }
+        for protocol in [50, 51, 132] {
+            // An authentication header is an extension header of IPv6.
+            if protocol != 51 || ends.src.is_ipv4() {
+                let other = back.ip(protocol, &[0; 16]);
+                ground.drops(&format!("protocol {protocol}"), IN, &other, Reason::NoRule);
+            }
+        }
+        ground.drops("the other side", OUT, &gre(&back), Reason::Spoofed);
+        ground.crosses("the answer itself", IN, &gre(&back));
+        ground.crosses("and what follows it", OUT, &gre(&ends));
+        for (what, other) in [tag, tags] {
+            ground.logged(&format!("{what}: another session"), IN, &gre(&other), rule);
+            ground.crosses("and its answer", OUT, &gre(&other.reply()));
+        }
+    }
+}
+
 /// Each question that has an identifier, in a flow with its answer.
 #[test]
 fn every_icmp_question_gets_its_answer_and_nothing_else_does() {
@@ -274,6 +306,8 @@ fn a_session_that_falls_silent_is_over() {
         ground.crosses("its answer", IN, &back.udp(4_433, 40_001, b"answer"));
         ground.crosses("a ping", OUT, &ends.echo(7, 1, b"ping"));
         ground.crosses("its reply", IN, &back.echo_reply(7, 1, b"ping"));
+        ground.logged("GRE opens a flow", OUT, &ends.ip(47, &[0, 0, 8, 0]), "allow.logged-tunnel");
+        ground.crosses("and is of it", IN, &back.ip(47, &[0, 0, 8, 0]));
     }
     until("silence to end every session", || ground.gate().status().workers[0].flows == 0);
     for ends in &families {
@@ -293,5 +327,6 @@ fn a_session_that_falls_silent_is_over() {
         let late = ends.tcp(40_000, 443, ACK, 1_000, 5_004, b"late");
         ground.drops("established TCP, its opener", OUT, &late, none);
         ground.crosses("what the rules let open again", OUT, &ends.udp(40_001, 4_433, b"question"));
+        ground.logged("GRE opens another", IN, &back.ip(47, &[0, 0, 8, 0]), "allow.logged-tunnel");
     }
 }
