@@ -199,8 +199,10 @@ impl Rig {
             },
             phases: Phases {
                 overload: Duration::from_millis(if common.quick { 300 } else { 1000 }),
+                windows: 5,
                 offered: common.offered,
-                trial: Duration::from_millis(if common.quick { 150 } else { 300 }),
+                trial: Duration::from_millis(100),
+                tries: if common.quick { 2 } else { 6 },
                 halvings: if common.quick { 4 } else { 7 },
                 flows: common.flows,
                 frame: common.size,

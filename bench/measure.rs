@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::records::Turn;
-use crate::traffic::{Arrived, Generator, Load, RigError, Sent, Sink, per_second};
+use crate::traffic::{Arrived, Delays, Generator, Load, RigError, Sent, Sink, per_second};
 
 /// Share of frames that may be lost at the rate called lossless.
 pub(crate) const LOSS: f64 = 0.001;
@@ -15,12 +15,16 @@ pub(crate) const LOSS: f64 = 0.001;
 /// The phases of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phases {
-    /// Length of the two phases of overload.
+    /// Length of each of the two phases of overload.
     pub(crate) overload: Duration,
+    /// Windows that the second is divided into: what a turn tells of it is their median.
+    pub(crate) windows: u32,
     /// Frames a second offered in the second, in which times are taken.
     pub(crate) offered: u64,
     /// Length of a trial in the search for the lossless rate.
     pub(crate) trial: Duration,
+    /// How often a rate is tried before it counts as lossy.
+    pub(crate) tries: u32,
     /// Halvings of that search; 0: no search.
     pub(crate) halvings: u32,
     /// 5-tuples.
@@ -48,23 +52,47 @@ pub(crate) fn turn(generator: &mut Generator, sink: &Sink, phases: &Phases) -> R
     generator.run(&load(Some(200_000), Duration::from_millis(250)))?;
     settled(sink)?;
     let most = phase(generator, sink, &load(None, phases.overload))?;
-    let before = sink.delays()?;
-    let overload = phase(generator, sink, &load(Some(phases.offered), phases.overload))?;
-    let delays = sink.delays()?.since(&before);
-    let lossless = search(generator, sink, phases, most.forwarded.max(overload.forwarded))?;
+    let windows = (0..phases.windows)
+        .map(|_| window(generator, sink, &load(Some(phases.offered), phases.overload / phases.windows)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let median = |of: fn(&Window) -> f64| middle(windows.iter().map(of).collect());
+    let overload = median(|w| w.phase.forwarded);
+    let lossless = search(generator, sink, phases, most.forwarded.max(overload))?;
+    let last = windows.last().map_or(most.arrived, |w| w.phase.arrived);
+    let summed =
+        |of: fn(&Sent) -> u64| of(&most.sent) + windows.iter().map(|w| of(&w.phase.sent)).sum::<u64>();
     Ok(Turn {
         most: most.forwarded,
         most_offered: most.sent.rate(),
-        overload: overload.forwarded,
-        overload_offered: overload.sent.rate(),
-        p50: delays.quantile(0.5).unwrap_or(0.0),
-        p99: delays.quantile(0.99).unwrap_or(0.0),
+        overload,
+        overload_offered: median(|w| w.phase.sent.rate()),
+        p50: median(|w| w.delays.quantile(0.5).unwrap_or(0.0)),
+        p99: median(|w| w.delays.quantile(0.99).unwrap_or(0.0)),
         lossless,
-        sent: most.sent.frames + overload.sent.frames,
-        refused: most.sent.refused + overload.sent.refused,
-        arrived: overload.arrived.frames - most.before.frames,
-        reordered: overload.arrived.reordered - most.before.reordered,
+        sent: summed(|sent| sent.frames),
+        refused: summed(|sent| sent.refused),
+        arrived: last.frames - most.before.frames,
+        reordered: last.reordered - most.before.reordered,
     })
+}
+
+/// A part of the second phase. A shared machine stops a core for milliseconds at times: that is one
+/// window's, and none of a device's own time.
+struct Window {
+    phase: Phase,
+    delays: Delays,
+}
+
+fn window(generator: &mut Generator, sink: &Sink, load: &Load) -> Result<Window, RigError> {
+    let before = sink.delays()?;
+    let phase = phase(generator, sink, load)?;
+    Ok(Window { phase, delays: sink.delays()?.since(&before) })
+}
+
+/// The median of an odd number of values, the higher one of the middle two of an even number; 0 of none.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn phase(generator: &mut Generator, sink: &Sink, load: &Load) -> Result<Phase, RigError> {
@@ -118,7 +146,7 @@ fn search(
             frames: u64::MAX,
             time: phases.trial,
         };
-        if let Some(got) = trial(generator, sink, &load)? {
+        if let Some(got) = trial(generator, sink, &load, phases.tries)? {
             best = Some(best.map_or(got, |b: f64| b.max(got)));
             // The generator itself could not offer more: there is nothing above.
             if got < rate * 0.95 && rate >= high {
@@ -133,10 +161,10 @@ fn search(
     Ok(best)
 }
 
-/// What arrived a second if no more was lost than may be. One that fails is tried once more: a stall of
-/// a core of a shared machine, a millisecond long, loses more than that of any trial.
-fn trial(generator: &mut Generator, sink: &Sink, load: &Load) -> Result<Option<f64>, RigError> {
-    for _ in 0..2 {
+/// What arrived a second if no more was lost than may be. A rate that loses more is tried again: a stall
+/// of a core of a shared machine, half a millisecond long, loses more than that of any trial.
+fn trial(generator: &mut Generator, sink: &Sink, load: &Load, tries: u32) -> Result<Option<f64>, RigError> {
+    for _ in 0..tries {
         let before = sink.arrived()?;
         let sent = generator.run(load)?;
         let arrived = settled(sink)?.frames - before.frames;
