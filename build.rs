@@ -1,19 +1,30 @@
-//! Compiles the BPF program when the `xdp` feature is on.
+//! Compiles the BPF program when the `xdp` feature is on, and says when this was built.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const SOURCE: &str = "src/io/af_xdp/portcullis.bpf.c";
+/// See reproducible-builds.org/specs/source-date-epoch.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 fn main() {
     println!("cargo::rerun-if-changed={SOURCE}");
     println!("cargo::rerun-if-env-changed=CLANG");
+    println!("cargo::rerun-if-env-changed={EPOCH}");
+    println!("cargo::rustc-env=PORTCULLIS_BUILT={}", built());
     if env::var_os("CARGO_FEATURE_XDP").is_some()
         && let Err(reason) = compile()
     {
         println!("cargo::error={reason}");
     }
+}
+
+/// Seconds since 1970; of a build that is to be reproducible, those that it is given.
+fn built() -> u64 {
+    let given = env::var(EPOCH).ok().and_then(|seconds| seconds.parse().ok());
+    given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 fn compile() -> Result<(), String> {

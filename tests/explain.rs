@@ -17,7 +17,7 @@ use portcullis::flow::{Bounds, FlowTable, Owner};
 use portcullis::pipeline::{Counters, Outcome, Pipeline, Reason, Scene};
 use portcullis::policy::explain::{Explanation, NotExplained, Query, explain};
 use portcullis::policy::read::{Loaded, read_text};
-use portcullis::policy::{Mode, Moment, Table, compile};
+use portcullis::policy::{Exceptions, Mode, Moment, Table, compile};
 use portcullis::wire::samples::{Ends, dhcp, dhcp_v6};
 use portcullis::wire::{Mac, Side, TcpFlags, is_extension};
 
@@ -40,7 +40,7 @@ fn policy(mode: &str, profile: &str) -> (Loaded, Table) {
     );
     let loaded =
         read_text(vec![("gate.toml".into(), text)]).unwrap_or_else(|bad| panic!("{:?}", bad.diagnostics));
-    let table = compile(&loaded.model);
+    let table = compile(&loaded.model, &Exceptions::NONE);
     (loaded, table)
 }
 
@@ -64,7 +64,7 @@ fn crossed(table: &Table, side: Side, frame: &[u8]) -> (&'static str, Option<&'s
         Arc::clone(&events),
     );
     let mut outcomes = Vec::new();
-    let scene = Scene { table, generation: 1, now: Moment(1), tick: 0, side };
+    let scene = Scene { table, generation: 1, now: Moment(1), asked: Moment(1), tick: 0, side };
     pipeline.let_reply(1);
     pipeline.burst(&scene, &[frame], 1, &mut outcomes);
     let mode = events.pop().map(|event| event.mode);

@@ -49,7 +49,7 @@ impl Bout {
         let mut set = Set::new(shape);
         let model = load(std::mem::take(&mut set.files))?.model;
         let before = boot_nanos();
-        let table = portcullis::policy::compile(&model);
+        let table = portcullis::policy::compile(&model, &portcullis::policy::Exceptions::NONE);
         let compile_nanos = boot_nanos() - before;
         let probes = probes(&set, shape.seed);
         let asked = probes.iter().filter_map(|probe| {

@@ -186,7 +186,7 @@ fn compile(shape: Shape, times: usize) -> Result<(), Failed> {
     )?;
     for _ in 0..times {
         let before = boot_nanos();
-        let table = policy::compile(&model);
+        let table = policy::compile(&model, &policy::Exceptions::NONE);
         let nanos = boot_nanos() - before;
         writeln!(
             out,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::policy::{compile, proof, read::read_text};
+use portcullis::policy::{Exceptions, compile, proof, read::read_text};
 
 fuzz_target!(|text: &str| {
     let mut files = vec![("policy.toml".to_owned(), String::new())];
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
         }
     }
     match read_text(files) {
-        Ok(loaded) => drop(proof::proofs(&loaded.model, &compile(&loaded.model))),
+        Ok(loaded) => drop(proof::proofs(&loaded.model, &compile(&loaded.model, &Exceptions::NONE))),
         Err(rejected) => assert!(!rejected.diagnostics.is_empty(), "refused without a reason"),
     }
 });

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &CheckArgs, screen: &mut Screen) -> Result<Done, Fault> 
         }
     };
     let before = boot_nanos();
-    let table = policy::compile(&loaded.model);
+    let table = policy::compile(&loaded.model, &policy::Exceptions::NONE);
     let compiled = boot_nanos().saturating_sub(before);
     let mut findings = lint::check(&loaded, &table, Moment(wall_nanos()));
     let summary = Summary::new(&loaded.model, &table, compiled);

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ExplainArgs, screen: &mut Screen) -> Result<Done, Fault
         None => client::explain(&args.socket.socket, &question)?,
         Some(file) => {
             let loaded = read_policy(file)?;
-            let table = policy::compile(&loaded.model);
+            let table = policy::compile(&loaded.model, &policy::Exceptions::NONE);
             question.answer(&loaded, &table, None, Moment(wall_nanos()))?
         }
     };

@@ -238,7 +238,7 @@ mod tests {
     use crate::io::Unwatched;
     use crate::io::clock::Clock;
     use crate::io::memory::{Drain, MemoryQueuePair};
-    use crate::policy::compile;
+    use crate::policy::{Exceptions, compile};
     use crate::policy::read::read_text;
     use crate::worker::{Orders, Worker};
 
@@ -278,7 +278,7 @@ prefixes = ["10.20.0.0/16"]
     /// A gate with these workers, of which none is at work.
     fn gate(workers: u32) -> Shared {
         let loaded = loaded(TEXT);
-        let table = compile(&loaded.model);
+        let table = compile(&loaded.model, &Exceptions::NONE);
         let face = |queue| {
             let face = WorkerFace::new(queue, None);
             face.generation.store(1, Ordering::Relaxed);

@@ -2,7 +2,8 @@
 //!
 //! `now` = CLOCK_BOOTTIME + anchor (POLICY.md §8): boot time counts through suspend and is never set, the
 //! anchor ties it to wall time. Wall time ahead by more than a second moves the anchor forward; wall time
-//! behind leaves it, so `now` never decreases. Cost of a reading: two vDSO calls.
+//! behind leaves it, so `now` never decreases. A `now` before this was built is nobody's time: policy is then
+//! asked about no moment at all ([`trusted`]). Cost of a reading: two vDSO calls.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -10,6 +11,19 @@ use crate::policy::Moment;
 
 /// Wall time this much ahead of `now` moves the anchor.
 const AHEAD: u64 = 1_000_000_000;
+
+/// When this was built, in nanoseconds since the Unix epoch: no right clock is behind it.
+pub const BUILT: Moment = Moment(match u64::from_str_radix(env!("PORTCULLIS_BUILT"), 10) {
+    Ok(seconds) => seconds.saturating_mul(1_000_000_000),
+    Err(_) => 0,
+});
+
+/// The moment that policy is asked about at this time of the gate's clock: the same, or [`Moment::NEVER`] where
+/// the clock can't be trusted, so that no exception is active and every lease has lapsed (POLICY.md §8).
+#[must_use]
+pub const fn trusted(now: Moment) -> Moment {
+    if now.0 < BUILT.0 { Moment::NEVER } else { now }
+}
 
 /// One reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +90,18 @@ mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_clock_behind_the_build_is_not_trusted() {
+        let year = 365 * 86_400 * S;
+        assert!(BUILT > Moment(50 * year), "{BUILT:?}");
+        for now in [0, 10 * S, BUILT.0 - 1] {
+            assert_eq!(trusted(Moment(now)), Moment::NEVER);
+        }
+        for now in [BUILT.0, BUILT.0 + year] {
+            assert_eq!(trusted(Moment(now)), Moment(now));
+        }
+    }
 
     #[test]
     fn now_follows_boot_time_from_the_anchor() {

@@ -192,7 +192,7 @@ mod tests {
     use crate::flow::{Bounds, FlowTable, Owner, tick};
     use crate::pipeline::twin::{POLICY, frames};
     use crate::pipeline::{Counters, Snapshot};
-    use crate::policy::{Moment, compile, read};
+    use crate::policy::{Exceptions, Moment, compile, read};
 
     /// Counters that one packet moved, each once: drops, would-drops, starts of unseen flows.
     fn moved(before: &Snapshot, after: &Snapshot, side: Side) -> (Vec<Reason>, Vec<Reason>, u64) {
@@ -222,7 +222,7 @@ mod tests {
         ) {
             let all = frames();
             let compiled = |text: String| {
-                compile(&read::read_text(vec![("p.toml".to_owned(), text)]).unwrap().model)
+                compile(&read::read_text(vec![("p.toml".to_owned(), text)]).unwrap().model, &Exceptions::NONE)
             };
             let strict = compiled(POLICY.to_owned());
             let relaxed = compiled(POLICY.replace("mode = \"enforce\"", "mode = \"observe\""));
@@ -240,6 +240,7 @@ mod tests {
                     table: if generation % 2 == 0 { &relaxed } else { &strict },
                     generation,
                     now: Moment(now),
+                    asked: Moment(now),
                     tick: tick(now),
                     side,
                 };

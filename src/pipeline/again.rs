@@ -6,9 +6,12 @@
 use super::Reason;
 use super::stages::{Objection, Scene, sender};
 use crate::flow::{Judgement, Refusal, Slot};
-use crate::policy::{Denial, Mode, Sender, SenderMac, Verdict};
+use crate::policy::{Denial, Mode, Moment, Sender, SenderMac, Verdict};
 use crate::wire::protocol::icmp_of;
 use crate::wire::{Facts, Ip, L4, Query, Service};
+
+/// Nanoseconds that an answer holds while no clock can be trusted: no longer than people wait for.
+const RETRY: u64 = 1_000_000_000;
 
 /// What becomes of a flow that was judged again.
 pub(super) enum Again {
@@ -23,7 +26,11 @@ pub(super) enum Again {
 
 /// A verdict as an entry keeps it.
 pub(super) fn judgement(scene: &Scene<'_>, verdict: &Verdict) -> Judgement {
-    let left = verdict.judge_at.0.saturating_sub(scene.now.0);
+    // At no moment nothing says when it could change: when the clock is right again.
+    let left = match scene.asked {
+        Moment::NEVER => RETRY,
+        now => verdict.judge_at.0.saturating_sub(now.0),
+    };
     Judgement::new(verdict, scene.flow_now(), left)
 }
 
@@ -109,7 +116,7 @@ fn as_opened(scene: &Scene<'_>, ip: &Ip, facts: &Facts, by_sender: bool, mac: Se
     } else {
         (ip.dst, ip.src, reversed(ip), scene.side.other())
     };
-    scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.now)
+    scene.table.judge(Sender { address, mac, vlans: facts.vlans }, target, service, side, scene.asked)
 }
 
 /// The service of a flow as its other end would have opened it; of an ICMP question or answer, the

@@ -142,7 +142,7 @@ impl Pipeline {
             // A claim can only make it stricter: a frame from the inside with a MAC that is not its source's
             // is governed by every zone there, also on a flow that others opened.
             let (from, service) = (sender(facts, ip), ip.service());
-            let mode = scene.table.judge(from, ip.dst, service, scene.side, scene.now).mode;
+            let mode = scene.table.judge(from, ip.dst, service, scene.side, scene.asked).mode;
             if mode == Mode::Enforce {
                 let rule = entry.rule();
                 return self.object(scene, facts, Objection { reason: denial.into(), mode, rule });
@@ -175,7 +175,7 @@ impl Pipeline {
             return Outcome::HandOver(owner);
         }
         let (verdict, mac_true) =
-            scene.table.judge_opener(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+            scene.table.judge_opener(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.asked);
         if let Some(missing) = missed_first(ip) {
             return self.unseen(scene, facts, ip, (key, from_a), (verdict, mac_true), missing);
         }
@@ -261,7 +261,7 @@ impl Pipeline {
     ) -> Outcome {
         let back = {
             let sender = Sender { address: ip.dst, mac: SenderMac::Assumed, vlans: facts.vlans };
-            scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.now)
+            scene.table.judge(sender, ip.src, reversed(ip), scene.side.other(), scene.asked)
         };
         let mode = there.mode.max(back.mode);
         if let Some(denial) = there.denial.filter(|denial| denial.is_misplaced()) {
@@ -304,7 +304,7 @@ impl Pipeline {
 
     /// An ICMP error crosses only with the live flow it quotes, towards that packet's sender (RFC 5927).
     fn icmp_error(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, icmp: &Icmp) -> Outcome {
-        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.asked);
         if let Some(denial) = verdict.denial.filter(|denial| denial.is_misplaced()) {
             let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
             return self.object(scene, facts, objection);
@@ -340,7 +340,7 @@ impl Pipeline {
 
     /// Judged by itself, nothing remembered: groups, and what ICMP carries beside questions, answers and errors.
     fn stateless(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip) -> Outcome {
-        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now);
+        let verdict = scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.asked);
         self.account.judged(&verdict);
         if verdict.denial.is_none() {
             self.exempt(scene, Exempt::of_connection(ip));

@@ -53,7 +53,7 @@ impl Pipeline {
                     ip.dst,
                     ip.service(),
                     scene.side,
-                    scene.now,
+                    scene.asked,
                 ),
                 rule: RuleNumber::NONE,
             }),

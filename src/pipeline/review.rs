@@ -45,7 +45,9 @@ pub struct Present<'a> {
     pub generation: u32,
     /// Now.
     pub now: Moment,
-    /// The same moment as flows count time.
+    /// The moment that policy is asked about: see [`Scene::asked`].
+    pub asked: Moment,
+    /// Now as flows count time.
     pub tick: u32,
 }
 
@@ -144,8 +146,8 @@ impl Pipeline {
     /// A packet met the policy again and its flow ends: the event of its drop tells of the packet, this of the
     /// flow.
     pub(super) fn cut_by_packet(&mut self, scene: &Scene<'_>, id: FlowId, why: Objection) {
-        let Scene { table, generation, now, tick, .. } = *scene;
-        let present = Present { table, generation, now, tick };
+        let Scene { table, generation, now, asked, tick, side: _ } = *scene;
+        let present = Present { table, generation, now, asked, tick };
         let Some(slot) = self.flows.entry(id) else { return };
         let opened = Opened::of(slot);
         self.cuts.push(Cut { by_packet: true, ..cut(slot, &opened, &present, why) });
@@ -206,7 +208,7 @@ impl Opened {
 
     fn ask(&self, present: &Present<'_>) -> Verdict {
         let [_, (target, _)] = self.ends;
-        present.table.judge(self.sender, target, self.service, self.side, present.now)
+        present.table.judge(self.sender, target, self.service, self.side, present.asked)
     }
 }
 

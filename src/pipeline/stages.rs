@@ -29,7 +29,9 @@ pub struct Scene<'a> {
     pub generation: u32,
     /// Now.
     pub now: Moment,
-    /// The same moment as flows count time.
+    /// The moment that policy is asked about: now, or [`Moment::NEVER`] while no clock can be trusted.
+    pub asked: Moment,
+    /// Now as flows count time.
     pub tick: u32,
     /// The side the burst arrived on.
     pub side: Side,
@@ -473,7 +475,7 @@ pub(super) fn on_the_wire(scene: &Scene<'_>, reason: Reason) -> Objection {
 pub(super) fn mode_of(scene: &Scene<'_>, facts: &Facts) -> Mode {
     match &facts.net {
         Net::Ip(ip) => {
-            scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.now).mode
+            scene.table.judge(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.asked).mode
         }
         Net::Arp(_) | Net::Bpdu | Net::Other => scene.table.strictest(),
     }

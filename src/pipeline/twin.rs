@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Counters, Event, Outcome, Pipeline, Scene};
 use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, tick};
-use crate::policy::{Moment, compile, read};
+use crate::policy::{Exceptions, Moment, compile, read};
 use crate::wire::samples::{Ends, every_kind};
 use crate::wire::{Mac, Side, TcpFlags, Vlans};
 
@@ -104,10 +104,10 @@ impl Rig {
 #[test]
 fn frames_beyond_a_burst_are_judged_as_those_in_it() {
     let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
-    let table = compile(&loaded.model);
+    let table = compile(&loaded.model, &Exceptions::NONE);
     let now = 1_800_000_000_000_000_000;
     let scene =
-        Scene { table: &table, generation: 1, now: Moment(now), tick: tick(now), side: Side::Outside };
+        Scene { table: &table, generation: 1, now: Moment(now), asked: Moment(now), tick: tick(now), side: Side::Outside };
     let denied = Ends::of("10.10.0.5", "10.20.0.9").udp(5_000, 9_999, b"no rule allows this");
     let frames = vec![denied.as_slice(); super::stages::BURST + 6];
     for shortcut in [true, false] {
@@ -148,9 +148,9 @@ proptest! {
     ) {
         let all = frames();
         let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
-        let strict = compile(&loaded.model);
+        let strict = compile(&loaded.model, &Exceptions::NONE);
         let relaxed = POLICY.replace("mode = \"enforce\"", "mode = \"observe\"");
-        let relaxed = compile(&read::read_text(vec![("p.toml".to_owned(), relaxed)]).unwrap().model);
+        let relaxed = compile(&read::read_text(vec![("p.toml".to_owned(), relaxed)]).unwrap().model, &Exceptions::NONE);
         let (mut short, mut long) = (Rig::new(true, flows), Rig::new(false, flows));
         let (mut now, mut generation) = (1_800_000_000_000_000_000_u64, 1);
         for (inside, picks, room, seconds, publish) in bursts {
@@ -161,6 +161,7 @@ proptest! {
                 table: if generation % 2 == 0 { &relaxed } else { &strict },
                 generation,
                 now: Moment(now),
+                asked: Moment(now),
                 tick: tick(now),
                 side: if inside { Side::Inside } else { Side::Outside },
             };

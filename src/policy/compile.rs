@@ -10,24 +10,27 @@ use std::net::IpAddr;
 
 use super::addresses::Addresses;
 use super::digest;
+use super::exception::Exceptions;
+use super::exempt::exempt;
 use super::identity::{Consulted, Identities};
 use super::link::Link;
 use super::matrix::Matrix;
-use super::model::Model;
+use super::model::{Model, Tier};
 use super::space::Space;
-use super::table::{Lease, NetworkFace, RuleFace, Spot, Table, WorkloadFace, is_group};
+use super::table::{Lease, NetworkFace, RuleFace, Spot, Stands, Table, WorkloadFace, is_group};
 use super::verdict::{Action, Mode};
 use super::wide::LINES;
 use crate::wire::Housekeeping;
 
-/// Compiles a validated policy. The same model gives the same table and digest.
+/// Compiles a validated policy with the exceptions that may ever be active. The same policy and exceptions give
+/// the same table and digest. No moment is asked about: what is active when, [`Table::judge`] tells.
 #[must_use]
-pub fn compile(model: &Model) -> Table {
-    divided(model, &LINES)
+pub fn compile(model: &Model, exceptions: &Exceptions) -> Table {
+    divided(model, exceptions, &LINES)
 }
 
 /// The same, with these lines between wide rules and narrow ones to choose from: all give the same verdicts.
-pub(super) fn divided(model: &Model, lines: &[u64]) -> Table {
+pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> Table {
     let space = Space::new(model);
     let selectors = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
     let identities = Identities::new(model, &space, selectors);
@@ -44,8 +47,10 @@ pub(super) fn divided(model: &Model, lines: &[u64]) -> Table {
             space.get(space.find(address)).and_then(|stretch| stretch.networks.first().copied());
         Some(model.networks.get(narrowest?)?.side)
     });
-    let Matrix { rows, columns, plain, overlay, maker, answers, .. } = matrix;
+    let Matrix { rows, columns, plain, overlay, mut maker, answers, .. } = matrix;
+    let exempt = exempt(model, &space, exceptions, &mut maker);
     let programs = maker.finish();
+    let policy_digest = digest::of(model);
     Table {
         spots,
         leases,
@@ -83,19 +88,11 @@ pub(super) fn divided(model: &Model, lines: &[u64]) -> Table {
         link,
         strictest: strictest(model),
         profile: Housekeeping::ALL.map(|class| model.profile.get(&class).copied().unwrap_or(Action::Drop)),
-        rules: model
-            .rules
-            .iter()
-            .map(|r| RuleFace {
-                id: r.full_id(),
-                tier: r.tier,
-                origin: r.origin,
-                owner: r.owner.clone(),
-                log: r.log,
-                reply: r.reply,
-            })
-            .collect(),
-        digest: digest::of(model),
+        rules: faces(model, exceptions),
+        exempt,
+        exceptions: exceptions.clone(),
+        policy_digest,
+        digest: digest::with(policy_digest, exceptions),
         space,
     }
 }
@@ -134,6 +131,28 @@ fn spots(
         })
         .collect();
     (spots, leases)
+}
+
+/// Rules by their numbers, and exceptions behind them. What an exception lets pass is always recorded: somebody
+/// reviews it.
+fn faces(model: &Model, exceptions: &Exceptions) -> Vec<RuleFace> {
+    let rules = model.rules.iter().map(|r| RuleFace {
+        id: r.full_id(),
+        tier: r.tier,
+        stands: Stands::File(r.origin),
+        owner: r.owner.clone(),
+        log: r.log,
+        reply: r.reply,
+    });
+    let exceptions = exceptions.iter().map(|exception| RuleFace {
+        id: exception.full_id(),
+        tier: Tier::Exception,
+        stands: Stands::Ledger(exception.end),
+        owner: exception.owner.clone(),
+        log: true,
+        reply: None,
+    });
+    rules.chain(exceptions).collect()
 }
 
 /// Addresses of groups that only their groups tell from hosts.

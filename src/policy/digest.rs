@@ -1,4 +1,4 @@
-//! The policy digest: BLAKE3 over a canonical form of the model.
+//! The policy digest: BLAKE3 over a canonical form of the model; and the table digest, over that and the exceptions.
 //!
 //! Invariant: what a policy means and says gives its digest; where it stands in which file does not. Every
 //! field is taken apart by name, so that a new one does not compile until it is placed here.
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::ops::Range;
 
+use super::exception::{Exception, Exceptions, Party};
 use super::model::{
     Atom, Gate, Group, LabelKey, Limits, Match, Model, NamedService, Network, Owner, Rule, Selector,
     ServiceSet, Test, Timeouts, Wire, Workload, Zone,
@@ -14,6 +15,8 @@ use super::model::{
 
 /// Version of the canonical form.
 const FORM: &str = "portcullis policy 4";
+/// The same of a policy with exceptions.
+const EXCEPTED: &str = "portcullis table 1";
 
 /// The digest of a policy.
 pub(super) fn of(model: &Model) -> [u8; 32] {
@@ -51,6 +54,18 @@ pub(super) fn of(model: &Model) -> [u8; 32] {
     canon.list(services, |c, (name, NamedService { atoms, origin: _ })| c.text(name).atoms(atoms));
     canon.sorted(rules, |r| (r.tier, &r.id), Canon::rule);
     canon.sorted(tests, |t| &t.name, Canon::test);
+    canon.finish()
+}
+
+/// The digest of a table: that of its policy, and with exceptions one of both.
+pub(super) fn with(policy: [u8; 32], exceptions: &Exceptions) -> [u8; 32] {
+    if exceptions.is_empty() {
+        return policy;
+    }
+    let mut canon = Canon::default();
+    canon.text(EXCEPTED);
+    canon.block.extend_from_slice(&policy);
+    canon.list(exceptions.iter(), Canon::exception);
     canon.finish()
 }
 
@@ -277,6 +292,36 @@ impl Canon {
             .flag(*unknown)
             .set(same)
             .set(differs)
+    }
+
+    fn exception(&mut self, exception: &Exception) -> &mut Self {
+        let Exception {
+            id,
+            from,
+            to,
+            services,
+            both_ways,
+            start,
+            end,
+            owner,
+            requester,
+            approver,
+            reason,
+            ticket,
+        } = exception;
+        self.text(id)
+            .party(from)
+            .party(to)
+            .services(services)
+            .flag(*both_ways)
+            .number(start.0)
+            .number(end.0)
+            .list([owner, requester, approver, reason, ticket], |c, text| c.maybe(text.as_ref()))
+    }
+
+    fn party(&mut self, party: &Party) -> &mut Self {
+        let Party { workloads, accounts } = party;
+        self.set(workloads).set(accounts)
     }
 
     fn test(&mut self, test: &Test) -> &mut Self {

@@ -6,6 +6,7 @@
 //! and each pair of addresses that the names stand for.
 
 mod ends;
+mod excepted;
 mod nearest;
 mod ports;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::table::{RuleFace, Table};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
 use ends::Way;
+pub use excepted::{ExceptionRef, Standing};
 pub use nearest::Nearest;
 pub(in crate::policy) use ports::text as service_text;
 pub use trial::{Disagreement, trial};
@@ -139,15 +141,15 @@ pub struct Explanation {
     pub guardrails: usize,
     /// Those that match, each with its mode.
     pub guardrails_matching: Vec<(RuleRef, &'static str)>,
-    /// Exceptions that match.
-    pub exceptions: Vec<String>,
+    /// Exceptions for both ends and the service, and how each stands.
+    pub exceptions: Vec<ExceptionRef>,
     /// Where no rule allows it: the allow that comes nearest.
     pub nearest: Option<Nearest>,
     /// What was chosen where the question left a choice, and whether it matters.
     pub notes: Vec<String>,
     /// Side, tags and MAC that the answer rests on.
     pub assumes: String,
-    /// Digest of the policy.
+    /// Digest of the table.
     pub digest: String,
     /// Its generation, if a gate runs it.
     pub generation: Option<u32>,
@@ -156,9 +158,9 @@ pub struct Explanation {
 /// A rule by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleRef {
-    /// `allow.payments-to-vault`.
+    /// `allow.payments-to-vault`, `exception EXC-0042`.
     pub id: String,
-    /// `rules/payments.toml:1`.
+    /// `rules/payments.toml:1`; of an exception, `in force until 2027-05-31T12:00:00Z`.
     pub place: String,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -279,7 +281,11 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
             .filter(|rule| !on_the_wire && way.matches(rule) && rule.services.contains(service))
             .map(|rule| (RuleRef::of_rule(policy, rule), rule.mode.unwrap_or(Mode::Enforce).name()))
             .collect(),
-        exceptions: Vec::new(),
+        exceptions: if decision.stage == Stage::Rules {
+            excepted::find(table, way, service, query.now)
+        } else {
+            Vec::new()
+        },
         nearest: denied.then(|| nearest::find(policy, way, service, query)),
         assumes: way.assumes(policy, assumed(decision.stage, service)),
         digest: table.digest_short(),
@@ -358,7 +364,7 @@ const fn reason(denial: Denial) -> &'static str {
 
 impl RuleRef {
     fn of_face(policy: &Loaded, face: &RuleFace) -> Self {
-        Self { id: face.id.clone(), place: policy.sources.place(face.origin), owner: face.owner.clone() }
+        Self { id: face.id.clone(), place: face.place(&policy.sources), owner: face.owner.clone() }
     }
 
     fn of_rule(policy: &Loaded, rule: &Rule) -> Self {

@@ -304,7 +304,7 @@ impl Identity<'_> {
         let by_account = selector.parts().iter().any(|keys| !keys.accounts.is_empty());
         let reading = match tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
-            Tier::Allow => Reading::Granted,
+            Tier::Exception | Tier::Allow => Reading::Granted,
         };
         let matches = selector.matches(&genuine, reading);
         if !by_account {

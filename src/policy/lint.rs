@@ -132,7 +132,7 @@ impl<'a> Lint<'a> {
     /// Looks at everything that a rule matches.
     fn effect(&self, number: RuleNumber, rule: &Rule) -> Effect {
         let reading = match rule.tier {
-            Tier::Allow => Reading::Granted,
+            Tier::Exception | Tier::Allow => Reading::Granted,
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
         };
         let mut effect = Effect::default();
@@ -211,7 +211,10 @@ impl<'a> Lint<'a> {
         let mut found =
             Diagnostic::new(Code::NoEffect, Some(rule.origin), message).help(Code::NoEffect.remedy());
         if let Some(face) = self.table.rule(by) {
-            found = found.label(format!("{word} by {}", face.id)).related(face.origin, label);
+            found = found.label(format!("{word} by {}", face.id));
+            if let Some(origin) = face.origin() {
+                found = found.related(origin, label);
+            }
         }
         self.found.push(found);
     }
@@ -221,9 +224,11 @@ impl<'a> Lint<'a> {
             return;
         };
         let message = format!("{} and {} overlap: the stronger one decides there", rule.full_id(), by.id);
-        let found = Diagnostic::new(Code::Overlap, Some(rule.origin), message)
-            .related(by.origin, "the stronger one")
-            .help(Code::Overlap.remedy());
+        let mut found =
+            Diagnostic::new(Code::Overlap, Some(rule.origin), message).help(Code::Overlap.remedy());
+        if let Some(origin) = by.origin() {
+            found = found.related(origin, "the stronger one");
+        }
         self.found.push(found);
     }
 

@@ -470,7 +470,7 @@ impl Answers for Decide<'_> {
                 answer.denial = match rule.tier {
                     Tier::Guardrail => Some(Denial::Guardrail),
                     Tier::Deny => Some(Denial::Rule),
-                    Tier::Allow => None,
+                    Tier::Exception | Tier::Allow => None,
                 };
             } else if let Some(also) = answer.also.get_mut(matched - 1) {
                 *also = *number;

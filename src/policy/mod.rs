@@ -9,6 +9,8 @@ pub mod code;
 pub mod compile;
 pub mod diagnostic;
 mod digest;
+pub mod exception;
+mod exempt;
 pub mod explain;
 mod ground;
 mod hash;
@@ -47,6 +49,7 @@ mod witness;
 mod words;
 
 pub use compile::compile;
+pub use exception::Exceptions;
 pub use model::Model;
 pub use neighbour::{Claim, Mismatch};
 pub use read::read;

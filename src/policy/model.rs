@@ -189,6 +189,8 @@ pub struct ServiceSet {
 pub enum Tier {
     /// A deny that no exception passes.
     Guardrail,
+    /// An allow that ends, above denies: of the ledger, never of policy text.
+    Exception,
     /// A deny.
     Deny,
     /// An allow.
@@ -201,6 +203,7 @@ impl Tier {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Guardrail => "guardrail",
+            Self::Exception => "exception",
             Self::Deny => "deny",
             Self::Allow => "allow",
         }

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::exception::{Exception, Exceptions, Party};
 use super::model::{Group, Match, Model, Network, Rule, Selector, ServiceSet, Tier, Workload, Zone};
 use super::prefix::Prefix;
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
@@ -20,11 +21,12 @@ use crate::wire::{Service, Side};
 /// A model, with what would be too slow to find anew for each question.
 pub(super) struct Oracle<'m> {
     model: &'m Model,
+    exceptions: &'m Exceptions,
     /// One address at least of every run of addresses.
     witnesses: Vec<IpAddr>,
     /// Zones with a member at a side.
     peopled: [Vec<&'m Zone>; 2],
-    /// Specificity of each rule.
+    /// Specificity of each rule, then of each exception.
     products: Vec<u64>,
 }
 
@@ -41,9 +43,10 @@ struct End<'m> {
 }
 
 impl<'m> Oracle<'m> {
-    pub(super) fn new(model: &'m Model) -> Self {
+    pub(super) fn new(model: &'m Model, exceptions: &'m Exceptions) -> Self {
+        let (witnesses, products) = (Vec::new(), Vec::new());
         let mut oracle =
-            Self { model, witnesses: Vec::new(), peopled: [Vec::new(), Vec::new()], products: Vec::new() };
+            Self { model, exceptions, witnesses, peopled: [Vec::new(), Vec::new()], products };
         let claims = model.workloads.iter().flat_map(|w| &w.addresses);
         let networks = model.networks.iter().flat_map(|n| &n.prefixes);
         let groups = model.groups.iter().flat_map(|g| &g.addresses);
@@ -66,7 +69,9 @@ impl<'m> Oracle<'m> {
                 })
                 .collect();
         }
-        oracle.products = model.rules.iter().map(|rule| oracle.product(rule)).collect();
+        let rules = model.rules.iter().map(|rule| oracle.product(rule));
+        let exceptions = exceptions.iter().map(|exception| oracle.product_of(exception));
+        oracle.products = rules.chain(exceptions).collect();
         oracle
     }
 
@@ -91,10 +96,10 @@ impl<'m> Oracle<'m> {
             modes.push(self.model.wire.unzoned);
         }
 
-        let mut matching: Vec<(usize, &Rule)> = Vec::new();
+        let mut matching: Vec<(Tier, &str, usize)> = Vec::new();
         let mut would = false;
         for (number, rule) in self.model.rules.iter().enumerate() {
-            if !in_services(rule, service) {
+            if !in_services(&rule.services, rule.tier, service) {
                 continue;
             }
             let mut ways = vec![(&rule.from, &rule.to)];
@@ -105,14 +110,15 @@ impl<'m> Oracle<'m> {
             let open = both_known || to.zones.is_empty();
             let paired = together(&rule.to, &from, &to);
             let matches = ways.iter().any(|(f, t)| match rule.tier {
-                Tier::Allow => open && grants(f, &from) && grants(t, &to),
+                Tier::Allow | Tier::Exception => open && grants(f, &from) && grants(t, &to),
                 Tier::Deny | Tier::Guardrail => restricts(f, &from) && restricts(t, &to),
             });
             if !paired {
                 continue;
             }
             if matches {
-                matching.push((number, rule));
+                matching.push((rule.tier, &rule.id, number));
+                modes.extend(if rule.tier == Tier::Guardrail { rule.mode } else { None });
             } else if rule.tier == Tier::Allow {
                 // Holding an account takes a fresh binding, so who names one imagines that as well.
                 let would_grant = |selector: &Selector, end: &End<'m>| {
@@ -123,16 +129,28 @@ impl<'m> Oracle<'m> {
                 would |= open && ways.iter().any(|(f, t)| would_grant(f, &from) && would_grant(t, &to));
             }
         }
-        for (_, rule) in &matching {
-            modes.extend(if rule.tier == Tier::Guardrail { rule.mode } else { None });
+        let mut turns: Vec<Moment> = Vec::new();
+        for (number, exception) in (self.model.rules.len()..).zip(self.exceptions.iter()) {
+            let [matches, imagined] = [false, true].map(|imagined| excepts(exception, &from, &to, imagined));
+            if !(matches || imagined) || !in_services(&exception.services, Tier::Exception, service) {
+                continue;
+            }
+            turns.extend([exception.start, exception.end]);
+            if now < exception.start || exception.end <= now {
+                continue;
+            }
+            would |= imagined;
+            if matches {
+                matching.push((Tier::Exception, &exception.id, number));
+            }
         }
-        matching.sort_by_key(|(number, rule)| (rule.tier, self.products[*number], rule.id.clone()));
+        matching.sort_by_key(|(tier, id, number)| (*tier, self.products[*number], *id));
         let numbers: Vec<RuleNumber> =
-            matching.iter().map(|(number, _)| RuleNumber(u32::try_from(*number).unwrap())).collect();
-        let denial = match matching.first().map(|(_, rule)| rule.tier) {
+            matching.iter().map(|(.., number)| RuleNumber(u32::try_from(*number).unwrap())).collect();
+        let denial = match matching.first().map(|(tier, ..)| *tier) {
             Some(Tier::Guardrail) => Some(Denial::Guardrail),
             Some(Tier::Deny) => Some(Denial::Rule),
-            Some(Tier::Allow) => None,
+            Some(Tier::Allow | Tier::Exception) => None,
             None if would => Some(Denial::AccountNotHeld),
             None => Some(Denial::NoRule),
         };
@@ -151,7 +169,10 @@ impl<'m> Oracle<'m> {
         }
 
         let failed = self.misplaced(src, dst, side, (&from, &to, group));
-        if failed.is_some() {
+        if failed.is_none() {
+            let next = turns.into_iter().filter(|turn| now < *turn).min();
+            verdict.judge_at = next.unwrap_or(Moment::NEVER).min(verdict.judge_at);
+        } else {
             verdict.denial = failed;
             verdict.rule = RuleNumber::NONE;
             verdict.also = [RuleNumber::NONE; 4];
@@ -291,7 +312,7 @@ impl<'m> Oracle<'m> {
                 .filter_map(|address| {
                     let end = self.end(*address, true, Moment(0));
                     let matches = match rule.tier {
-                        Tier::Allow => grants(selector, &end),
+                        Tier::Allow | Tier::Exception => grants(selector, &end),
                         Tier::Deny | Tier::Guardrail => restricts(selector, &end),
                     };
                     end.workload.filter(|_| matches).map(|w| w.name.as_str())
@@ -301,6 +322,32 @@ impl<'m> Oracle<'m> {
         };
         matched(&rule.from) * matched(&rule.to) * width(&rule.services)
     }
+
+    fn product_of(&self, exception: &Exception) -> u64 {
+        let matched = |party: &Party| {
+            let here = |address: &&IpAddr| named(party, &self.end(**address, true, Moment(0)), false);
+            let claims = self.witnesses.iter().filter(here).filter_map(|address| self.claim(*address));
+            let names: BTreeSet<&str> = claims.map(|(w, _)| w.name.as_str()).collect();
+            u64::try_from(names.len()).unwrap().max(1)
+        };
+        matched(&exception.from) * matched(&exception.to) * width(&exception.services)
+    }
+}
+
+/// Whether an end is one of those that an exception names; `imagined`: if every account were held.
+fn named(party: &Party, end: &End<'_>, imagined: bool) -> bool {
+    let Some(workload) = end.workload.filter(|w| party.workloads.contains(&w.name)) else { return false };
+    if party.accounts.is_empty() {
+        return !end.lapsed;
+    }
+    let account = workload.service_account.as_ref();
+    account.is_some_and(|account| party.accounts.contains(account)) && (imagined || end.held)
+}
+
+fn excepts(exception: &Exception, from: &End<'_>, to: &End<'_>, imagined: bool) -> bool {
+    let there = named(&exception.from, from, imagined) && named(&exception.to, to, imagined);
+    let back = || named(&exception.to, from, imagined) && named(&exception.from, to, imagined);
+    there || (exception.both_ways && back())
 }
 
 fn side_of(end: &End<'_>) -> Option<Side> {
@@ -338,15 +385,15 @@ fn width(set: &ServiceSet) -> u64 {
     named.values().map(|ports| ports.iter().filter(|p| **p).count() as u64).sum::<u64>().min(65_536)
 }
 
-fn in_services(rule: &Rule, service: Service) -> bool {
-    let mut atoms = rule.services.atoms.iter().filter(|a| a.protocol == service.protocol);
-    if rule.services.any {
+fn in_services(set: &ServiceSet, tier: Tier, service: Service) -> bool {
+    let mut atoms = set.atoms.iter().filter(|a| a.protocol == service.protocol);
+    if set.any {
         true
     } else if service.readable {
         atoms.any(|a| {
             (a.to.0..=a.to.1).contains(&service.dport) && (a.from.0..=a.from.1).contains(&service.sport)
         })
-    } else if rule.tier == Tier::Allow {
+    } else if matches!(tier, Tier::Allow | Tier::Exception) {
         let mut ports = vec![false; 65_536];
         for atom in atoms.filter(|a| a.from == (0, 65_535)) {
             ports[usize::from(atom.to.0)..=usize::from(atom.to.1)].fill(true);

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use super::code::Code;
-use super::compile;
+use super::{Exceptions, compile};
 use super::diagnostic::{Diagnostic, Severity};
 use super::explain::service_text;
 use super::ground::{DYNAMIC, End, Ground, exists, packet, within};
@@ -64,7 +64,7 @@ impl Proven {
     /// # Errors
     /// All its findings, of which some are tests that fail.
     pub fn new(mut loaded: Loaded) -> Result<Self, Box<Rejected>> {
-        let table = compile(&loaded.model);
+        let table = compile(&loaded.model, &Exceptions::NONE);
         let found = findings(&loaded, &table);
         let fails = found.iter().any(|found| found.severity == Severity::Error);
         loaded.warnings.extend(found);
@@ -114,7 +114,7 @@ pub fn proofs(model: &Model, table: &Table) -> Vec<Proof> {
 
 fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
     let reading = match test.expect.tier() {
-        Tier::Allow => Reading::Granted,
+        Tier::Exception | Tier::Allow => Reading::Granted,
         Tier::Guardrail | Tier::Deny => Reading::ByAddress,
     };
     let mut tried = Tried { test, ground, answers: HashMap::new() };
@@ -256,7 +256,7 @@ fn because(
 ) -> (String, Option<(Origin, &'static str)>) {
     let face = table.rule(rule);
     let by = || face.map_or_else(String::new, |face| format!(" {}", face.id));
-    let place = |words| face.map(|face| (face.origin, words));
+    let place = |words| face.and_then(|face| Some((face.origin()?, words)));
     match denial {
         None => (format!("expected deny, and{} allows it", by()), place("this rule allows it")),
         Some(Denial::Guardrail | Denial::Rule) => {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::render;
+use super::exception::{Exception, Party};
 use super::model::{Gate, Model, Rule, Selector, ServiceSet, Tier, Wire};
 use super::prefix::Prefix;
 use super::read::{Loaded, read_text};
 use super::source::Origin;
-use super::verdict::{Action, Mode};
+use super::verdict::{Action, Mode, Moment};
 use crate::wire::Housekeeping;
 
 /// A wire with nothing around it.
@@ -54,6 +55,30 @@ pub(super) fn rule(tier: Tier, id: &str, from: Selector, to: Selector, services:
         review_by: None,
         mitigation: None,
         origin: Origin::default(),
+    }
+}
+
+pub(super) fn exception(
+    id: &str,
+    from: Party,
+    to: Party,
+    services: ServiceSet,
+    (start, end): (Moment, Moment),
+    both_ways: bool,
+) -> Exception {
+    Exception {
+        id: id.into(),
+        from,
+        to,
+        services,
+        both_ways,
+        start,
+        end,
+        owner: None,
+        requester: None,
+        approver: None,
+        reason: None,
+        ticket: None,
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::exception::Exception;
 use super::identity::{Identities, Meaning};
 use super::model::{Expected, Reply, Rule, Selector, Test, Tier, Zone};
 use super::read::Loaded;
@@ -20,7 +21,7 @@ use super::words::{self, answered, done, excepted, last_column, wrap};
 /// One sentence of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sentence {
-    /// `zone`, `guardrail`, `deny`, `allow`, `test` or `default`.
+    /// `zone`, `guardrail`, `exception`, `deny`, `allow`, `test` or `default`.
     pub kind: &'static str,
     /// Name of the zone or test, id of the rule; none for what touches no zone.
     pub id: Option<String>,
@@ -61,6 +62,22 @@ pub struct Sentence {
     pub mitigation: Option<String>,
     /// What a zone protects.
     pub data_class: Option<String>,
+    /// When an exception is active, and who asked for it and approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Granted>,
+}
+
+/// What an exception says beside a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Granted {
+    /// `2026-11-24T12:04:10Z`
+    pub start: String,
+    /// `2026-11-24T18:04:10Z`
+    pub end: String,
+    /// Who asked for it.
+    pub requester: Option<String>,
+    /// Who approved it.
+    pub approver: Option<String>,
 }
 
 /// One end of a rule, and what it means now.
@@ -81,14 +98,17 @@ pub struct End {
     pub addresses: Vec<String>,
 }
 
-/// The whole policy as sentences: zones, guardrails, denies, allows, tests, defaults.
+/// The whole policy as sentences: zones, guardrails, exceptions, denies, allows, tests, defaults.
 #[must_use]
 pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let model = &policy.model;
     let members = model.zones.iter().map(|zone| &zone.members);
     let ends = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
     let tested = model.tests.iter().flat_map(|test| [&test.from, &test.to]);
-    let identities = Identities::new(model, table.space(), members.chain(ends).chain(tested));
+    let excepted: Vec<[Selector; 2]> =
+        table.exceptions().iter().map(|e| [e.from.selector(), e.to.selector()]).collect();
+    let selectors = members.chain(ends).chain(tested).chain(excepted.iter().flatten());
+    let identities = Identities::new(model, table.space(), selectors);
     let postings = identities.postings();
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
     let end = |selector: &Selector, tier| {
@@ -104,6 +124,12 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
         let (from, to) = (end(&rule.from, rule.tier), end(&rule.to, rule.tier));
         Sentence { place: Some(policy.sources.place(rule.origin)), ..Sentence::of_rule(rule, from, to) }
     });
+    let (guardrails, rules): (Vec<Sentence>, Vec<Sentence>) =
+        rules.partition(|sentence| sentence.kind == Tier::Guardrail.name());
+    let exceptions = table.exceptions().iter().zip(&excepted).map(|(exception, ends)| {
+        let [from, to] = ends.each_ref().map(|selector| end(selector, Tier::Exception));
+        Sentence::of_exception(exception, from, to)
+    });
     let tests = model.tests.iter().map(|test| {
         let tier = test.expect.tier();
         let (from, to) = (end(&test.from, tier), end(&test.to, tier));
@@ -115,7 +141,8 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
         text: format!("everything else that touches no zone: {}", done(model.wire.unzoned)),
         ..Sentence::new("default")
     };
-    zones.chain(rules).chain(tests).chain(defaults).chain([unzoned]).collect()
+    let ruled = zones.chain(guardrails).chain(exceptions).chain(rules);
+    ruled.chain(tests).chain(defaults).chain([unzoned]).collect()
 }
 
 impl End {
@@ -174,6 +201,7 @@ impl Sentence {
             review_by: None,
             mitigation: None,
             data_class: None,
+            granted: None,
         }
     }
 
@@ -202,7 +230,7 @@ impl Sentence {
         };
         let pause = if who.contains(", ") { "," } else { "" };
         let may = match (rule.tier, &rule.from) {
-            (Tier::Allow, _) | (Tier::Guardrail | Tier::Deny, Selector::Except(_)) => "may",
+            (Tier::Exception | Tier::Allow, _) | (Tier::Guardrail | Tier::Deny, Selector::Except(_)) => "may",
             (Tier::Guardrail | Tier::Deny, Selector::Any | Selector::Match(_)) => "may not",
         };
         let services = words::services(&rule.services);
@@ -238,6 +266,41 @@ impl Sentence {
             review_by: rule.review_by.clone(),
             mitigation: rule.mitigation.clone(),
             ..Self::new(rule.tier.name())
+        }
+    }
+
+    fn of_exception(exception: &Exception, from: End, to: End) -> Self {
+        let pause = if from.words.contains(", ") { "," } else { "" };
+        let services = words::services(&exception.services);
+        let back = if exception.both_ways { ", and back" } else { "" };
+        let (start, end) = (exception.start.to_string(), exception.end.to_string());
+        let (who, whom) = (from.count(), to.count());
+        let text = format!(
+            "{} {who}{pause} may open {services} to {} {whom}{back}, from {start} until {end}",
+            from.words, to.words
+        );
+        let said = |word: &str, text: Option<&String>| text.map(|text| format!("{word} {}", words::name(text)));
+        let notes = [
+            exception.reason.as_ref().map(|why| format!("because {why:?}")),
+            said("ticket", exception.ticket.as_ref()),
+            said("asked for by", exception.requester.as_ref()),
+            said("approved by", exception.approver.as_ref()),
+        ];
+        let (requester, approver) = (exception.requester.clone(), exception.approver.clone());
+        Self {
+            id: Some(exception.id.clone()),
+            owner: exception.owner.clone(),
+            text,
+            notes: notes.into_iter().flatten().collect(),
+            from: Some(from),
+            to: Some(to),
+            services: exception.services.written.clone(),
+            both_ways: exception.both_ways,
+            log: true,
+            justification: exception.reason.clone(),
+            ticket: exception.ticket.clone(),
+            granted: Some(Granted { start, end, requester, approver }),
+            ..Self::new(Tier::Exception.name())
         }
     }
 

@@ -72,6 +72,7 @@ impl Table {
             self.overlay.bytes(),
             self.programs.bytes(),
             of(self.answers.len(), size_of::<Answer>()),
+            self.exempt.as_ref().map_or(0, |exempt| exempt.bytes()),
         ];
         Size {
             senders: self.rows.len(),
@@ -89,7 +90,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::policy::compile;
+    use crate::policy::{Exceptions, compile};
     use crate::policy::sample::load;
 
     /// Two applications a rule, one inside and one outside, each with `hosts` hosts that have a label of their
@@ -124,7 +125,7 @@ mod tests {
     }
 
     fn size(rules: u32, hosts: u32) -> Size {
-        compile(&load(&policy(rules, hosts)).model).size()
+        compile(&load(&policy(rules, hosts)).model, &Exceptions::NONE).size()
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! ```text
 //! address ─ hash or prefix ─→ stretch ─→ spot: network, workload, row (MAC true or not), column
 //! (row, column) ─→ overlay, else plain ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
+//! (workload, workload) ─→ exceptions between them, where there are any (`exempt`)
 //! ```
 
 mod classes;
@@ -18,11 +19,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::addresses::Addresses;
+use super::exception::Exceptions;
+use super::exempt::{Asker, Exempt};
 use super::link::Link;
 use super::model::{Labels, Reply, Tier};
 use super::overlay::Overlay;
 use super::services::Programs;
-use super::source::Origin;
+use super::source::{Origin, Sources};
 use super::space::{Space, StretchId};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::{Housekeeping, Mac, Odd, Service, Side, Vlans};
@@ -59,19 +62,27 @@ pub struct Table {
     pub(super) link: Link,
     /// By [`Housekeeping::ALL`].
     pub(super) profile: [Action; 7],
+    /// Rules, then exceptions.
     pub(super) rules: Vec<RuleFace>,
+    /// What exceptions say, looked at before what rules do.
+    pub(super) exempt: Option<Box<Exempt>>,
+    /// Their records.
+    pub(super) exceptions: Exceptions,
+    /// Of text and inventory.
+    pub(super) policy_digest: [u8; 32],
+    /// Of text, inventory and exceptions.
     pub(super) digest: [u8; 32],
 }
 
-/// What a rule is called and where it stands, for events and reports.
+/// What a rule or an exception is called and where it stands, for events and reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleFace {
-    /// `allow.payments-to-vault`.
+    /// `allow.payments-to-vault`, `exception EXC-0042`.
     pub id: String,
     /// Its tier.
     pub tier: Tier,
     /// Where it stands.
-    pub origin: Origin,
+    pub stands: Stands,
     /// Who answers for it.
     pub owner: Option<String>,
     /// Record allowed connections too.
@@ -79,6 +90,35 @@ pub struct RuleFace {
     /// What goes back for a packet that it drops. Never for an ICMP error, nor to or from a group
     /// (RFC 1122 §3.2.2): that is for those who send it.
     pub reply: Option<Reply>,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// In a file.
+    File(Origin),
+    /// In the ledger, until this moment: an exception.
+    Ledger(Moment),
+}
+
+impl RuleFace {
+    /// `rules/payments.toml:1`; of an exception, `in force until 2027-05-31T12:00:00Z`.
+    #[must_use]
+    pub fn place(&self, sources: &Sources) -> String {
+        match self.stands {
+            Stands::File(origin) => sources.place(origin),
+            Stands::Ledger(end) => format!("in force until {end}"),
+        }
+    }
+
+    /// The place in a file, if it stands in one.
+    #[must_use]
+    pub const fn origin(&self) -> Option<Origin> {
+        match self.stands {
+            Stands::File(origin) => Some(origin),
+            Stands::Ledger(_) => None,
+        }
+    }
 }
 
 /// What the policy knows of one address.
@@ -294,6 +334,12 @@ impl Table {
     ///
     /// *Lapsed bindings*: from `valid_until` on, an end counts for zones, denies and guardrails as before and
     /// for no allow. `judge_at` is the next of the two ends' `valid_until`.
+    ///
+    /// *Exceptions* (§5, §10): one that is active for both ends' workloads and the service stands above denies
+    /// and allows, and below guardrails. The next beginning or end of those for these ends counts for `judge_at`
+    /// too. They say nothing of the mode, nor of a packet that no rule is asked about.
+    ///
+    /// *No trustworthy clock* is [`Moment::NEVER`]: every exception has ended then, and every lease.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {
         self.judge_opener(src, dst, service, side, now).0
@@ -310,9 +356,10 @@ impl Table {
         side: Side,
         now: Moment,
     ) -> (Verdict, bool) {
-        let from = self.spot(self.space.find(src.address));
+        let (near, far) = (self.space.find(src.address), self.space.find(dst));
+        let from = self.spot(near);
         let lease = at(&self.leases, from.lease);
-        let to = self.spot(self.space.find(dst));
+        let to = self.spot(far);
         let (column, target, far_end) = if to.group != Spot::NONE || is_group(dst) {
             (self.group_column(to.group, side), Target::Group, Moment::NEVER)
         } else {
@@ -344,7 +391,19 @@ impl Table {
             Some(denial) => (Some(denial), RuleNumber::NONE, &[RuleNumber::NONE; 4]),
             None => (answer.denial, answer.rule, &answer.also),
         };
-        (Verdict { denial, mode, rule, also: *also, judge_at }, genuine)
+        let mut verdict = Verdict { denial, mode, rule, also: *also, judge_at };
+        if let Some(exempt) = &self.exempt
+            && matches!(target, Target::Host(_))
+            && !denial.is_some_and(Denial::is_misplaced)
+        {
+            let end = |spot: &Spot, stretch, genuine| {
+                let lapsed = Lease::lapsed(at(&self.leases, spot.lease), now).is_some();
+                Asker { workload: spot.workload, stretch, lapsed, genuine }
+            };
+            let ends = [end(from, near, genuine), end(to, far, true)];
+            self.except(exempt, ends, (service, now), &mut verdict);
+        }
+        (verdict, genuine)
     }
 
     /// The column of a destination in this group, or in none, for what arrives at a side.
@@ -470,13 +529,13 @@ impl Table {
         self.strictest
     }
 
-    /// The rules, by [`RuleNumber`].
+    /// The rules and exceptions, by [`RuleNumber`].
     #[must_use]
     pub fn rules(&self) -> &[RuleFace] {
         &self.rules
     }
 
-    /// A rule by its number.
+    /// A rule or an exception by its number.
     #[must_use]
     pub fn rule(&self, number: RuleNumber) -> Option<&RuleFace> {
         at(&self.rules, number.0)
@@ -494,7 +553,19 @@ impl Table {
         self.zones.len()
     }
 
-    /// Digest of the policy: text and inventory, without places and rule numbers.
+    /// The exceptions in it, whether active now or not.
+    #[must_use]
+    pub fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// Digest of the policy: text and inventory, without places and rule numbers. Approvals name it.
+    #[must_use]
+    pub fn policy_digest(&self) -> [u8; 32] {
+        self.policy_digest
+    }
+
+    /// Digest of the table: the policy's and the exceptions. Without any it is the policy's.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest

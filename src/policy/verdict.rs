@@ -10,7 +10,8 @@ use crate::wire::{Mac, Vlans};
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// No such moment.
+    /// No such moment. As the time that a judgement is asked for: no trustworthy clock, everything that ends has
+    /// ended.
     pub const NEVER: Self = Self(u64::MAX);
 
     /// This moment and `nanos` more, saturating.

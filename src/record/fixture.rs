@@ -90,7 +90,7 @@ pub(crate) fn policy(generation: u32) -> Policy {
     let loaded = read_text(files.into()).unwrap_or_else(|rejected| {
         panic!("{}", crate::policy::diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
     });
-    let table = crate::policy::compile(&loaded.model);
+    let table = crate::policy::compile(&loaded.model, &crate::policy::Exceptions::NONE);
     Policy { generation, loaded, table }
 }
 

@@ -66,10 +66,10 @@ impl Generation {
         self.0.table.rule(number)
     }
 
-    /// Where a rule stands: `rules/payments.toml:1`.
+    /// Where a rule stands: `rules/payments.toml:1`; of an exception, until when.
     #[must_use]
     pub fn place(&self, rule: &RuleFace) -> String {
-        self.0.loaded.sources.place(rule.origin)
+        rule.place(&self.0.loaded.sources)
     }
 }
 

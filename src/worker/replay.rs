@@ -195,6 +195,7 @@ impl<'a> Replay<'a> {
             table: self.table,
             generation: self.generation,
             now: Moment(self.now),
+            asked: Moment(self.now),
             tick: tick(self.now),
             side,
         }

@@ -11,7 +11,7 @@ use super::desk::Copier;
 use super::{Gauges, Policy, WorkerFace};
 use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, Region, tick};
-use crate::io::clock::{Clock, Reading};
+use crate::io::clock::{Clock, Reading, trusted};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
 use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
 use crate::wire::{LONGEST_PADDED, Reply, Side, residue, unpadded};
@@ -181,7 +181,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         let (slots, reviewed) = if busy { (SWEEP_BUSY, SWEEP_BUSY) } else { (SWEEP_IDLE, REVIEW_IDLE) };
         let policy = Arc::clone(self.policy.load());
         let Policy { table, generation, .. } = &*policy;
-        let present = Present { table, generation: *generation, now: now.now, tick };
+        let asked = trusted(now.now);
+        let present = Present { table, generation: *generation, now: now.now, asked, tick };
         let through = self.pipeline.review(&present, reviewed);
         if through {
             self.face.waiting.store(self.pipeline.waiting(), Ordering::Relaxed);
@@ -440,7 +441,8 @@ fn shelve(shelf: &mut [Option<Frame>], place: u32, frame: Frame) -> Option<Frame
 
 fn scene<'a>(policy: &'a Policy, now: &Reading, side: Side) -> Scene<'a> {
     let Policy { table, generation, .. } = policy;
-    Scene { table, generation: *generation, now: now.now, tick: tick(now.boot), side }
+    let asked = trusted(now.now);
+    Scene { table, generation: *generation, now: now.now, asked, tick: tick(now.boot), side }
 }
 
 fn count(n: usize) -> u64 {

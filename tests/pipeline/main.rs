@@ -11,6 +11,7 @@
 mod address;
 mod bounds;
 mod connection;
+mod exception;
 mod fragment;
 mod frame;
 mod group;

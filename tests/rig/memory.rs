@@ -18,7 +18,7 @@ use portcullis::io::memory::{Drain, MemoryQueuePair};
 use portcullis::io::{QueuePair, Unwatched};
 use portcullis::pipeline::{Event, Exempt, Reason, SideSnapshot, Snapshot, Unsent};
 use portcullis::policy::read::{Rejected, read_text};
-use portcullis::policy::{Moment, compile};
+use portcullis::policy::{Exceptions, Moment, compile};
 use portcullis::wire::Side;
 use portcullis::worker::{Orders, Policy, Worker, WorkerFace};
 
@@ -34,7 +34,7 @@ pub(crate) const START: u64 = 1_800_000_000_000_000_000;
 /// Every finding, with the text.
 pub(crate) fn policy(text: &str, generation: u32) -> Result<Policy, Rejected> {
     let loaded = read_text(vec![("gate.toml".to_owned(), text.to_owned())])?;
-    let table = compile(&loaded.model);
+    let table = compile(&loaded.model, &Exceptions::NONE);
     Ok(Policy { generation, loaded, table })
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct ReplayArgs {
 /// The policy does not hold together, a capture can't be read to its end, output can't be written.
 pub(crate) fn run(args: &ReplayArgs, screen: &mut Screen) -> Result<Done, Fault> {
     let loaded = read_policy(&args.policy.policy)?;
-    let table = policy::compile(&loaded.model);
+    let table = policy::compile(&loaded.model, &policy::Exceptions::NONE);
     let files: Vec<(&Path, Option<Side>)> =
         [(&args.outside, Some(Side::Outside)), (&args.inside, Some(Side::Inside)), (&args.pcap, None)]
             .into_iter()

@@ -331,7 +331,7 @@ impl<'a> Way<'a> {
     pub(super) fn matches(&self, rule: &Rule) -> bool {
         let reading = match rule.tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
-            Tier::Allow => Reading::Granted,
+            Tier::Exception | Tier::Allow => Reading::Granted,
         };
         let ((near, near_holds), (far, far_holds)) = self.views();
         let (near, far) = (near.subject(near_holds), far.subject(far_holds));

@@ -1,8 +1,10 @@
 //! `explain` as people see it.
 
 use super::{NotExplained, Query, explain};
+use crate::policy::exception::{Exception, Party};
+use crate::policy::model::{Atom, ServiceSet};
 use crate::policy::sample::{self, BIG};
-use crate::policy::{Moment, compile};
+use crate::policy::{Exceptions, Moment, compile};
 use crate::wire::Side;
 
 fn query(from: &str, to: &str, service: &str) -> Query {
@@ -24,7 +26,7 @@ fn ask(query: &Query) -> Result<String, NotExplained> {
 
 fn ask_of(policy: &str, query: &Query) -> Result<String, NotExplained> {
     let loaded = sample::load(policy);
-    let table = compile(&loaded.model);
+    let table = compile(&loaded.model, &Exceptions::NONE);
     explain(&loaded, &table, query).map(|e| format!("\n{}", e.text(100)))
 }
 
@@ -71,6 +73,48 @@ fn a_lapsed_binding_says_so() {
     insta::assert_snapshot!(asked(day).unwrap());
 }
 
+/// The sample with an exception from the reports to the card database, between two moments.
+fn excepted(accounts: &[&str], query: &Query) -> String {
+    let loaded = sample::load(BIG);
+    let party = |name: &str| Party { workloads: vec![name.into()], accounts: Vec::new() };
+    let named = Party { accounts: accounts.iter().map(|name| (*name).to_owned()).collect(), ..party("reports-3") };
+    let services = ServiceSet { written: vec!["postgres".into()], any: false, atoms: vec![POSTGRES] };
+    let hour = 3_600_000_000_000;
+    let time = (Moment(hour), Moment(7 * hour));
+    let exception = Exception {
+        owner: Some("treasury".into()),
+        ..sample::exception("EXC-0042", named, party("carddb-1"), services, time, false)
+    };
+    let table = compile(&loaded.model, &Exceptions::new(vec![exception]).unwrap());
+    explain(&loaded, &table, query).map(|e| format!("\n{}", e.text(100))).unwrap()
+}
+
+const POSTGRES: Atom = Atom { protocol: 6, to: (5432, 5432), from: (0, u16::MAX) };
+
+#[test]
+fn an_exception_names_itself_and_its_end() {
+    let now = Moment(3_600_000_000_000);
+    insta::assert_snapshot!(excepted(&[], &Query { now, ..query("reports-3", "carddb-1", "postgres") }));
+}
+
+#[test]
+fn an_exception_that_does_not_count_says_why() {
+    let row = |accounts: &[&str], now| {
+        let asked = Query { now: Moment(now), ..query("reports-3", "carddb-1", "postgres") };
+        let text = excepted(accounts, &asked);
+        let row = text.lines().find_map(|line| line.strip_prefix("  exception  ")).unwrap();
+        (text.starts_with("\nALLOW"), row.to_owned())
+    };
+    let hour = 3_600_000_000_000;
+    let told = |row: (bool, String), words: &str| assert_eq!(row, (false, words.to_owned()));
+    told(row(&[], hour - 1), "EXC-0042 is for this and begins 1970-01-01T01:00:00Z");
+    told(row(&[], 7 * hour), "EXC-0042 was for this and ended 1970-01-01T07:00:00Z");
+    // The reports declare no account.
+    told(row(&["reports-prod"], hour), "none");
+    let other = Query { now: Moment(hour), ..query("reports-3", "vault-1", "postgres") };
+    assert!(excepted(&[], &other).contains("  exception  none\n"));
+}
+
 #[test]
 fn a_deny_under_simulate_is_forwarded() {
     insta::assert_snapshot!(shown(&query("payments-7", "vault-1", "ping")));
@@ -102,7 +146,7 @@ fn a_group_is_asked_for_by_its_name() {
     insta::assert_snapshot!(ask_of(&policy, &query("payments-7", "vrrp", "ip/112")).unwrap());
     insta::assert_snapshot!(ask_of(&policy, &query("acquirer", "vrrp", "ip/112")).unwrap());
     let loaded = sample::load(&policy);
-    let all = crate::policy::sentences::sentences(&loaded, &compile(&loaded.model));
+    let all = crate::policy::sentences::sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE));
     let said = all.iter().find(|sentence| sentence.id.as_deref() == Some("elect")).unwrap();
     assert_eq!(said.text, "payments [1] may open ip/112 to group vrrp [224.0.0.18, ff02::12]");
 }
@@ -119,7 +163,7 @@ fn what_is_odd_is_dropped_whatever_rules_say() {
     insta::assert_snapshot!(ask_of(&odd, &query("payments-7", "vault-1", "icmp/redirect")).unwrap());
     let loaded = sample::load(&odd);
     let told =
-        explain(&loaded, &compile(&loaded.model), &query("payments-7", "vault-1", "icmp/5")).unwrap();
+        explain(&loaded, &compile(&loaded.model, &Exceptions::NONE), &query("payments-7", "vault-1", "icmp/5")).unwrap();
     let row = serde_json::to_value(&told).unwrap();
     let said =
         ["stage", "instead", "verdict", "outcome", "mode", "reason"].map(|key| row[key].as_str().unwrap());

@@ -60,7 +60,12 @@ impl Explanation {
         };
         match not_asked {
             Some(words) => row("rules", words, None),
-            None => row("exception", "none", None),
+            None if self.exceptions.is_empty() => row("exception", "none", None),
+            None => {
+                for exception in &self.exceptions {
+                    row("exception", &exception.words(), None);
+                }
+            }
         }
         if let Some(reply) = self.reply.filter(|_| self.outcome == "forwarded") {
             row("reply", &format!("{reply}, once its mode drops"), None);

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::ends::{Way, stand_in};
 use super::ports::probe;
+use super::excepted::{Standing, standing};
 use super::{Query, reason};
 use crate::policy::model::Tier;
 use crate::policy::read::Loaded;
@@ -71,13 +72,19 @@ pub fn trial(policy: &Loaded, table: &Table, now: Moment) -> Result<usize, Disag
         }
         let way = Way::new(policy, table, &query, *from, *to);
         let verdict = way.judge(table, *service, now);
-        agree(policy, &way, *service, verdict)?;
+        agree((policy, table), &way, *service, now, verdict)?;
         agreed += 1;
     }
     Ok(agreed)
 }
 
-fn agree(policy: &Loaded, way: &Way<'_>, service: Service, verdict: Verdict) -> Result<(), Disagreement> {
+fn agree(
+    (policy, table): (&Loaded, &Table),
+    way: &Way<'_>,
+    service: Service,
+    now: Moment,
+    verdict: Verdict,
+) -> Result<(), Disagreement> {
     let matching = || {
         policy.model.rules.iter().filter(|rule| {
             (rule.tier != Tier::Allow || way.may_allow())
@@ -85,7 +92,13 @@ fn agree(policy: &Loaded, way: &Way<'_>, service: Service, verdict: Verdict) -> 
                 && way.matches(rule)
         })
     };
-    let strongest = matching().map(|rule| rule.tier).min();
+    let excepted = || {
+        let here = table.exceptions().iter().filter(|exception| exception.services.contains(service));
+        here.filter(|exception| standing(exception, way, now) == Some(Standing::Active))
+    };
+    let tiers = matching().map(|rule| rule.tier).chain(excepted().map(|_| Tier::Exception));
+    let strongest = tiers.min();
+    let face = table.rule(verdict.rule);
     let tier = match verdict.denial {
         // Said before rules are asked.
         Some(
@@ -98,26 +111,35 @@ fn agree(policy: &Loaded, way: &Way<'_>, service: Service, verdict: Verdict) -> 
         ) => return Ok(()),
         Some(Denial::Guardrail) => Some(Tier::Guardrail),
         Some(Denial::Rule) => Some(Tier::Deny),
+        None if face.is_some_and(|face| face.tier == Tier::Exception) => Some(Tier::Exception),
         None => Some(Tier::Allow),
         Some(Denial::NoRule | Denial::AccountNotHeld) => None,
     };
     let number = usize::try_from(verdict.rule.0).unwrap_or(usize::MAX);
     let named = policy.model.rules.get(number);
-    let named_one_matches =
-        strongest.is_none() || named.is_some_and(|named| matching().any(|rule| std::ptr::eq(rule, named)));
+    let named_one_matches = match tier {
+        None => true,
+        Some(Tier::Exception) => {
+            face.is_some_and(|face| excepted().any(|exception| exception.full_id() == face.id))
+        }
+        Some(Tier::Guardrail | Tier::Deny | Tier::Allow) => {
+            named.is_some_and(|named| matching().any(|rule| std::ptr::eq(rule, named)))
+        }
+    };
     if tier == strongest && named_one_matches {
         return Ok(());
     }
-    let name = named.map_or_else(|| "no rule".to_owned(), crate::policy::model::Rule::full_id);
+    let name = face.map_or("no rule", |face| face.id.as_str());
     let said = verdict.denial.map_or("allow", reason);
     Err(Disagreement {
         from: way.from,
         to: way.to,
         service: super::ports::text(service),
         table: format!("{said} by {name}"),
-        rules: match matching().find(|rule| Some(rule.tier) == strongest) {
-            Some(rule) => format!("{} first", rule.full_id()),
-            None => "that none of them matches".to_owned(),
+        rules: match (matching().find(|rule| Some(rule.tier) == strongest), excepted().next()) {
+            (Some(rule), _) => format!("{} first", rule.full_id()),
+            (None, Some(exception)) => format!("{} first", exception.full_id()),
+            (None, None) => "that none of them matches".to_owned(),
         },
     })
 }
@@ -161,14 +183,44 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::compile;
-    use crate::policy::sample::{BIG, load};
+    use crate::policy::{Exceptions, compile};
+    use crate::policy::exception::Party;
+    use crate::policy::model::ServiceSet;
+    use crate::policy::sample::{self, BIG, load};
 
     #[test]
     fn a_sound_table_agrees_with_its_rules() {
         let policy = load(BIG);
-        let agreed = trial(&policy, &compile(&policy.model), Moment(0)).unwrap();
+        let agreed = trial(&policy, &compile(&policy.model, &Exceptions::NONE), Moment(0)).unwrap();
         assert!(agreed > MOST / 4, "{agreed} of {MOST}");
+    }
+
+    /// Everybody to everybody on everything that the trial asks about.
+    fn exception(policy: &Loaded, time: (Moment, Moment)) -> Exceptions {
+        let workloads: Vec<String> = policy.model.workloads.iter().map(|w| w.name.clone()).collect();
+        let all = || Party { workloads: workloads.clone(), accounts: Vec::new() };
+        let atoms = policy.model.rules.iter().flat_map(|rule| rule.services.atoms.clone()).collect();
+        let services = ServiceSet { written: Vec::new(), any: false, atoms };
+        Exceptions::new(vec![sample::exception("EXC-1", all(), all(), services, time, false)]).unwrap()
+    }
+
+    #[test]
+    fn a_sound_table_agrees_with_its_rules_and_exceptions() {
+        let policy = load(BIG);
+        let table = compile(&policy.model, &exception(&policy, (Moment(10), Moment(20))));
+        for now in [9, 10, 19, 20] {
+            let agreed = trial(&policy, &table, Moment(now)).unwrap();
+            assert!(agreed > MOST / 4, "{agreed} of {MOST}");
+        }
+        // Records that are not those it was made of are found out.
+        let mut spoilt = compile(&policy.model, &exception(&policy, (Moment(10), Moment(20))));
+        spoilt.exceptions = Exceptions::NONE;
+        let found = trial(&policy, &spoilt, Moment(10)).unwrap_err();
+        assert!(found.table.ends_with("by exception EXC-1"), "{found}");
+        let mut spoilt = compile(&policy.model, &Exceptions::NONE);
+        spoilt.exceptions = exception(&policy, (Moment(10), Moment(20)));
+        let found = trial(&policy, &spoilt, Moment(10)).unwrap_err();
+        assert_eq!(found.rules, "exception EXC-1 first");
     }
 
     #[test]
@@ -179,7 +231,7 @@ mod tests {
             for rule in model.rules.iter_mut().filter(|rule| rule.tier == spoilt) {
                 (rule.services.any, rule.services.atoms) = (false, Vec::new());
             }
-            let found = trial(&policy, &compile(&model), Moment(0)).unwrap_err();
+            let found = trial(&policy, &compile(&model, &Exceptions::NONE), Moment(0)).unwrap_err();
             let first = format!("{}.", spoilt.name());
             assert!(found.rules.starts_with(&first) && found.rules.ends_with(" first"), "{found}");
             assert!(!found.table.contains(&first), "{found}");

@@ -9,11 +9,11 @@ use crate::policy::oracle::{models, probes};
 use crate::policy::read::Loaded;
 use crate::policy::sample::{self, BIG};
 use crate::policy::source::Sources;
-use crate::policy::{Model, Moment, compile};
+use crate::policy::{Exceptions, Model, Moment, compile};
 
 fn found(more: &str) -> Vec<(&'static str, String)> {
     let loaded = sample::load(&format!("{BIG}{more}"));
-    let all = findings(&loaded, &compile(&loaded.model), Moment(0));
+    let all = findings(&loaded, &compile(&loaded.model, &Exceptions::NONE), Moment(0));
     all.into_iter().map(|found| (found.code.number(), found.message)).collect()
 }
 
@@ -71,12 +71,12 @@ proptest! {
     /// POLICY.md §5: without a rule that has no effect every connection gets the same verdict.
     #[test]
     fn a_rule_without_effect_may_go(model in models(), probes in probes()) {
-        let table = compile(&model);
+        let table = compile(&model, &Exceptions::NONE);
         let loaded = Loaded { model, sources: Sources::default(), warnings: Vec::new() };
         for found in findings(&loaded, &table, Moment(0)).iter().filter(|f| f.code == Code::NoEffect) {
             let id = found.message.split(' ').next().unwrap_or_default().to_owned();
             let rules = loaded.model.rules.iter().filter(|rule| rule.full_id() != id).cloned().collect();
-            let without = compile(&Model { rules, ..loaded.model.clone() });
+            let without = compile(&Model { rules, ..loaded.model.clone() }, &Exceptions::NONE);
             // No connection is of two families, or of the other family's ICMP.
             let connections = probes.iter().filter(|(src, dst, service, ..)| {
                 let v4 = src.address.is_ipv4();

@@ -10,6 +10,7 @@ use proptest::sample::{select, subsequence};
 
 use super::Oracle;
 use crate::policy::compile::divided;
+use crate::policy::exception::{Exception, Exceptions, Party};
 use crate::policy::model::{
     Atom, Gate, Group, Labels, Match, Model, Network, Reply, Rule, Selector, ServiceSet, Tier, Workload,
     Zone,
@@ -355,7 +356,7 @@ pub(super) fn probe() -> impl Strategy<Value = Probe> {
     let protocol = prop_oneof![9 => select(&PROTOCOLS[..]), 1 => Just(132)];
     let service = (protocol, port(), port(), prop::bool::weighted(0.9))
         .prop_map(|(protocol, sport, dport, readable)| Service { protocol, sport, dport, readable });
-    let now = (0..=LAST).prop_map(Moment);
+    let now = prop_oneof![19 => (0..=LAST + 1).prop_map(Moment), 1 => Just(Moment::NEVER)];
     (address(), mac, vlans(), dst, service, side(), now).prop_map(
         |(address, mac, vlans, dst, service, side, now)| {
             (Sender { address, mac, vlans }, dst, service, side, now)
@@ -366,6 +367,41 @@ pub(super) fn probe() -> impl Strategy<Value = Probe> {
 /// Policies as the reader leaves them.
 pub(in crate::policy) fn models() -> impl Strategy<Value = Model> {
     model()
+}
+
+fn party() -> impl Strategy<Value = Party> {
+    let accounts = prop_oneof![
+        3 => Just(Vec::new()),
+        1 => subsequence(&ACCOUNTS[..], 1..=2),
+    ];
+    (subsequence(&WORKLOADS[..], 1..=8), accounts).prop_map(|(workloads, accounts)| {
+        let [workloads, accounts] =
+            [workloads, accounts].map(|list| list.into_iter().map(str::to_owned).collect());
+        Party { workloads, accounts }
+    })
+}
+
+/// They overlap, meet, have ended before the first probe or begin after the last.
+fn exception() -> impl Strategy<Value = Exception> {
+    let services = services().prop_map(|set| {
+        let whole = PROTOCOLS.map(|protocol| Atom { protocol, to: (0, 65_535), from: (0, 65_535) });
+        let atoms = if set.any { whole.to_vec() } else { set.atoms };
+        ServiceSet { any: false, atoms, ..set }
+    });
+    let time = (0..LAST, 1..=LAST).prop_map(|(start, length)| (Moment(start), Moment(start + length)));
+    (party(), party(), services, prop::bool::weighted(0.3), time).prop_map(
+        |(from, to, services, both_ways, (start, end))| {
+            sample::exception("", from, to, services, (start, end), both_ways)
+        },
+    )
+}
+
+pub(super) fn exceptions() -> impl Strategy<Value = Exceptions> {
+    let all = prop_oneof![1 => Just(Vec::new()), 2 => vec(exception(), 1..4), 1 => vec(exception(), 4..12)];
+    all.prop_map(|mut all| {
+        all.iter_mut().enumerate().for_each(|(i, e)| e.id = format!("E{}", (i * 7) % 12));
+        Exceptions::new(all).expect("bounded")
+    })
 }
 
 /// Questions to ask of them.
@@ -386,11 +422,12 @@ proptest! {
     #[test]
     fn table_answers_as_the_oracle_does(
         model in model(),
+        exceptions in exceptions(),
         line in select(&LINES[..]),
         probes in vec(probe(), 64),
     ) {
-        let tables = [compile(&model), divided(&model, &[line])];
-        let oracle = Oracle::new(&model);
+        let tables = [compile(&model, &exceptions), divided(&model, &exceptions, &[line])];
+        let oracle = Oracle::new(&model, &exceptions);
         for (src, dst, service, side, now) in probes {
             let verdict = oracle.judge(src, dst, service, side, now);
             for table in &tables {
@@ -399,6 +436,12 @@ proptest! {
                     verdict,
                     "{:?} → {} {:?} from {} at {:?}", src, dst, service, side, now
                 );
+            }
+            // POLICY.md §8: nothing changes before `judge_at`.
+            let last = verdict.judge_at.0.saturating_sub(1).min(now.0.saturating_add(2 * LAST));
+            if last > now.0 {
+                let later = oracle.judge(src, dst, service, side, Moment(last));
+                prop_assert_eq!(later, verdict, "{:?} → {} {:?} from {} at {:?} and {}", src, dst, service, side, now, last);
             }
         }
     }

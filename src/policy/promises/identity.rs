@@ -91,7 +91,7 @@ fn a_network_of_the_other_side_gives_no_labels() {
     let mut model = model("");
     let world = model.networks.iter_mut().find(|n| n.name == "world").unwrap();
     world.labels.insert("tier".into(), "internet".into());
-    let table = compile(&model);
+    let table = compile(&model, &Exceptions::NONE);
     assert_eq!(table.locate("192.0.2.1".parse().unwrap()).labels.len(), 1);
     assert_eq!(table.locate("10.20.7.7".parse().unwrap()).labels.len(), 0);
 }
@@ -162,9 +162,9 @@ fn no_allow_lets_unknown_into_a_zone() {
     let named = allow("a", "{ unknown = true }", "{ app = \"vault\" }", r#"["https"]"#);
     let mut model = model(&named);
     let question = ask("192.0.2.1", "10.20.0.10", "tcp/443");
-    assert_eq!(question.denial(&compile(&model)), None);
+    assert_eq!(question.denial(&compile(&model, &Exceptions::NONE)), None);
     model.zones = self::model(&zones("observe", "observe")).zones;
-    assert_eq!(question.denial(&compile(&model)), Some(Denial::NoRule));
+    assert_eq!(question.denial(&compile(&model, &Exceptions::NONE)), Some(Denial::NoRule));
 }
 
 /// `pay` reaches `vault` on https as `pay-prod`.
@@ -201,7 +201,7 @@ fn a_claim_that_is_a_prefix_cannot_hold_an_account() {
     let pay = model.workloads.iter_mut().find(|w| w.name == "pay").unwrap();
     pay.addresses = vec![sample::prefix("10.10.0.4/30")];
     let question = ask("10.10.0.7", "10.20.0.10", "tcp/443").mac(PAY_MAC);
-    assert_eq!(question.denial(&compile(&model)), Some(Denial::AccountNotHeld));
+    assert_eq!(question.denial(&compile(&model, &Exceptions::NONE)), Some(Denial::AccountNotHeld));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn ending(names: &[&str], more: &str) -> Table {
     for workload in model.workloads.iter_mut().filter(|w| names.contains(&w.name.as_str())) {
         workload.valid_until = Some(END);
     }
-    compile(&model)
+    compile(&model, &Exceptions::NONE)
 }
 
 fn judged(table: &Table, question: &Ask, now: Moment) -> crate::policy::Verdict {
@@ -99,7 +99,7 @@ fn an_account_is_held_by_a_fresh_binding_only() {
 #[test]
 fn every_verdict_says_when_it_could_change() {
     let mut model = model(&allow("a", "{ any = true }", "{ any = true }", r#"["https"]"#));
-    let judge_at = |model: &Model, now| judged(&compile(model), &question(), Moment(now)).judge_at;
+    let judge_at = |model: &Model, now| judged(&compile(model, &Exceptions::NONE), &question(), Moment(now)).judge_at;
     assert_eq!(judge_at(&model, 0), Moment::NEVER);
     let mut until = |name: &str, end| {
         let workload = model.workloads.iter_mut().find(|w| w.name == name).unwrap();
@@ -112,7 +112,7 @@ fn every_verdict_says_when_it_could_change() {
     assert_eq!(asked, [Moment(20), Moment(20), Moment(20), Moment(30), Moment(30), Moment::NEVER]);
     // Of a packet that no rule is asked about as well.
     let spoofed = question().at(Side::Inside);
-    let verdict = judged(&compile(&model), &spoofed, Moment(0));
+    let verdict = judged(&compile(&model, &Exceptions::NONE), &spoofed, Moment(0));
     assert_eq!((verdict.denial, verdict.judge_at), (Some(Denial::Spoofed), Moment(20)));
 }
 

@@ -1,6 +1,7 @@
 //! POLICY.md, sentence by sentence: what the compiled table decides for policies in their own language.
 
 mod digest;
+mod exception;
 mod group;
 mod identity;
 mod lease;
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 
 use super::read::Loaded;
 use super::table::Table;
-use super::{Denial, Mode, Model, Moment, RuleNumber, Sender, SenderMac, compile, sample};
+use super::{Denial, Exceptions, Mode, Model, Moment, RuleNumber, Sender, SenderMac, compile, sample};
 use crate::wire::{Service, Side, Vlans};
 
 /// Two networks, a vault in zone `cards`, a jump host in zone `ops`, a printer in none; outside payments,
@@ -88,7 +89,7 @@ fn model(more: &str) -> Model {
 }
 
 fn table(more: &str) -> Table {
-    compile(&model(more))
+    compile(&model(more), &Exceptions::NONE)
 }
 
 /// A packet that opens a flow: untagged, its MAC true, from where its source belongs.

@@ -25,7 +25,7 @@ fn the_strictest_of_the_destinations_and_the_sources_zones_governs() {
 fn no_zone_is_governed_by_unzoned_and_a_zone_alone_is_not() {
     let mut model = model(&zones("observe", "observe"));
     model.wire.unzoned = Mode::Enforce;
-    let table = compile(&model);
+    let table = compile(&model, &Exceptions::NONE);
     assert_eq!(ask(PAY, PRINTER, "tcp/1").mode(&table), Mode::Enforce);
     assert_eq!(ask(PRINTER, PAY, "tcp/1").mac(PRINTER_MAC).mode(&table), Mode::Enforce);
     assert_eq!(ask(PAY, VAULT, "tcp/1").mode(&table), Mode::Observe);
@@ -127,5 +127,5 @@ fn a_frame_without_ip_addresses_takes_the_strictest_mode_on_the_wire() {
     assert_eq!(table(&by_service("observe", "{ https = \"enforce\" }")).strictest(), Mode::Enforce);
     let mut model = model("");
     model.wire.unzoned = Mode::Simulate;
-    assert_eq!(compile(&model).strictest(), Mode::Simulate);
+    assert_eq!(compile(&model, &Exceptions::NONE).strictest(), Mode::Simulate);
 }

@@ -9,7 +9,7 @@ fn test(from: &str, to: &str, services: &str, expect: &str) -> String {
 }
 
 fn proven(model: &Model) -> Proof {
-    proofs(model, &compile(model))[0]
+    proofs(model, &compile(model, &Exceptions::NONE))[0]
 }
 
 /// What comes of the one test of a policy.

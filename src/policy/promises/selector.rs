@@ -49,7 +49,7 @@ fn a_label_that_unknown_inherits_takes_it_out_of_no_except() {
     let world = model.networks.iter_mut().find(|n| n.name == "world").unwrap();
     world.labels.insert("env".into(), "prod".into());
     let question = ask(STRANGER, "10.20.0.40", "tcp/1");
-    assert_eq!(question.denial(&compile(&model)), Some(Denial::Rule));
+    assert_eq!(question.denial(&compile(&model, &Exceptions::NONE)), Some(Denial::Rule));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pairs(tier: &str, to: &str, change: impl Fn(&mut Model)) -> Vec<String> {
     let mut model = model(&rule(tier, "r", "{ network = \"world\" }", to, r#"["tcp/9"]"#));
     // The printer has no env; a test host has another tier and env than all others.
     change(&mut model);
-    let table = compile(&model);
+    let table = compile(&model, &Exceptions::NONE);
     let ends = [("pay", PAY), ("dev", DEV), ("stranger", STRANGER)];
     let inside = [("vault", "10.20.0.10"), ("jump", "10.20.0.30"), ("printer", "10.20.0.40")];
     let all = ends.iter().flat_map(|from| inside.iter().map(move |to| (from, to)));

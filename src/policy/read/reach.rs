@@ -195,7 +195,7 @@ fn by_kind(
     for placed in rules {
         let reading = match placed.rule.tier {
             Tier::Guardrail | Tier::Deny => Reading::ByAddress,
-            Tier::Allow => Reading::Assumed,
+            Tier::Exception | Tier::Allow => Reading::Assumed,
         };
         let [from, to] = [&placed.rule.from, &placed.rule.to].map(|selector| {
             *known.entry((selector, reading)).or_insert_with(|| {

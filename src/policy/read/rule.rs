@@ -77,7 +77,7 @@ fn rule(
     let keys = match tier {
         Tier::Guardrail => GUARDRAIL,
         Tier::Deny => DENY,
-        Tier::Allow => ALLOW,
+        Tier::Exception | Tier::Allow => ALLOW,
     };
     let fields = Fields::open(id.as_str(), entry.value, keys, findings)?;
     let place = |end| if tier == Tier::Allow { Place::Allow(end) } else { Place::Deny(end) };

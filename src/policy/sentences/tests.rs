@@ -3,13 +3,15 @@
 use proptest::prelude::*;
 
 use super::{Sentence, sentences, text};
-use crate::policy::compile;
+use crate::policy::{Exceptions, Moment, compile};
+use crate::policy::exception::{Exception, Party};
+use crate::policy::model::ServiceSet;
 use crate::policy::oracle::rules;
 use crate::policy::sample::{self, BIG};
 
 fn all() -> Vec<Sentence> {
     let loaded = sample::load(BIG);
-    sentences(&loaded, &compile(&loaded.model))
+    sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE))
 }
 
 #[test]
@@ -26,6 +28,35 @@ fn rules_are_sentences_above_their_ids_where_there_is_none() {
 fn a_sentence_is_json_with_every_key() {
     let sentence = all().into_iter().find(|s| s.id.as_deref() == Some("reporting-read")).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&sentence).unwrap());
+}
+
+#[test]
+fn an_exception_is_a_sentence_with_its_time() {
+    let loaded = sample::load(BIG);
+    let party = |names: &[&str], accounts: &[&str]| {
+        let [workloads, accounts] =
+            [names, accounts].map(|list| list.iter().map(|name| (*name).to_owned()).collect());
+        Party { workloads, accounts }
+    };
+    let (from, to) = (party(&["reports-3", "gone"], &[]), party(&["carddb-1"], &["carddb-prod"]));
+    let services = loaded.model.services["postgres"].atoms.clone();
+    let services = ServiceSet { written: vec!["postgres".into()], any: false, atoms: services };
+    let time = (Moment(1_000_000_000), Moment(7_200_000_000_000));
+    let exception = Exception {
+        owner: Some("treasury".into()),
+        requester: Some("user:ann".into()),
+        approver: Some("user:bob".into()),
+        reason: Some("month-end reload".into()),
+        ticket: Some("CHG-20611".into()),
+        ..sample::exception("EXC-0042", from, to, services, time, true)
+    };
+    let table = compile(&loaded.model, &Exceptions::new(vec![exception]).unwrap());
+    let all = sentences(&loaded, &table);
+    let places: Vec<&str> = all.iter().map(|s| s.kind).filter(|kind| *kind != "zone").take(3).collect();
+    assert_eq!(places, ["guardrail", "exception", "deny"], "in the order of precedence");
+    let one: Vec<Sentence> = all.into_iter().filter(|s| s.kind == "exception").collect();
+    insta::assert_snapshot!(format!("\n{}", text(&one, 140)));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&one).unwrap());
 }
 
 #[test]
@@ -46,7 +77,7 @@ proptest! {
         let mut loaded = sample::load(BIG);
         let mut said = |rule| {
             loaded.model.rules = vec![rule];
-            let all = sentences(&loaded, &compile(&loaded.model));
+            let all = sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE));
             let rules: Vec<Sentence> = all.into_iter().filter(|s| s.from.is_some() && s.to.is_some()).collect();
             text(&rules, 10_000)
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::super::super::code::Code;
 use super::super::super::diagnostic::{Diagnostic, Severity, render};
 use super::super::super::verdict::Moment;
-use super::super::super::{compile, lint};
+use super::super::super::{Exceptions, compile, lint};
 use super::super::{Loaded, Rejected, read, read_text};
 use cases::CASES;
 use cases::Case::{self, Line, More, Parts, Text};
@@ -36,7 +36,7 @@ fn run(case: &Case) -> Result<Loaded, Rejected> {
 fn outcome(result: Result<Loaded, Rejected>) -> (String, Vec<Diagnostic>) {
     let (sources, found) = match result {
         Ok(mut loaded) => {
-            loaded.warnings = lint::check(&loaded, &compile(&loaded.model), NOW);
+            loaded.warnings = lint::check(&loaded, &compile(&loaded.model, &Exceptions::NONE), NOW);
             (loaded.sources, loaded.warnings)
         }
         Err(rejected) => (rejected.sources, rejected.diagnostics),

@@ -6,7 +6,7 @@ mod mutation;
 
 use std::path::Path;
 
-use super::super::compile;
+use super::super::{Exceptions, compile};
 use super::super::diagnostic::render;
 use super::super::lint;
 use super::super::model::{Atom, Selector, Tier};
@@ -56,7 +56,7 @@ fn the_example_loads_from_its_files_without_a_finding() {
     ];
     assert_eq!(names[0], "gate.toml");
     assert_eq!(names[1..], parts);
-    let table = compile(&loaded.model);
+    let table = compile(&loaded.model, &Exceptions::NONE);
     // On the day that it was written for.
     assert_eq!(lint::check(&loaded, &table, golden::NOW), []);
     let model = loaded.model;
