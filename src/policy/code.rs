@@ -162,7 +162,6 @@ codes! {
     LaterState "P0908" Error Place "`state` of `[gate]`: not available yet" => "leave it out: flows do not outlive the process";
     LaterWires "P0909" Error Place "several wires: not available yet" => "run one gate for each wire";
     LaterFailOpen "P0910" Error Place "`fail = \"open\"`: not available yet" => "write fail = \"closed\"";
-    LaterInventoryLimit "P0915" Error Place "`inventory_limit` of `[gate]`: not available yet" => "leave it out: bindings lapse by `valid_until` alone";
 }
 
 impl fmt::Display for Code {

@@ -109,7 +109,7 @@ fn spots(
     let mut leases: Vec<Lease> = Vec::new();
     let mut known: HashMap<Lease, usize> = HashMap::new();
     let mut lease = |workload: Option<usize>, lapsed: Option<usize>| {
-        let end = model.workloads.get(workload?)?.valid_until?;
+        let end = model.workloads.get(workload?)?.lease(model.gate.inventory_limit)?;
         let [_, row] = rows(lapsed?);
         let lease = Lease { end, row, column: column(lapsed?) };
         Some(*known.entry(lease).or_insert_with(|| {

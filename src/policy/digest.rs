@@ -168,6 +168,7 @@ impl Canon {
             management,
             link_local,
             cold_start_reset,
+            inventory_limit,
             timeouts,
             limits,
         } = gate;
@@ -178,8 +179,18 @@ impl Canon {
             .set(management)
             .text(&format!("{link_local:?}"))
             .number(*cold_start_reset)
+            .silence((!gate.is_usual_silence()).then_some(*inventory_limit))
             .timeouts(*timeouts)
             .limits(*limits)
+    }
+
+    /// Nothing where the usual one holds: a policy that was approved before the key was there is the same one. No
+    /// list of timeouts begins as the name does.
+    fn silence(&mut self, limit: Option<u64>) -> &mut Self {
+        match limit {
+            Some(limit) => self.text("inventory_limit").number(limit),
+            None => self,
+        }
     }
 
     fn timeouts(&mut self, timeouts: Timeouts) -> &mut Self {
@@ -237,8 +248,18 @@ impl Canon {
     }
 
     fn workload(&mut self, workload: &Workload) -> &mut Self {
-        let Workload { name, addresses, labels, service_account, macs, owner, valid_until, origin: _ } =
-            workload;
+        // When its source was heard is no part of what it says: approvals outlive it.
+        let Workload {
+            name,
+            addresses,
+            labels,
+            service_account,
+            macs,
+            owner,
+            valid_until,
+            heard: _,
+            origin: _,
+        } = workload;
         self.text(name)
             .set(addresses)
             .labels(labels)

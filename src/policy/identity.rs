@@ -90,7 +90,7 @@ impl<'a> Identities<'a> {
                 group: stretch.group,
                 lapsed: None,
             };
-            let leased = workload.filter(|w| w.valid_until.is_some());
+            let leased = workload.filter(|w| w.lease(model.gate.inventory_limit).is_some());
             lapsed_of_stretch.push(leased.map(|workload| {
                 let (own, _) = lapsed_keys.number(relevance.lapsed(&workload.labels));
                 let (identity, new) = known.number(Key { lapsed: Some(own), ..key });

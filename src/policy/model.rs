@@ -111,15 +111,25 @@ pub struct Workload {
     pub owner: Option<String>,
     /// When its binding lapses; `None`: never.
     pub valid_until: Option<Moment>,
+    /// When the source that it came from was last heard; `None`: a file, which is never silent.
+    pub heard: Option<Moment>,
     /// Where it stands.
     pub origin: Origin,
 }
 
 impl Workload {
+    /// When its binding lapses, where a source may be silent for so many nanoseconds: at its own end or by that
+    /// silence, whichever comes first; `None`: never.
+    #[must_use]
+    pub fn lease(&self, silence: u64) -> Option<Moment> {
+        let silent = self.heard.map(|heard| heard.after(silence));
+        self.valid_until.into_iter().chain(silent).min()
+    }
+
     /// Whether its binding has lapsed: it then counts for what restricts, and for nothing that helps.
     #[must_use]
-    pub fn is_lapsed(&self, now: Moment) -> bool {
-        self.valid_until.is_some_and(|end| end <= now)
+    pub fn is_lapsed(&self, silence: u64, now: Moment) -> bool {
+        self.lease(silence).is_some_and(|end| end <= now)
     }
 }
 

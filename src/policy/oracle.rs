@@ -163,9 +163,9 @@ impl<'m> Oracle<'m> {
             judge_at: Moment::NEVER,
         };
         for end in [&from, &to] {
-            let lease = end.workload.and_then(|w| w.valid_until);
-            verdict.judge_at =
-                lease.filter(|end| now < *end).unwrap_or(Moment::NEVER).min(verdict.judge_at);
+            for end in end.workload.into_iter().flat_map(|w| self.ends(w)).filter(|_| !end.lapsed) {
+                verdict.judge_at = verdict.judge_at.min(end);
+            }
         }
 
         let failed = self.misplaced(src, dst, side, (&from, &to, group));
@@ -289,7 +289,7 @@ impl<'m> Oracle<'m> {
 
     fn end(&self, address: IpAddr, genuine: bool, now: Moment) -> End<'m> {
         let mut end = self.bare(address, genuine);
-        end.lapsed = end.workload.is_some_and(|w| w.valid_until.is_some_and(|until| now >= until));
+        end.lapsed = end.workload.is_some_and(|w| self.ends(w).iter().any(|until| now >= *until));
         end.held &= !end.lapsed;
         end.zones = self
             .model
@@ -302,6 +302,13 @@ impl<'m> Oracle<'m> {
             })
             .collect();
         end
+    }
+
+    /// All moments at which a binding would lapse.
+    fn ends(&self, workload: &Workload) -> Vec<Moment> {
+        let limit = self.model.gate.inventory_limit;
+        let silent = workload.heard.map(|heard| Moment(heard.0.saturating_add(limit)));
+        [workload.valid_until, silent].into_iter().flatten().collect()
     }
 
     fn product(&self, rule: &Rule) -> u64 {

@@ -332,8 +332,8 @@ impl Table {
     /// *Accounts*: held if the claim is one address, declares the account, its binding is fresh and, for the
     /// sender, the MAC is true.
     ///
-    /// *Lapsed bindings*: from `valid_until` on, an end counts for zones, denies and guardrails as before and
-    /// for no allow. `judge_at` is the next of the two ends' `valid_until`.
+    /// *Lapsed bindings*: from the end of its lease on ([`Workload::lease`](super::model::Workload::lease)), an end counts for zones, denies and guardrails as before and
+    /// for no allow. `judge_at` is the next of the two leases' ends.
     ///
     /// *Exceptions* (§5, §10): one that is active for both ends' workloads and the service stands above denies
     /// and allows, and below guardrails. The next beginning or end of those for these ends counts for `judge_at`

@@ -144,6 +144,7 @@ mod tests {
             macs: Vec::new(),
             owner: None,
             valid_until: None,
+            heard: None,
             origin: crate::policy::source::Origin::default(),
         };
         Model { networks: vec![network], workloads: vec![workload], ..sample::empty() }

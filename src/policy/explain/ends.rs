@@ -84,7 +84,7 @@ impl<'a> Lookup<'a> {
     fn new(model: &'a Model, space: &'a Space, stretch: Stretch, genuine: bool, now: Moment) -> Self {
         let view = space.view(model, &stretch);
         let workload = stretch.workload.and_then(|w| model.workloads.get(w));
-        let lapsed = workload.is_some_and(|w| w.is_lapsed(now));
+        let lapsed = workload.is_some_and(|w| w.is_lapsed(model.gate.inventory_limit, now));
         let view = if lapsed { space.lapsed_view(model, &stretch) } else { view };
         Self { holds: stretch.host && genuine && !lapsed, workload, view, stretch, lapsed }
     }
@@ -110,7 +110,7 @@ impl<'a> Lookup<'a> {
             account,
             binding: self
                 .workload
-                .and_then(|w| w.valid_until)
+                .and_then(|w| w.lease(model.gate.inventory_limit))
                 .map(|until| Lease { valid_until: until.to_string(), lapsed: self.lapsed }),
             zones: owned(subject.zones),
         }

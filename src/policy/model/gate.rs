@@ -26,6 +26,8 @@ pub struct Gate {
     pub link_local: Action,
     /// How long after a start TCP that belongs to no flow is answered by a reset; 0: never.
     pub cold_start_reset: u64,
+    /// How long a source of the inventory may be silent before its bindings lapse, in nanoseconds.
+    pub inventory_limit: u64,
     /// How long what is remembered lives in silence.
     pub timeouts: Timeouts,
     /// How much one party may take.
@@ -35,6 +37,14 @@ pub struct Gate {
 impl Gate {
     /// Flows that the table holds where nothing is written.
     const FLOWS: u32 = 65_536;
+    /// Silence of a source where nothing is written: a day, which a nightly list fills.
+    const SILENCE: u64 = 86_400 * SECOND;
+
+    /// Whether `inventory_limit` is what holds where nothing is written.
+    #[must_use]
+    pub const fn is_usual_silence(&self) -> bool {
+        self.inventory_limit == Self::SILENCE
+    }
 }
 
 impl Default for Gate {
@@ -47,6 +57,7 @@ impl Default for Gate {
             management: Vec::new(),
             link_local: Action::Drop,
             cold_start_reset: 0,
+            inventory_limit: Self::SILENCE,
             timeouts: Timeouts::default(),
             limits: Limits::of(Self::FLOWS),
         }

@@ -104,8 +104,9 @@ fn network() -> impl Strategy<Value = Network> {
 fn workload() -> impl Strategy<Value = Workload> {
     let account = option::of(select(&ACCOUNTS[..]));
     let until = option::of((1..LAST).prop_map(Moment));
-    (vec(prefix(), 1..4), labels(), account, vec(mac(), 0..3), until).prop_map(
-        |(addresses, labels, account, macs, valid_until)| Workload {
+    let heard = option::weighted(0.2, (0..LAST).prop_map(Moment));
+    (vec(prefix(), 1..4), labels(), account, vec(mac(), 0..3), until, heard).prop_map(
+        |(addresses, labels, account, macs, valid_until, heard)| Workload {
             name: String::new(),
             addresses,
             labels,
@@ -113,6 +114,7 @@ fn workload() -> impl Strategy<Value = Workload> {
             macs,
             owner: None,
             valid_until,
+            heard,
             origin: Origin::default(),
         },
     )
@@ -311,8 +313,9 @@ pub(in crate::policy) fn rules() -> impl Strategy<Value = (Rule, Rule)> {
 pub(super) fn model() -> impl Strategy<Value = Model> {
     let groups = prop_oneof![1 => Just(Vec::new()), 1 => vec(group(), 1..=3)];
     let forbidden = (prop_oneof![2 => Just(Vec::new()), 1 => vec(address(), 1..3)], any::<bool>());
-    let gate = forbidden.prop_map(|(management, forward)| Gate {
+    let gate = (forbidden, 1..LAST).prop_map(|((management, forward), inventory_limit)| Gate {
         management,
+        inventory_limit,
         link_local: if forward { Action::Forward } else { Action::Drop },
         ..Gate::default()
     });

@@ -79,6 +79,7 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.gate.management = vec!["10.0.0.1".parse().unwrap()]),
         changed(|m| m.gate.link_local = Action::Forward),
         changed(|m| m.gate.cold_start_reset = 1),
+        changed(|m| m.gate.inventory_limit = 1),
         changed(|m| m.gate.timeouts.icmp += 1),
         changed(|m| m.gate.limits.half_open += 1),
         changed(|m| m.rules[0].log = true),

@@ -117,6 +117,39 @@ fn every_verdict_says_when_it_could_change() {
 }
 
 #[test]
+fn the_bindings_of_a_source_lapse_when_it_was_silent_longer_than_its_limit() {
+    let mut model = model(&allow("a", "{ any = true }", "{ any = true }", r#"["https"]"#));
+    model.gate.inventory_limit = 100;
+    let mut lease = |heard, valid_until| {
+        let pay = model.workloads.iter_mut().find(|w| w.name == "pay").unwrap();
+        (pay.heard, pay.valid_until) = (heard, valid_until);
+        let table = compile(&model, &Exceptions::NONE);
+        let at = |now| judged(&table, &question(), Moment(now));
+        let end = at(0).judge_at;
+        if end != Moment::NEVER {
+            assert_eq!((at(end.0 - 1).denial, at(end.0).denial), (None, Some(Denial::NoRule)));
+        }
+        end
+    };
+    // A file is never silent.
+    assert_eq!(lease(None, None), Moment::NEVER);
+    assert_eq!(lease(Some(Moment(50)), None), Moment(150));
+    assert_eq!(lease(Some(Moment(60)), None), Moment(160), "heard again, it lives on");
+    // Whichever comes first.
+    assert_eq!(lease(Some(Moment(50)), Some(Moment(140))), Moment(140));
+    assert_eq!(lease(Some(Moment(50)), Some(Moment(151))), Moment(150));
+    assert_eq!(lease(Some(Moment::NEVER), None), Moment::NEVER);
+}
+
+#[test]
+fn when_a_source_was_heard_is_no_part_of_the_policy_digest() {
+    let mut model = model("");
+    let before = compile(&model, &Exceptions::NONE).policy_digest();
+    model.workloads.iter_mut().for_each(|workload| workload.heard = Some(Moment(5)));
+    assert_eq!(compile(&model, &Exceptions::NONE).policy_digest(), before);
+}
+
+#[test]
 fn the_inventory_binds_an_address_to_its_side_macs_and_tags() {
     let tagged = "[network.tagged]\nat = \"w.inside\"\nprefixes = [\"10.30.0.0/16\"]\nvlans = [\"100\", \"untagged\"]\n";
     let table = ending(&["vault"], tagged);

@@ -23,11 +23,12 @@ pub(super) const GATE: Keys = Keys {
         "management",
         "link_local",
         "cold_start_reset",
+        "inventory_limit",
         "timeouts",
         "limits",
         "approvals",
     ],
-    later: &[("state", Code::LaterState), ("inventory_limit", Code::LaterInventoryLimit)],
+    later: &[("state", Code::LaterState)],
 };
 
 /// The words for what is done with a class of packets.
@@ -44,6 +45,9 @@ const HEARTBEAT: std::ops::RangeInclusive<u64> = 10_000_000..=60_000_000_000;
 
 /// 1 s to 1 h: by then hosts have given up what they will.
 const COLD_START: std::ops::RangeInclusive<u64> = 1_000_000_000..=3_600_000_000_000;
+
+/// 1 min to 90 days: a list that nobody has sent for a quarter of a year is not kept.
+const SILENCE: std::ops::RangeInclusive<u64> = 60_000_000_000..=7_776_000_000_000_000;
 
 /// Reads `[gate]`; what is not written has the default of [`Gate`].
 pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
@@ -80,6 +84,9 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
             "cold_start_reset" => {
                 gate.cold_start_reset =
                     duration(value, COLD_START, findings).unwrap_or(gate.cold_start_reset);
+            }
+            "inventory_limit" => {
+                gate.inventory_limit = duration(value, SILENCE, findings).unwrap_or(gate.inventory_limit);
             }
             "timeouts" => gate.timeouts = timeouts(value, findings),
             "limits" => limited = Some(value),

@@ -69,7 +69,7 @@ impl Loaded {
     /// Warnings that only a clock shows: bindings that have lapsed.
     #[must_use]
     pub fn lapsed(&self, now: Moment) -> Vec<Diagnostic> {
-        lease::lapsed(&self.model.workloads, now)
+        lease::lapsed(&self.model, now)
     }
 }
 

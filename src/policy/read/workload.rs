@@ -85,7 +85,8 @@ fn workload<'a>(
     let service_account = account.map(|account| account.text.to_owned());
     let origin = entry.value.origin;
     let name = name.to_owned();
-    Some(Workload { name, addresses, labels, service_account, macs, owner, valid_until, origin })
+    let heard = None;
+    Some(Workload { name, addresses, labels, service_account, macs, owner, valid_until, heard, origin })
 }
 
 /// At most one account: a list is a question that the gate can't answer.

@@ -66,7 +66,7 @@ fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
     assert_eq!(model(&[], "[gate]\napprovals = \"off\"\n").gate, Gate::default());
     let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nflows = 0x4000\nheartbeat = \"2s\"\n\
                 management = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\"]\nlink_local = \"forward\"\n\
-                cold_start_reset = \"2m\"\n";
+                cold_start_reset = \"2m\"\ninventory_limit = \"90m\"\n";
     let socket = "/tmp/x.sock".into();
     let limits = Limits { flows_per_source: 4_096, flows_from_outside: 12_288, ..Gate::default().limits };
     let timeouts = Timeouts::default();
@@ -78,6 +78,7 @@ fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
         management: ["192.0.2.10", "2001:db8::10"].map(|own| own.parse().unwrap()).to_vec(),
         link_local: Action::Forward,
         cold_start_reset: 120_000_000_000,
+        inventory_limit: 5_400_000_000_000,
         timeouts,
         limits,
     };

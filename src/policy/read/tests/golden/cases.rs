@@ -683,7 +683,7 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
     ),
     ("link local", Code::Word, More("[gate]\nlink_local = \"allow\"\n")),
     ("cold start", Code::Value, More("[gate]\ncold_start_reset = \"1d\"\n")),
-    ("", Code::LaterInventoryLimit, More("[gate]\ninventory_limit = \"1d\"\n")),
+    ("inventory limit", Code::Value, More("[gate]\ninventory_limit = \"1s\"\n")),
     (
         "",
         Code::LaterWires,
