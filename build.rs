@@ -22,6 +22,7 @@ fn main() {
 }
 
 /// Seconds since 1970; of a build that is to be reproducible, those that it is given.
+#[expect(clippy::disallowed_methods, reason = "a build has no clock handed to it")]
 fn built() -> u64 {
     let given = env::var(EPOCH).ok().and_then(|seconds| seconds.parse().ok());
     given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))

@@ -31,7 +31,11 @@ pub(crate) fn run(args: &RulesArgs, screen: &mut Screen) -> Result<Done, Fault> 
         None => client::rules(&args.socket.socket, screen.width())?,
         Some(file) => {
             let loaded = read_policy(file)?;
-            question::rules(&loaded, &policy::compile(&loaded.model, &policy::Exceptions::NONE), screen.width())?
+            question::rules(
+                &loaded,
+                &policy::compile(&loaded.model, &policy::Exceptions::NONE),
+                screen.width(),
+            )?
         }
     };
     told(&answer, args.format.format, screen)

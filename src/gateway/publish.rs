@@ -238,8 +238,8 @@ mod tests {
     use crate::io::Unwatched;
     use crate::io::clock::Clock;
     use crate::io::memory::{Drain, MemoryQueuePair};
-    use crate::policy::{Exceptions, compile};
     use crate::policy::read::read_text;
+    use crate::policy::{Exceptions, compile};
     use crate::worker::{Orders, Worker};
 
     const TEXT: &str = r#"

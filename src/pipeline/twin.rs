@@ -106,8 +106,14 @@ fn frames_beyond_a_burst_are_judged_as_those_in_it() {
     let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
     let table = compile(&loaded.model, &Exceptions::NONE);
     let now = 1_800_000_000_000_000_000;
-    let scene =
-        Scene { table: &table, generation: 1, now: Moment(now), asked: Moment(now), tick: tick(now), side: Side::Outside };
+    let scene = Scene {
+        table: &table,
+        generation: 1,
+        now: Moment(now),
+        asked: Moment(now),
+        tick: tick(now),
+        side: Side::Outside,
+    };
     let denied = Ends::of("10.10.0.5", "10.20.0.9").udp(5_000, 9_999, b"no rule allows this");
     let frames = vec![denied.as_slice(); super::stages::BURST + 6];
     for shortcut in [true, false] {

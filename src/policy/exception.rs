@@ -53,11 +53,7 @@ impl Party {
     /// The same as a selector, for sentences.
     pub(super) fn selector(&self) -> Selector {
         let Self { workloads, accounts } = self;
-        Selector::Match(Match {
-            names: workloads.clone(),
-            accounts: accounts.clone(),
-            ..Match::default()
-        })
+        Selector::Match(Match { names: workloads.clone(), accounts: accounts.clone(), ..Match::default() })
     }
 
     fn sort(&mut self) {

@@ -84,7 +84,9 @@ impl Exempt {
     /// Bytes that a judgement may touch.
     pub(super) fn bytes(&self) -> usize {
         let pair = size_of::<((u32, u32), u32)>();
-        self.pairs.len() * pair + self.cells.len() * size_of::<Cell>() + self.bounds.len() * size_of::<Bound>()
+        self.pairs.len() * pair
+            + self.cells.len() * size_of::<Cell>()
+            + self.bounds.len() * size_of::<Bound>()
     }
 
     /// The list between two workloads, and its program.
@@ -130,7 +132,8 @@ impl Table {
             would = true;
             // One whose directions ask for different accounts stands twice, one behind the other.
             let known = found > 0 && active.get(found - 1) == Some(&bound.number);
-            if held.matches && !known
+            if held.matches
+                && !known
                 && let Some(next) = active.get_mut(found)
             {
                 *next = bound.number;
@@ -224,7 +227,8 @@ pub(super) fn exempt(
     };
     let count = |party: &Party| {
         let counts = |w: &&usize| {
-            here.get(**w).is_some_and(|here| if party.accounts.is_empty() { here.present } else { here.host })
+            here.get(**w)
+                .is_some_and(|here| if party.accounts.is_empty() { here.present } else { here.host })
         };
         u64::try_from(meant(party).iter().filter(counts).count()).unwrap_or(u64::MAX).max(1)
     };

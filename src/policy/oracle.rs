@@ -45,8 +45,7 @@ struct End<'m> {
 impl<'m> Oracle<'m> {
     pub(super) fn new(model: &'m Model, exceptions: &'m Exceptions) -> Self {
         let (witnesses, products) = (Vec::new(), Vec::new());
-        let mut oracle =
-            Self { model, exceptions, witnesses, peopled: [Vec::new(), Vec::new()], products };
+        let mut oracle = Self { model, exceptions, witnesses, peopled: [Vec::new(), Vec::new()], products };
         let claims = model.workloads.iter().flat_map(|w| &w.addresses);
         let networks = model.networks.iter().flat_map(|n| &n.prefixes);
         let groups = model.groups.iter().flat_map(|g| &g.addresses);
@@ -131,7 +130,8 @@ impl<'m> Oracle<'m> {
         }
         let mut turns: Vec<Moment> = Vec::new();
         for (number, exception) in (self.model.rules.len()..).zip(self.exceptions.iter()) {
-            let [matches, imagined] = [false, true].map(|imagined| excepts(exception, &from, &to, imagined));
+            let [matches, imagined] =
+                [false, true].map(|imagined| excepts(exception, &from, &to, imagined));
             if !(matches || imagined) || !in_services(&exception.services, Tier::Exception, service) {
                 continue;
             }

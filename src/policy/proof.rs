@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use super::code::Code;
-use super::{Exceptions, compile};
 use super::diagnostic::{Diagnostic, Severity};
 use super::explain::service_text;
 use super::ground::{DYNAMIC, End, Ground, exists, packet, within};
@@ -22,6 +21,7 @@ use super::selector::Reading;
 use super::source::Origin;
 use super::table::{Answer, Table, is_group};
 use super::verdict::{Denial, RuleNumber};
+use super::{Exceptions, compile};
 use crate::wire::Service;
 use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 

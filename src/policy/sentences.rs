@@ -101,12 +101,12 @@ pub struct End {
 /// The whole policy as sentences: zones, guardrails, exceptions, denies, allows, tests, defaults.
 #[must_use]
 pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
+    let excepted: Vec<[Selector; 2]> =
+        table.exceptions().iter().map(|e| [e.from.selector(), e.to.selector()]).collect();
     let model = &policy.model;
     let members = model.zones.iter().map(|zone| &zone.members);
     let ends = model.rules.iter().flat_map(|rule| [&rule.from, &rule.to]);
     let tested = model.tests.iter().flat_map(|test| [&test.from, &test.to]);
-    let excepted: Vec<[Selector; 2]> =
-        table.exceptions().iter().map(|e| [e.from.selector(), e.to.selector()]).collect();
     let selectors = members.chain(ends).chain(tested).chain(excepted.iter().flatten());
     let identities = Identities::new(model, table.space(), selectors);
     let postings = identities.postings();
@@ -230,7 +230,9 @@ impl Sentence {
         };
         let pause = if who.contains(", ") { "," } else { "" };
         let may = match (rule.tier, &rule.from) {
-            (Tier::Exception | Tier::Allow, _) | (Tier::Guardrail | Tier::Deny, Selector::Except(_)) => "may",
+            (Tier::Exception | Tier::Allow, _) | (Tier::Guardrail | Tier::Deny, Selector::Except(_)) => {
+                "may"
+            }
             (Tier::Guardrail | Tier::Deny, Selector::Any | Selector::Match(_)) => "may not",
         };
         let services = words::services(&rule.services);
@@ -279,7 +281,8 @@ impl Sentence {
             "{} {who}{pause} may open {services} to {} {whom}{back}, from {start} until {end}",
             from.words, to.words
         );
-        let said = |word: &str, text: Option<&String>| text.map(|text| format!("{word} {}", words::name(text)));
+        let said =
+            |word: &str, text: Option<&String>| text.map(|text| format!("{word} {}", words::name(text)));
         let notes = [
             exception.reason.as_ref().map(|why| format!("because {why:?}")),
             said("ticket", exception.ticket.as_ref()),

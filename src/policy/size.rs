@@ -90,8 +90,8 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::policy::{Exceptions, compile};
     use crate::policy::sample::load;
+    use crate::policy::{Exceptions, compile};
 
     /// Two applications a rule, one inside and one outside, each with `hosts` hosts that have a label of their
     /// own; and everybody may ask the time servers.

@@ -50,7 +50,9 @@ impl ExceptionRef {
             Standing::Active => format!("{id} matches, in force until {end}"),
             Standing::NotBegun => format!("{id} is for this and begins {start}"),
             Standing::Ended => format!("{id} was for this and ended {end}"),
-            Standing::AccountNotHeld => format!("{id} is for this, and the account it asks for is not held"),
+            Standing::AccountNotHeld => {
+                format!("{id} is for this, and the account it asks for is not held")
+            }
             Standing::Lapsed => format!("{id} is for this, and counts for no lapsed binding"),
         }
     }

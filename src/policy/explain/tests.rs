@@ -77,7 +77,8 @@ fn a_lapsed_binding_says_so() {
 fn excepted(accounts: &[&str], query: &Query) -> String {
     let loaded = sample::load(BIG);
     let party = |name: &str| Party { workloads: vec![name.into()], accounts: Vec::new() };
-    let named = Party { accounts: accounts.iter().map(|name| (*name).to_owned()).collect(), ..party("reports-3") };
+    let named =
+        Party { accounts: accounts.iter().map(|name| (*name).to_owned()).collect(), ..party("reports-3") };
     let services = ServiceSet { written: vec!["postgres".into()], any: false, atoms: vec![POSTGRES] };
     let hour = 3_600_000_000_000;
     let time = (Moment(hour), Moment(7 * hour));
@@ -162,8 +163,12 @@ fn what_is_odd_is_dropped_whatever_rules_say() {
     let odd = BIG.replace(r#"services      = ["https"]"#, r#"services      = ["https", "icmp/5"]"#);
     insta::assert_snapshot!(ask_of(&odd, &query("payments-7", "vault-1", "icmp/redirect")).unwrap());
     let loaded = sample::load(&odd);
-    let told =
-        explain(&loaded, &compile(&loaded.model, &Exceptions::NONE), &query("payments-7", "vault-1", "icmp/5")).unwrap();
+    let told = explain(
+        &loaded,
+        &compile(&loaded.model, &Exceptions::NONE),
+        &query("payments-7", "vault-1", "icmp/5"),
+    )
+    .unwrap();
     let row = serde_json::to_value(&told).unwrap();
     let said =
         ["stage", "instead", "verdict", "outcome", "mode", "reason"].map(|key| row[key].as_str().unwrap());

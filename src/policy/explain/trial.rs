@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use super::ends::{Way, stand_in};
-use super::ports::probe;
 use super::excepted::{Standing, standing};
+use super::ports::probe;
 use super::{Query, reason};
 use crate::policy::model::Tier;
 use crate::policy::read::Loaded;
@@ -183,10 +183,10 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Exceptions, compile};
     use crate::policy::exception::Party;
     use crate::policy::model::ServiceSet;
     use crate::policy::sample::{self, BIG, load};
+    use crate::policy::{Exceptions, compile};
 
     #[test]
     fn a_sound_table_agrees_with_its_rules() {

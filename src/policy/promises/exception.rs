@@ -73,7 +73,10 @@ fn an_exception_allows_from_its_beginning_to_its_end_and_its_own_ends_and_servic
     assert_eq!(denial(&table, &question().unreadable(), START), no);
     let verdict = judged(&table, &question(), START);
     let face = table.rule(verdict.rule).unwrap();
-    assert_eq!((face.id.as_str(), face.tier, face.stands), ("exception EXC-1", Tier::Exception, Stands::Ledger(END)));
+    assert_eq!(
+        (face.id.as_str(), face.tier, face.stands),
+        ("exception EXC-1", Tier::Exception, Stands::Ledger(END))
+    );
     assert_eq!(face.place(&crate::policy::source::Sources::default()), format!("in force until {END}"));
     assert!(face.log, "who uses it is recorded");
 }
@@ -88,7 +91,10 @@ fn an_exception_stands_above_denies_and_allows_and_below_guardrails() {
     };
     let table = with(&rules(false), vec![exception("EXC-1")]);
     let (allowed, ids) = found(&table, &question());
-    assert_eq!((allowed, ids), (None, ["exception EXC-1", "deny.r", "allow.r"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (allowed, ids),
+        (None, ["exception EXC-1", "deny.r", "allow.r"].map(str::to_owned).to_vec())
+    );
     assert_eq!(denial(&table, &question(), END), Some(Denial::Rule));
     let table = with(&rules(true), vec![exception("EXC-1")]);
     let (denied, ids) = found(&table, &question());
@@ -113,7 +119,9 @@ fn of_several_exceptions_the_most_specific_decides_then_the_id() {
 #[test]
 fn an_exception_is_for_workloads_by_name_so_hosts_added_later_are_not_let_in() {
     let farm = |name: &str, address: &str| {
-        format!("[workload.{name}]\naddresses = [\"{address}\"]\nlabels = {{ app = \"dev\", env = \"dev\" }}\n")
+        format!(
+            "[workload.{name}]\naddresses = [\"{address}\"]\nlabels = {{ app = \"dev\", env = \"dev\" }}\n"
+        )
     };
     let table = with(&farm("dev-2", "10.10.0.10"), vec![exception("EXC-1")]);
     assert_eq!(denial(&table, &question(), START), None);
@@ -145,7 +153,11 @@ fn an_exception_never_reaches_unknown_nor_a_group() {
         ("10.10.0.9", "224.0.0.1"),
     ] {
         let verdict = judged(&table, &ask(from, to, "tcp/443"), START);
-        assert_eq!((verdict.denial, verdict.judge_at), (Some(Denial::NoRule), Moment::NEVER), "{from} {to}");
+        assert_eq!(
+            (verdict.denial, verdict.judge_at),
+            (Some(Denial::NoRule), Moment::NEVER),
+            "{from} {to}"
+        );
     }
 }
 
@@ -297,7 +309,11 @@ fn the_table_digest_is_of_the_policy_and_the_exceptions_in_whatever_order() {
 
 #[test]
 fn a_table_without_exceptions_has_nothing_of_them() {
-    let text = format!("{}{}", zones("enforce", "observe"), allow("a", "{ any = true }", "{ app = \"vault\" }", r#"["https"]"#));
+    let text = format!(
+        "{}{}",
+        zones("enforce", "observe"),
+        allow("a", "{ any = true }", "{ app = \"vault\" }", r#"["https"]"#)
+    );
     let (plain, table) = (with(&text, Vec::new()), with(&text, vec![exception("EXC-1")]));
     // Nobody of the inventory is named: nothing is looked at.
     let nobody = with(&text, vec![Exception { from: named(&["gone"]), ..exception("EXC-1") }]);

@@ -99,7 +99,8 @@ fn an_account_is_held_by_a_fresh_binding_only() {
 #[test]
 fn every_verdict_says_when_it_could_change() {
     let mut model = model(&allow("a", "{ any = true }", "{ any = true }", r#"["https"]"#));
-    let judge_at = |model: &Model, now| judged(&compile(model, &Exceptions::NONE), &question(), Moment(now)).judge_at;
+    let judge_at =
+        |model: &Model, now| judged(&compile(model, &Exceptions::NONE), &question(), Moment(now)).judge_at;
     assert_eq!(judge_at(&model, 0), Moment::NEVER);
     let mut until = |name: &str, end| {
         let workload = model.workloads.iter_mut().find(|w| w.name == name).unwrap();

@@ -65,9 +65,10 @@ fn gate(key: &str) -> Option<Value> {
         "cold_start_reset" => {
             told(text(), "How long after a start without flows connections under way are reset: \"30s\".")
         }
-        "inventory_limit" => {
-            told(text(), "How long a source of the inventory may be silent before its bindings lapse: \"1d\".")
-        }
+        "inventory_limit" => told(
+            text(),
+            "How long a source of the inventory may be silent before its bindings lapse: \"1d\".",
+        ),
         "management" => told(texts(), "The gate's own addresses."),
         "link_local" => words(&ACTIONS),
         "timeouts" => {

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::{Sentence, sentences, text};
-use crate::policy::{Exceptions, Moment, compile};
 use crate::policy::exception::{Exception, Party};
 use crate::policy::model::ServiceSet;
 use crate::policy::oracle::rules;
 use crate::policy::sample::{self, BIG};
+use crate::policy::{Exceptions, Moment, compile};
 
 fn all() -> Vec<Sentence> {
     let loaded = sample::load(BIG);

@@ -6,12 +6,12 @@ mod mutation;
 
 use std::path::Path;
 
-use super::super::{Exceptions, compile};
 use super::super::diagnostic::render;
 use super::super::lint;
 use super::super::model::{Atom, Selector, Tier};
 use super::super::proof::{self, Proof};
 use super::super::verdict::Mode;
+use super::super::{Exceptions, compile};
 use super::{Loaded, Rejected, read, read_text};
 use crate::wire::Side;
 
