@@ -16,7 +16,7 @@ use std::sync::Arc;
 use comfy_table::{Table, presets};
 use hashbrown::HashMap;
 use portcullis::flow::limits::HalfOpen;
-use portcullis::flow::{Batch, Bounds, First, FlowTable, Judgement, Now, Opening, STEP};
+use portcullis::flow::{Batch, Bounds, First, FlowTable, Judgement, Now, Opening};
 use portcullis::io::clock::boot_nanos;
 use portcullis::policy::{Mode, RuleNumber};
 use portcullis::wire::{Key, Side, Vlans};
@@ -103,26 +103,19 @@ impl Contender for Ours {
     }
 
     fn hit(&mut self, keys: &[Key]) -> usize {
-        let Self { table, batch } = self;
-        let timeouts = *table.timeouts();
+        let timeouts = *self.table.timeouts();
         let mut found = 0;
         for keys in keys.chunks(BATCH) {
-            table.prepare(keys.iter(), batch);
-            let mut steps = (0..).step_by(STEP).zip(keys.chunks(STEP));
-            let mut asked = steps.next().map(|(first, keys)| table.approach(keys.iter(), batch, first));
-            for keys in keys.chunks(STEP) {
-                let Some(hints) = asked else { break };
-                asked = steps.next().map(|(first, keys)| table.approach(keys.iter(), batch, first));
-                for (key, hint) in keys.iter().zip(&hints) {
-                    let guess = hint.guess;
-                    let slot = if table.guessed(guess, key).is_some() {
-                        Some(guess)
-                    } else {
-                        table.find_hinted(key, *hint, NOW.tick)
-                    };
-                    if let Some(slot) = slot.and_then(|id| table.entry_mut(id)) {
-                        found += usize::from(slot.pass(NOW, (true, Side::Outside), None, 60, &timeouts));
-                    }
+            self.table.prepare(keys.iter(), &mut self.batch);
+            for (key, hint) in keys.iter().zip(self.batch.hints()) {
+                let guess = hint.guess;
+                let slot = if self.table.guessed(guess, key).is_some() {
+                    Some(guess)
+                } else {
+                    self.table.find_hinted(key, hint, NOW.tick)
+                };
+                if let Some(slot) = slot.and_then(|id| self.table.entry_mut(id)) {
+                    found += usize::from(slot.pass(NOW, (true, Side::Outside), None, 60, &timeouts));
                 }
             }
         }

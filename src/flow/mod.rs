@@ -31,7 +31,7 @@ pub use owner::Owner;
 pub use region::Region;
 pub use slot::{MOST_RULES, Slot};
 pub use source::{Party, Source, SourceHash};
-pub use table::{Batch, FlowId, FlowTable, Hint, STEP};
+pub use table::{Batch, FlowId, FlowTable, Hint};
 pub use tcp::Phase;
 pub use timeouts::Timeouts;
 

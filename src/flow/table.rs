@@ -18,10 +18,6 @@ use super::region::Memory;
 use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Region, Slot, Timeouts};
 use crate::wire::Key;
 
-/// Slots that are asked for at once, while the packets of as many are judged: about as many lines as a core
-/// has under way.
-pub const STEP: usize = 16;
-
 /// Place of a flow in its table, valid until that flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowId(u32);
@@ -31,16 +27,26 @@ impl FlowId {
     const NOWHERE: Self = Self(u32::MAX);
 }
 
-/// Where the flows of a burst's keys may stand.
+/// Where the flows of a burst may be.
 #[derive(Debug)]
 pub struct Batch {
     hashes: [u64; BATCH],
     addresses: [Address; BATCH],
+    guesses: [FlowId; BATCH],
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { hashes: [0; BATCH], addresses: [Address::NOWHERE; BATCH] }
+        Self { hashes: [0; BATCH], addresses: [Address::NOWHERE; BATCH], guesses: [FlowId::NOWHERE; BATCH] }
+    }
+}
+
+impl Batch {
+    /// One a key.
+    #[inline]
+    pub fn hints(&self) -> impl Iterator<Item = Hint> {
+        let both = self.guesses.iter().zip(&self.addresses);
+        both.map(|(guess, address)| Hint { guess: *guess, address: *address })
     }
 }
 
@@ -160,40 +166,25 @@ impl FlowTable {
         self.evicted
     }
 
-    /// Hashes the keys of a burst and asks for their buckets.
+    /// Asks for the memory that a burst's keys will need: hash all, then each bucket, then each slot.
     #[inline]
     pub fn prepare<'k>(&self, keys: impl Iterator<Item = &'k Key> + Clone, batch: &mut Batch) {
-        let Batch { hashes, addresses } = batch;
+        let Batch { hashes, addresses, guesses } = batch;
         self.hash.many(keys.clone(), hashes);
-        for ((hash, address), _) in hashes.iter().zip(addresses).zip(keys) {
+        for ((hash, address), _) in hashes.iter().zip(&mut *addresses).zip(keys.clone()) {
             *address = self.index.address(*hash);
             self.index.prefetch(*address);
         }
-    }
-
-    /// Guesses the slots of the next [`STEP`] keys of a batch, from its `first` on, by the tags in their buckets, and
-    /// asks for them. Whoever judges the step before meanwhile waits for none of them: all of a burst asked for at
-    /// once is more than a core has under way.
-    #[inline]
-    pub fn approach<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k Key>,
-        batch: &Batch,
-        first: usize,
-    ) -> [Hint; STEP] {
-        let mut hints = [Hint { guess: FlowId::NOWHERE, address: Address::NOWHERE }; STEP];
-        let addresses = batch.addresses.get(first..).unwrap_or_default();
-        for ((hint, address), key) in hints.iter_mut().zip(addresses).zip(keys) {
-            let guess = self.index.likely(*address);
-            *hint = Hint { guess: FlowId(guess), address: *address };
-            if let Some(slot) = at(&self.slots, guess) {
+        for ((address, guess), key) in addresses.iter().zip(guesses).zip(keys) {
+            let slot = self.index.likely(*address);
+            *guess = FlowId(slot);
+            if let Some(slot) = at(&self.slots, slot) {
                 prefetch(slot);
                 if key.is_v6() {
                     prefetch(slot.second_line());
                 }
             }
         }
-        hints
     }
 
     /// The guessed slot, if it holds this key's flow.

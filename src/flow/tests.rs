@@ -239,31 +239,25 @@ fn a_prepared_burst_guesses_every_flow_but_those_in_their_second_bucket() {
     let mut right = 0;
     for chunk in keys.chunks(BATCH) {
         table.prepare(chunk.iter(), &mut batch);
-        for (first, keys) in (0..).step_by(STEP).zip(chunk.chunks(STEP)) {
-            for (key, hint) in keys.iter().zip(table.approach(keys.iter(), &batch, first)) {
-                let guess = hint.guess;
-                let slot = table.slot_of(key);
-                assert_eq!(table.find_hinted(key, hint, 0), slot);
-                if let Some(found) = table.guessed(guess, key) {
-                    assert_eq!(found.key(), *key);
-                    assert_eq!(Some(guess), slot);
-                    right += 1;
-                }
+        for (key, hint) in chunk.iter().zip(batch.hints()) {
+            let guess = hint.guess;
+            let slot = table.slot_of(key);
+            assert_eq!(table.find_hinted(key, hint, 0), slot);
+            if let Some(found) = table.guessed(guess, key) {
+                assert_eq!(found.key(), *key);
+                assert_eq!(Some(guess), slot);
+                right += 1;
             }
         }
     }
     assert!(right > 5_000, "{right}");
     // A guess for a flow that is gone is no flow, and one for its successor in the slot neither.
-    let mut hint = |table: &FlowTable, sought: &Key| {
-        table.prepare(std::iter::once(sought), &mut batch);
-        let [hint, ..] = table.approach(std::iter::once(sought), &batch, 0);
-        hint
-    };
-    let guessed = keys.iter().find_map(|sought| {
-        let hint = hint(&table, sought);
-        table.guessed(hint.guess, sought).is_some().then_some((sought, hint))
+    let sought = keys.iter().find(|sought| {
+        table.prepare(std::iter::once(*sought), &mut batch);
+        batch.hints().next().is_some_and(|hint| table.guessed(hint.guess, sought).is_some())
     });
-    let (sought, hint) = guessed.unwrap();
+    let sought = sought.unwrap();
+    let hint = batch.hints().next().unwrap();
     let guess = hint.guess;
     table.remove(guess);
     assert_eq!(table.find_hinted(sought, hint, 0), None);

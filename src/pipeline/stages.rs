@@ -10,7 +10,7 @@ use super::reply::Answering;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
-use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, STEP, Slot, random_secret};
+use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
 use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
@@ -160,32 +160,24 @@ impl Pipeline {
             let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
             self.flows.prepare(plains.iter().map(|found| &found.key), batch);
         }
-        // Those of a flow that is known and in order pass at once; everything else takes all the stages. The slots of
-        // the next few flows come meanwhile.
+        // Those of a flow that is known and in order pass at once; everything else takes all the stages.
         let first = outcomes.len();
         outcomes.resize(first + frames.len(), Outcome::Forward);
         let ends = outcomes.get_mut(first..).unwrap_or_default();
         let mut room = room;
         let mut done = 0;
         if let Some(Ahead { plains, batch }) = ahead.as_deref() {
-            let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
-            let mut coming = (0..).step_by(STEP).zip(plains.chunks(STEP));
-            let mut asked = coming.next().map(|step| approach(&self.flows, batch, step));
-            let steps = plains.chunks(STEP).zip(frames.chunks(STEP)).zip(ends.chunks_mut(STEP));
-            for ((plains, frames), ends) in steps {
-                let Some(hints) = asked else { break };
-                asked = coming.next().map(|step| approach(&self.flows, batch, step));
-                done += plains.len();
-                for (((found, frame), end), hint) in plains.iter().zip(frames).zip(ends).zip(&hints) {
-                    let is_plain = plain & 1 == 1;
-                    plain >>= 1;
-                    if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
-                        room -= 1;
-                    } else {
-                        let glance = is_plain.then_some(Glance { found, hint: *hint });
-                        *end = self.packet(scene, frame, glance, room);
-                        room -= usize::from(*end == Outcome::Forward);
-                    }
+            done = frames.len().min(BURST);
+            let known = plains.iter().zip(batch.hints()).zip(frames);
+            for (((found, hint), frame), end) in known.zip(&mut *ends) {
+                let is_plain = plain & 1 == 1;
+                plain >>= 1;
+                if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
+                    room -= 1;
+                } else {
+                    let glance = is_plain.then_some(Glance { found, hint });
+                    *end = self.packet(scene, frame, glance, room);
+                    room -= usize::from(*end == Outcome::Forward);
                 }
             }
         }
@@ -445,11 +437,6 @@ fn recognise(frames: &[&[u8]], plains: &mut [Plain; BURST]) -> (u64, u64) {
         bit <<= 1;
     }
     (plain, filled)
-}
-
-/// Asks for the slots of a step's flows, from the burst's packet number `first` on.
-fn approach(flows: &FlowTable, batch: &Batch, (first, plains): (usize, &[Plain])) -> [Hint; STEP] {
-    flows.approach(plains.iter().map(|found| &found.key), batch, first)
 }
 
 /// The end that sent a packet, as the evaluator is asked about it.
