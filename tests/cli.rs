@@ -137,6 +137,63 @@ fn warnings_take_the_level_that_is_asked_for() {
 }
 
 #[test]
+fn two_policies_are_compared_and_an_opening_ends_with_1() {
+    let (old, cards) = (cde(), "{ app = \"cards\", role = \"db\", env = \"prod\" }");
+    for arguments in [&["diff", &old, &old][..], &["diff", "--opening", &old, &old]] {
+        let output = portcullis(arguments);
+        assert_eq!((code(&output), err(&output)), (0, String::new()));
+        assert!(!out(&output).contains("rule "), "{}", out(&output));
+    }
+    let allow = format!(
+        "\n[allow.checkout-to-cards]\nfrom = {{ app = \"checkout\", env = \"prod\" }}\nto = {cards}\nservices = \
+         [\"https\"]\nowner = \"treasury\"\njustification = \"A test.\"\n"
+    );
+    let (_folder, new) = edited("rules/payments.toml", |text| text + &allow);
+    let output = portcullis(&["diff", &old, &new]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).starts_with("OPENS    1\n"), "{}", out(&output));
+    let output = portcullis(&["diff", "--opening", &old, &new]);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    let page = out(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "allow.checkout-to-cards rules/payments.toml:",
+        "into an enforced zone",
+        "such as ",
+        "an opening: touches zone cde; owner payments-platform, treasury",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let output = portcullis(&["diff", "--opening", "--format", "json", &old, &new]);
+    assert_eq!(code(&output), 1);
+    let found = json(&output);
+    assert_eq!((&found["opens"], &found["zones"][0]), (&true.into(), &"cde".into()));
+    let change = &found["changes"][0];
+    assert_eq!((&change["kind"], &change["into_enforced"]), (&"opens".into(), &true.into()));
+    assert_eq!(change["example"]["service"], "tcp/443");
+    // The other way round it only closes.
+    let output = portcullis(&["diff", "--opening", &new, &old]);
+    assert_eq!(code(&output), 0, "{}", out(&output));
+    assert!(out(&output).contains("no opening: 1 that close"), "{}", out(&output));
+}
+
+#[test]
+fn policies_that_do_not_hold_together_are_not_compared_and_both_are_told() {
+    let (_one, old) = edited("rules/payments.toml", |text| text.replacen("\"prod\"", "\"prd\"", 1));
+    let (_two, new) = edited("zones.toml", |text| text.replacen("simulate", "simulated", 1));
+    let output = portcullis(&["diff", &old, &new]);
+    assert_eq!((code(&output), out(&output)), (2, String::new()));
+    for words in [&format!("{old}:\n"), &format!("{new}:\n"), "rules/payments.toml:", "zones.toml:"] {
+        assert!(err(&output).contains(words), "{words}: {}", err(&output));
+    }
+    let output = portcullis(&["diff", "--opening", &cde(), "/nowhere/gate.toml"]);
+    assert_eq!((code(&output), out(&output)), (2, String::new()));
+    assert!(err(&output).contains("/nowhere/gate.toml"), "{}", err(&output));
+    assert_eq!(code(&portcullis(&["diff", &cde(), &cde(), "--at", "soon"])), 2);
+    assert_eq!(code(&portcullis(&["diff", &cde(), &cde(), "--at", "2027-05-31"])), 0);
+    assert_eq!(code(&portcullis(&["diff", &cde()])), 2);
+}
+
+#[test]
 fn an_inventory_is_listed_and_a_list_becomes_a_part_of_it() {
     let output = portcullis(&["inventory", "list", "--policy", &cde(), "--format", "json"]);
     assert_eq!(code(&output), 0, "{}", err(&output));

@@ -6,6 +6,7 @@
 
 mod check;
 mod completions;
+mod diff;
 mod doctor;
 mod events;
 mod explain;
@@ -61,6 +62,8 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// The policy as sentences, nothing left out.
     Rules(rules::RulesArgs),
+    /// What another policy opens, closes and changes.
+    Diff(diff::DiffArgs),
     /// Who is in a policy's inventory, and lists of hosts from elsewhere into it.
     Inventory(inventory::InventoryArgs),
     /// Print the JSON schema of policy files, for editors.
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args, &mut screen),
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
+        Verb::Diff(args) => diff::run(args, &mut screen),
         Verb::Inventory(args) => inventory::run(args, &mut screen),
         Verb::Schema(_) => schema::run(&mut screen),
         Verb::Replay(args) => replay::run(args, &mut screen),

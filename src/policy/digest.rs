@@ -69,6 +69,27 @@ pub(super) fn with(policy: [u8; 32], exceptions: &Exceptions) -> [u8; 32] {
     canon.finish()
 }
 
+/// The digest of one rule: two rules with the same say the same.
+pub(super) fn of_rule(rule: &Rule) -> [u8; 32] {
+    let mut canon = Canon::default();
+    canon.rule(rule);
+    canon.finish()
+}
+
+/// The same of a zone.
+pub(super) fn of_zone(zone: &Zone) -> [u8; 32] {
+    let mut canon = Canon::default();
+    canon.zone(zone);
+    canon.finish()
+}
+
+/// The same of a network.
+pub(super) fn of_network(network: &Network) -> [u8; 32] {
+    let mut canon = Canon::default();
+    canon.network(network);
+    canon.finish()
+}
+
 /// Bytes gathered before they are hashed: an update for each field would cost more than the fields.
 const BLOCK: usize = 64 << 10;
 

@@ -347,7 +347,7 @@ const fn assumed(stage: Stage, service: Service) -> &'static str {
 }
 
 /// The name of a denial, as counters and events have it.
-const fn reason(denial: Denial) -> &'static str {
+pub(in crate::policy) const fn reason(denial: Denial) -> &'static str {
     match denial {
         Denial::GateAddress => "gate_address",
         Denial::LinkLocal => "link_local",

@@ -283,7 +283,12 @@ impl Consulted {
 
 impl Identities<'_> {
     /// Whom a selector of a rule of this tier concerns.
-    fn heard(&self, postings: &Postings<'_>, selector: &Selector, tier: Tier) -> Vec<(u32, Heard)> {
+    pub(super) fn heard(
+        &self,
+        postings: &Postings<'_>,
+        selector: &Selector,
+        tier: Tier,
+    ) -> Vec<(u32, Heard)> {
         let candidates = postings.candidates(selector);
         let here = candidates.iter().filter_map(|number| {
             let heard = self.all.get(index(*number))?.asked(selector, tier);

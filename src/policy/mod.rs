@@ -8,6 +8,7 @@ mod addresses;
 pub mod code;
 pub mod compile;
 pub mod diagnostic;
+pub mod diff;
 mod digest;
 pub mod exception;
 mod exempt;

@@ -3,6 +3,7 @@
 //! It shares nothing with the compiler but the model: every question scans every claim, network and rule,
 //! and what needs "some address that …" tries one address of every run that the policy's prefixes cut.
 
+mod diff;
 mod proof;
 mod random;
 

@@ -7,7 +7,7 @@
 //! owner understands. Invariant: the pieces of a line cover it, sorted, without equal neighbours; equal lines
 //! are one. Cost: one binary search, two where source ports count.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::hash::Quick;
 use super::model::{Atom, ServiceSet};
@@ -17,7 +17,7 @@ use crate::wire::Service;
 pub(super) const ALL: (u16, u16) = (0, u16::MAX);
 
 /// Where services whose ports can't be read begin, one place a protocol.
-const UNREADABLE: u32 = 1 << 24;
+pub(super) const UNREADABLE: u32 = 1 << 24;
 
 /// All programs of a table, one after the other: twice the number of pieces, plus one if the answers are
 /// lines themselves; where all pieces but the first begin; their answers.
@@ -38,6 +38,15 @@ pub(super) struct Region {
     pub(super) to: (u16, u16),
 }
 
+/// Where answers may change: the first places of pieces.
+#[derive(Debug, Default)]
+pub(super) struct Cuts {
+    /// Of lines over source ports.
+    pub(super) sources: BTreeSet<u32>,
+    /// Of lines over destination ports, and over what can't be read.
+    pub(super) destinations: BTreeSet<u32>,
+}
+
 /// First and last place on a line, and the answer.
 type Piece = ((u32, u32), u32);
 
@@ -50,12 +59,22 @@ fn ports(protocol: u8, (first, last): (u32, u32)) -> Option<(u16, u16)> {
 }
 
 /// A place on a line.
-fn place(protocol: u8, port: u16) -> u32 {
+pub(super) fn place(protocol: u8, port: u16) -> u32 {
     u32::from(protocol) << 16 | u32::from(port)
 }
 
+/// The service at a place, from a source port.
+pub(super) fn service_at(place: u32, sport: u16) -> Service {
+    let low = |word: u32| u8::try_from(word & 0xff).unwrap_or(u8::MAX);
+    if place >= UNREADABLE {
+        return Service { protocol: low(place), sport: 0, dport: 0, readable: false };
+    }
+    let dport = u16::try_from(place & 0xffff).unwrap_or(u16::MAX);
+    Service { protocol: low(place >> 16), sport, dport, readable: true }
+}
+
 /// The place of an unreadable service.
-fn blank(protocol: u8) -> u32 {
+pub(super) fn blank(protocol: u8) -> u32 {
     UNREADABLE | u32::from(protocol)
 }
 
@@ -103,6 +122,20 @@ impl Programs {
             }
         }
         regions
+    }
+
+    /// Adds where the answers of a program may change.
+    pub(super) fn cut(&self, program: u32, cuts: &mut Cuts) {
+        let (more, pieces) = self.pieces(program);
+        if !more {
+            cuts.destinations.extend(pieces.iter().map(|((first, _), _)| *first));
+            return;
+        }
+        for ((first, _), line) in pieces {
+            cuts.sources.insert(first);
+            let (_, behind) = self.pieces(line);
+            cuts.destinations.extend(behind.iter().map(|((first, _), _)| *first));
+        }
     }
 
     /// Whether the answers of a line are lines, and its pieces: first and last place, answer.

@@ -14,6 +14,7 @@
 //! ```
 
 mod classes;
+mod ends;
 
 use std::collections::HashSet;
 use std::net::IpAddr;

@@ -10,15 +10,18 @@ use std::net::IpAddr;
 use super::model::Model;
 use super::prefix::Prefix;
 
-/// Ranges that the packet path treats by themselves (RFC 6890, RFC 4291), first address and length.
-const SPECIAL: [([u16; 8], u8); 4] = [
+/// Everything, and ranges that the packet path treats by themselves (RFC 6890, RFC 4291), first address and
+/// length.
+const SPECIAL: [([u16; 8], u8); 5] = [
+    ([0, 0, 0, 0, 0, 0, 0, 0], 0),
     ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3),
     ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
     ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
 ];
 /// The same of IPv4.
-const SPECIAL4: [([u8; 4], u8); 6] = [
+const SPECIAL4: [([u8; 4], u8); 7] = [
+    ([0, 0, 0, 0], 0),
     ([0, 0, 0, 0], 8),
     ([127, 0, 0, 0], 8),
     ([169, 254, 0, 0], 16),
@@ -41,20 +44,12 @@ struct Open {
 /// One address of each run, in the order of their prefixes. The first address of a prefix, which is a
 /// network's own, stands for it only where there is no other.
 pub(super) fn witnesses(model: &Model) -> Vec<IpAddr> {
-    let host = |address: IpAddr| Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } };
-    let special = SPECIAL.map(|(address, length)| Prefix { address: address.into(), length });
-    let special4 = SPECIAL4.map(|(address, length)| Prefix { address: address.into(), length });
-    let all: BTreeSet<Prefix> = model
-        .networks
-        .iter()
-        .flat_map(|network| &network.prefixes)
-        .chain(model.workloads.iter().flat_map(|workload| &workload.addresses))
-        .chain(model.groups.iter().flat_map(|group| &group.addresses))
-        .copied()
-        .chain(model.gate.management.iter().copied().map(host))
-        .chain(special)
-        .chain(special4)
-        .collect();
+    joint(&[model])
+}
+
+/// The same of the runs that the prefixes of several policies cut together.
+pub(super) fn joint(models: &[&Model]) -> Vec<IpAddr> {
+    let all: BTreeSet<Prefix> = prefixes(models).into_iter().collect();
     let mut path: Vec<Open> = Vec::new();
     let mut found = Vec::with_capacity(all.len());
     // By family, address and length: a prefix follows those that hold it.
@@ -72,6 +67,21 @@ pub(super) fn witnesses(model: &Model) -> Vec<IpAddr> {
     }
     found.sort_unstable();
     found
+}
+
+/// All prefixes that cut the address space, some of them twice.
+pub(super) fn prefixes(models: &[&Model]) -> Vec<Prefix> {
+    let host = |address: IpAddr| Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } };
+    let special = SPECIAL.map(|(address, length)| Prefix { address: address.into(), length });
+    let special4 = SPECIAL4.map(|(address, length)| Prefix { address: address.into(), length });
+    let mut all: Vec<Prefix> = special.into_iter().chain(special4).collect();
+    for model in models {
+        all.extend(model.networks.iter().flat_map(|network| &network.prefixes));
+        all.extend(model.workloads.iter().flat_map(|workload| &workload.addresses));
+        all.extend(model.groups.iter().flat_map(|group| &group.addresses));
+        all.extend(model.gate.management.iter().copied().map(host));
+    }
+    all
 }
 
 impl Open {
