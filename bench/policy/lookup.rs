@@ -1,15 +1,17 @@
 //! A judgement's cost over the number of rules, beside a peer that goes through all of them.
 //!
-//! What is compared: [`Table::judge`] with everything that it decides, and a scan of plain rows that share
-//! nothing with it but the text's meaning, strongest tier first, until one matches. Before anything is timed
-//! both give the same answer to a million connections: half between hosts at random, half such as some rule
-//! names.
+//! What is compared: the table with everything that it decides, and a scan of plain rows that share
+//! nothing with it but the text's meaning, strongest tier first, until one matches. The table is asked as the
+//! pipeline asks it: bursts from one side, found together ([`Table::meet_all`]); and one by one beside it. Before
+//! anything is timed all give the same answer to a million connections: half between hosts at random, half such as
+//! some rule names.
 
 use std::collections::HashMap;
 use std::hint::black_box;
 
 use portcullis::io::clock::boot_nanos;
-use portcullis::policy::{Moment, Sender, SenderMac, Table};
+use portcullis::pipeline::BURST;
+use portcullis::policy::{Connection, Met, Moment, Sender, SenderMac, Table};
 use portcullis::wire::{Service, Side, Vlans};
 
 use crate::sets::{Bucket, Host, Plain, Set, Shape};
@@ -20,6 +22,9 @@ use crate::{Failed, load};
 pub(crate) const PROBES: usize = 1 << 20;
 /// Connections of a turn of the scan.
 const SCANNED: usize = 512;
+
+/// When everything is asked.
+const NOW: Moment = Moment(1);
 
 /// Rules and their places among all.
 type Ordered<'s> = Vec<(usize, &'s Plain)>;
@@ -37,8 +42,8 @@ pub(crate) struct Bout {
     pub(crate) set: Set,
     pub(crate) table: Table,
     pub(crate) probes: Vec<Probe>,
-    /// What the table is asked, ready.
-    asked: Vec<(Sender, std::net::IpAddr, Service, Side)>,
+    /// The probes as the table is asked them, in bursts of one side each; fewer than a burst are left out.
+    bursts: Vec<(Side, [Connection; BURST])>,
     pub(crate) compile_nanos: u64,
     next: usize,
 }
@@ -52,16 +57,20 @@ impl Bout {
         let table = portcullis::policy::compile(&model, &portcullis::policy::Exceptions::NONE);
         let compile_nanos = boot_nanos() - before;
         let probes = probes(&set, shape.seed);
-        let asked = probes.iter().filter_map(|probe| {
-            let (from, to) = (set.hosts.get(probe.from)?, set.hosts.get(probe.to)?);
-            let sender = Sender { address: from.address, mac: SenderMac::Assumed, vlans: Vlans::UNTAGGED };
-            Some((sender, to.address, probe.service, from.side))
-        });
-        let asked = asked.collect();
-        Ok(Self { set, table, probes, asked, compile_nanos, next: 0 })
+        let mut waiting = [Vec::new(), Vec::new()];
+        let mut bursts = Vec::with_capacity(probes.len() / BURST);
+        for (side, connection) in probes.iter().filter_map(|probe| connection(&set, *probe)) {
+            let Some(here) = waiting.get_mut(side.index()) else { continue };
+            here.push(connection);
+            if let Some(burst) = here.first_chunk::<BURST>() {
+                bursts.push((side, *burst));
+                here.clear();
+            }
+        }
+        Ok(Self { set, table, probes, bursts, compile_nanos, next: 0 })
     }
 
-    /// How many of the probes are allowed, if both agree on all of them.
+    /// How many of the probes are allowed, if all agree on all of them.
     pub(crate) fn agree(&self) -> Result<usize, Failed> {
         // The scan would take hours at size: each sender is held only against the rules that may mean it.
         let mut buckets: HashMap<Bucket, Ordered<'_>> = HashMap::new();
@@ -70,52 +79,85 @@ impl Bout {
         }
         let mut named: HashMap<(Bucket, u8, u16), Ordered<'_>> = HashMap::new();
         let mut allowed = 0;
-        for (probe, (sender, dst, service, side)) in self.probes.iter().zip(&self.asked) {
+        for probe in &self.probes {
             let (Some(from), Some(to)) = (self.set.hosts.get(probe.from), self.set.hosts.get(probe.to))
             else {
                 continue;
             };
+            let service = probe.service;
             let matching = from.buckets().filter_map(|bucket| {
                 let all = buckets.get(&bucket)?;
                 let here = named.entry((bucket, service.protocol, service.dport)).or_insert_with(|| {
-                    all.iter().filter(|(_, rule)| rule.names(*service)).copied().collect()
+                    all.iter().filter(|(_, rule)| rule.names(service)).copied().collect()
                 });
-                here.iter().find(|(_, rule)| rule.matches(from, to, *service)).copied()
+                here.iter().find(|(_, rule)| rule.matches(from, to, service)).copied()
             });
             let first = matching.min_by_key(|(order, _)| *order).map(|(_, rule)| rule);
             let scan = first.is_some_and(|rule| rule.allow);
-            let verdict = self.table.judge(*sender, *dst, *service, *side, Moment(1));
-            if verdict.denial.is_none() != scan {
+            if self.allows(*probe) != scan {
                 return Err(Failed::Differ(format!(
-                    "{} → {dst} {service:?}: the table says {verdict:?}, the scan {first:?} of {from:?} {to:?}",
-                    sender.address
+                    "{service:?}: the table does not say {scan}, but the scan by {first:?} of {from:?} {to:?}"
                 )));
             }
             allowed += usize::from(scan);
+        }
+        let mut met = [Met::BLANK; BURST];
+        for (side, burst) in &self.bursts {
+            self.table.meet_all(burst, *side, NOW, &mut met);
+            for (connection, met) in burst.iter().zip(&met) {
+                let Connection { from, to, service } = *connection;
+                let alone = self.table.judge_opener(from, to, service, *side, NOW);
+                let together = self.table.decide(met, service, *side);
+                if alone != together {
+                    let differ = format!("{connection:?}: alone {alone:?}, in a burst {together:?}");
+                    return Err(Failed::Differ(differ));
+                }
+            }
         }
         Ok(allowed)
     }
 
     /// Whether the table allows a connection.
     pub(crate) fn allows(&self, probe: Probe) -> bool {
-        let (Some(from), Some(to)) = (self.set.hosts.get(probe.from), self.set.hosts.get(probe.to)) else {
-            return false;
-        };
-        let sender = Sender { address: from.address, mac: SenderMac::Assumed, vlans: Vlans::UNTAGGED };
-        self.table.judge(sender, to.address, probe.service, from.side, Moment(1)).denial.is_none()
+        connection(&self.set, probe).is_some_and(|(side, Connection { from, to, service })| {
+            self.table.judge(from, to, service, side, NOW).denial.is_none()
+        })
     }
 
-    /// Nanoseconds of a judgement, over so many.
-    pub(crate) fn judge(&mut self, count: usize) -> u64 {
+    /// Nanoseconds of so many bursts, one connection judged after the other.
+    pub(crate) fn alone(&mut self, count: usize) -> u64 {
+        self.turn(count, |table, (side, burst), _| {
+            burst.iter().fold(0_u32, |sum, connection| {
+                let Connection { from, to, service } = *connection;
+                let (verdict, _) = table.judge_opener(from, to, service, *side, NOW);
+                sum.wrapping_add(verdict.rule.0)
+            })
+        })
+    }
+
+    /// Nanoseconds of so many bursts, those of each judged together.
+    pub(crate) fn together(&mut self, count: usize) -> u64 {
+        self.turn(count, |table, (side, burst), met| {
+            table.meet_all(burst, *side, NOW, met);
+            burst.iter().zip(met).fold(0_u32, |sum, (connection, met)| {
+                let (verdict, _) = table.decide(met, connection.service, *side);
+                sum.wrapping_add(verdict.rule.0)
+            })
+        })
+    }
+
+    /// Nanoseconds of the next so many bursts.
+    fn turn(
+        &mut self,
+        count: usize,
+        judge: impl Fn(&Table, &(Side, [Connection; BURST]), &mut [Met; BURST]) -> u32,
+    ) -> u64 {
         let start = self.next;
-        self.next = (start + count) % self.asked.len().max(1);
-        let turn = self.asked.iter().cycle().skip(start).take(count);
+        self.next = (start + count) % self.bursts.len().max(1);
+        let turn = self.bursts.iter().cycle().skip(start).take(count);
+        let mut met = [Met::BLANK; BURST];
         let before = boot_nanos();
-        let mut sum = 0_u32;
-        for (sender, dst, service, side) in turn {
-            let verdict = self.table.judge(*sender, *dst, *service, *side, Moment(1));
-            sum = sum.wrapping_add(verdict.rule.0);
-        }
+        let sum = turn.fold(0_u32, |sum, burst| sum.wrapping_add(judge(&self.table, burst, &mut met)));
         black_box(sum);
         boot_nanos() - before
     }
@@ -136,6 +178,14 @@ impl Bout {
         black_box(found);
         (boot_nanos() - before, probes.len())
     }
+}
+
+/// A probe as the table is asked it, and the side it arrives on; its MAC is true.
+fn connection(set: &Set, probe: Probe) -> Option<(Side, Connection)> {
+    let (from, to) = (set.hosts.get(probe.from)?, set.hosts.get(probe.to)?);
+    let mac = SenderMac::Seen(from.mac());
+    let sender = Sender { address: from.address, mac, vlans: Vlans::UNTAGGED };
+    Some((from.side, Connection { from: sender, to: to.address, service: probe.service }))
 }
 
 fn probes(set: &Set, seed: u64) -> Vec<Probe> {

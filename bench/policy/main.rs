@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use comfy_table::{Table, presets};
 use lookup::Bout;
 use portcullis::io::clock::boot_nanos;
+use portcullis::pipeline::BURST;
 use portcullis::policy::diff::{Half, compare};
 use portcullis::policy::{self, Moment, read::Loaded};
 use portcullis::wire::Side;
@@ -326,7 +327,7 @@ fn kernel(blocks: usize, most: usize) -> Result<(), Failed> {
     for rules in [100, 1_000, 10_000, 100_000].into_iter().filter(|rules| *rules <= most) {
         let mut bout = Bout::new(Shape { kind: Kind::Apart, rules, workloads: 0, sets: 0, seed: 1 })?;
         let found = kernel::measure(&bout, blocks)?;
-        let judged: Vec<f64> = (0..blocks).map(|_| each(bout.judge(TURN), TURN as u64)).collect();
+        let judged: Vec<f64> = (0..blocks).map(|_| each(bout.alone(TURN), (TURN * BURST) as u64)).collect();
         let of = |values: Vec<f64>| {
             let (median, least, most) = spread(&values).unwrap_or_default();
             format!("{median:.0} ({least:.0}–{most:.0})")
@@ -343,8 +344,8 @@ fn kernel(blocks: usize, most: usize) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Judgements of a turn.
-const TURN: usize = 1 << 18;
+/// Bursts of a turn.
+const TURN: usize = 1 << 12;
 
 fn lookup(shapes: impl Iterator<Item = Shape>, blocks: usize) -> Result<(), Failed> {
     let mut out = std::io::stdout();
@@ -354,7 +355,7 @@ fn lookup(shapes: impl Iterator<Item = Shape>, blocks: usize) -> Result<(), Fail
         let allowed = bout.agree()?;
         writeln!(
             out,
-            "{} rules: table and scan agree on {} connections, {allowed} of them allowed; compiled in {} ms: {:?}",
+            "{} rules: table, one by one and in bursts, and scan agree on {} connections, {allowed} of them allowed; compiled in {} ms: {:?}",
             shape.rules,
             bout.probes.len(),
             bout.compile_nanos / 1_000_000,
@@ -370,7 +371,8 @@ fn lookup(shapes: impl Iterator<Item = Shape>, blocks: usize) -> Result<(), Fail
         let order = (0..bouts.len()).chain((0..bouts.len()).rev());
         for who in order {
             if let (Some((_, bout, _)), Some(turns)) = (bouts.get_mut(who), block.get_mut(who)) {
-                turns.push(each(bout.judge(TURN), TURN as u64));
+                let judged = (TURN * BURST) as u64;
+                turns.push([each(bout.together(TURN), judged), each(bout.alone(TURN), judged)]);
             }
         }
         for ((.., all), turns) in bouts.iter_mut().zip(block) {
@@ -382,23 +384,37 @@ fn lookup(shapes: impl Iterator<Item = Shape>, blocks: usize) -> Result<(), Fail
     page.load_preset(presets::ASCII_MARKDOWN);
     page.set_header([
         "rules",
-        "judgement, ns",
+        "in a burst, ns",
+        "÷ 100 rules [95 %]",
+        "one by one, ns",
         "÷ 100 rules [95 %]",
         "scan of all rules, ns",
         "table, MiB",
     ]);
-    let first: Vec<Vec<f64>> = bouts.first().map(|(.., turns)| turns.clone()).unwrap_or_default();
+    let of = |turns: &[Vec<[f64; 2]>], way: fn(&[f64; 2]) -> f64| -> Vec<Vec<f64>> {
+        turns.iter().map(|block| block.iter().map(way).collect()).collect()
+    };
+    let first: Vec<Vec<[f64; 2]>> = bouts.first().map(|(.., turns)| turns.clone()).unwrap_or_default();
     for (rules, bout, turns) in &bouts {
-        let pairs: Vec<_> = turns.iter().cloned().zip(first.iter().cloned()).collect();
-        let ratio = ratio(&pairs)
-            .map_or_else(String::new, |r| format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper));
-        let all: Vec<f64> = turns.iter().flatten().copied().collect();
-        let (median, least, most) = spread(&all).unwrap_or_default();
+        let [together, alone] = [|[one, _]: &[f64; 2]| *one, |[_, other]: &[f64; 2]| *other].map(
+            |way: fn(&[f64; 2]) -> f64| {
+                let (here, first) = (of(turns, way), of(&first, way));
+                let all: Vec<f64> = here.iter().flatten().copied().collect();
+                let (median, least, most) = spread(&all).unwrap_or_default();
+                let pairs: Vec<_> = here.into_iter().zip(first).collect();
+                let ratio = ratio(&pairs).map_or_else(String::new, |r| {
+                    format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper)
+                });
+                (format!("{median:.1} ({least:.1}–{most:.1})"), ratio)
+            },
+        );
         let (scan, count) = bout.scan();
         page.add_row([
             rules.to_string(),
-            format!("{median:.1} ({least:.1}–{most:.1})"),
-            ratio,
+            together.0,
+            together.1,
+            alone.0,
+            alone.1,
             format!("{:.0}", each(scan, count as u64)),
             format!("{:.1}", each(bout.table.size().bytes as u64, 1 << 20)),
         ]);

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use portcullis::wire::{Service, Side};
+use portcullis::wire::{Mac, Service, Side};
 
 use crate::statistics::SplitMix;
 
@@ -132,6 +132,17 @@ impl Plain {
 pub(crate) type Bucket = (Option<u32>, Option<(u32, u32)>);
 
 impl Host {
+    /// The MAC that its frames have: inside its own, elsewhere the router's.
+    pub(crate) fn mac(&self) -> Mac {
+        match self.facts.get(NAME) {
+            Some(number) if self.known && self.side == Side::Inside => {
+                let [a, b, c, d] = number.to_be_bytes();
+                Mac([2, 0, a, b, c, d])
+            }
+            Some(_) | None => Mac([2, 0, 0, 0, 0, 0xfe]),
+        }
+    }
+
     /// Where rules that mean it as a sender may be.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> {
         let app = self.facts.first().copied().filter(|app| *app != NONE).map(|app| (Some(app), None));

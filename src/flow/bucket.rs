@@ -8,8 +8,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::processor::{equal, prefetch};
 use super::region::Memory;
+use crate::wire::processor::{equal, prefetch};
 
 /// Places of a bucket.
 pub(super) const PLACES: usize = 8;

@@ -12,7 +12,6 @@ pub mod fragments;
 mod hash;
 pub mod limits;
 mod owner;
-mod processor;
 mod region;
 mod slot;
 mod source;

@@ -13,10 +13,10 @@ use super::bounds::Tallies;
 use super::bucket::{Address, Class, Index};
 use super::hash::{BATCH, KeyHash};
 use super::limits::HalfOpen;
-use super::processor::prefetch;
 use super::region::Memory;
 use super::{Bounds, Flags, Now, Opening, Phase, Progress, Refusal, Region, Slot, Timeouts};
 use crate::wire::Key;
+use crate::wire::processor::prefetch;
 
 /// Place of a flow in its table, valid until that flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,15 @@ pub struct Hint {
     /// The slot that the key's tag points at.
     pub guess: FlowId,
     address: Address,
+}
+
+impl Hint {
+    /// Whether no flow is where it would most likely be.
+    #[inline]
+    #[must_use]
+    pub fn is_absent(self) -> bool {
+        self.guess == FlowId::NOWHERE
+    }
 }
 
 /// The key that was sought last: who finds none inserts it next.

@@ -7,7 +7,7 @@ use super::{EventKind, Exempt, Outcome, Pipeline, Reason, Scene};
 use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{First, FlowId, Opening, Progress, Refusal};
-use crate::policy::{Denial, Mode, RuleNumber, Sender, SenderMac, Verdict};
+use crate::policy::{Denial, Met, Mode, RuleNumber, Sender, SenderMac, Verdict};
 use crate::wire::protocol::{TCP, icmp_of};
 use crate::wire::{Facts, Fragment, Icmp, Ip, Key, L4, Side};
 
@@ -52,21 +52,21 @@ impl Pipeline {
         let (sport, dport) = ip.key_ports();
         let (key, from_a) = Key::new(ip.src, ip.dst, sport, dport, ip.protocol, facts.vlans);
         let flow = self.flows.find(&key, scene.tick);
-        self.keyed(scene, facts, ip, (key, from_a), flow)
+        self.keyed(scene, facts, ip, (key, from_a), (flow, None))
     }
 
-    /// A packet with its key, which has a flow or none.
+    /// A packet with its key, which has a flow or none; and what rules say of it, if they were asked ahead.
     pub(super) fn keyed(
         &mut self,
         scene: &Scene<'_>,
         facts: &Facts,
         ip: &Ip,
         (key, from_a): (Key, bool),
-        flow: Option<FlowId>,
+        (flow, met): (Option<FlowId>, Option<&Met>),
     ) -> Outcome {
         match flow {
             Some(id) => self.hit(scene, facts, ip, id, (key, from_a)),
-            None => self.miss(scene, facts, ip, key, from_a),
+            None => self.miss(scene, facts, ip, (key, from_a), met),
         }
     }
 
@@ -80,7 +80,7 @@ impl Pipeline {
         (key, from_a): (Key, bool),
     ) -> Outcome {
         let Some(entry) = self.flows.entry_mut(id) else {
-            return self.miss(scene, facts, ip, key, from_a);
+            return self.miss(scene, facts, ip, (key, from_a), None);
         };
         if entry.side_of(from_a) != scene.side {
             let mode = entry.mode();
@@ -94,7 +94,7 @@ impl Pipeline {
                 Progress::Tcp(step, track)
             }
             (_, Some(track)) if track.phase() == Phase::Closed => {
-                return self.miss(scene, facts, ip, key, from_a);
+                return self.miss(scene, facts, ip, (key, from_a), None);
             }
             (
                 L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
@@ -103,7 +103,7 @@ impl Pipeline {
         };
         if let Progress::Tcp(Step::Over | Step::Anew, _) = progress {
             // The flow that is over stays unless a new one is let in and takes its place.
-            return self.miss(scene, facts, ip, key, from_a);
+            return self.miss(scene, facts, ip, (key, from_a), None);
         }
         if entry.is_stale(scene.flow_now()) {
             let opener = from_a == entry.opened_by_a() && !entry.is_unseen();
@@ -168,14 +168,24 @@ impl Pipeline {
     }
 
     /// A packet of no known flow: only the owner of its key may open one.
-    fn miss(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, key: Key, from_a: bool) -> Outcome {
+    fn miss(
+        &mut self,
+        scene: &Scene<'_>,
+        facts: &Facts,
+        ip: &Ip,
+        (key, from_a): (Key, bool),
+        met: Option<&Met>,
+    ) -> Outcome {
         self.account.standing = Standing::None;
         let owner = self.owner.of(&key);
         if owner != self.me {
             return Outcome::HandOver(owner);
         }
-        let (verdict, mac_true) =
-            scene.table.judge_opener(sender(facts, ip), ip.dst, ip.service(), scene.side, scene.asked);
+        let (table, service) = (scene.table, ip.service());
+        let (verdict, mac_true) = match met {
+            Some(met) => table.decide(met, service, scene.side),
+            None => table.judge_opener(sender(facts, ip), ip.dst, service, scene.side, scene.asked),
+        };
         if let Some(missing) = missed_first(ip) {
             return self.unseen(scene, facts, ip, (key, from_a), (verdict, mac_true), missing);
         }

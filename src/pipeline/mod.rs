@@ -13,6 +13,7 @@ mod event;
 mod exempt;
 mod fragment;
 mod neighbour;
+mod openers;
 mod outcome;
 mod reason;
 mod reply;

@@ -6,12 +6,13 @@ use crossbeam::queue::ArrayQueue;
 
 use super::account::Account;
 use super::fragment::Waiting;
+use super::openers::Openers;
 use super::reply::Answering;
 use super::review::Review;
 use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
 use crate::flow::fragments::FragmentMemory;
 use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
-use crate::policy::{Action, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
+use crate::policy::{Action, Met, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
 use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
 /// Packets of one burst at most.
@@ -79,11 +80,12 @@ pub struct Pipeline {
 struct Ahead {
     plains: [Plain; BURST],
     batch: Batch,
+    openers: Openers,
 }
 
 impl Default for Ahead {
     fn default() -> Self {
-        Self { plains: [Plain::BLANK; BURST], batch: Batch::default() }
+        Self { plains: [Plain::BLANK; BURST], batch: Batch::default(), openers: Openers::default() }
     }
 }
 
@@ -92,6 +94,8 @@ impl Default for Ahead {
 struct Glance<'a> {
     found: &'a Plain,
     hint: Hint,
+    /// What rules say of it, if they were asked ahead of its turn.
+    met: Option<&'a Met>,
 }
 
 impl Pipeline {
@@ -154,7 +158,7 @@ impl Pipeline {
         self.events_left = EVENTS_PER_BURST;
         let mut ahead = self.ahead.take();
         let (mut plain, mut filled) = (0, 0);
-        if let Some(Ahead { plains, batch }) = ahead.as_deref_mut() {
+        if let Some(Ahead { plains, batch, .. }) = ahead.as_deref_mut() {
             // 1. The plain packets of the burst are recognised, and the memory of their flows is asked for.
             (plain, filled) = recognise(frames, plains);
             let plains = plains.get(..frames.len().min(BURST)).unwrap_or_default();
@@ -166,16 +170,30 @@ impl Pipeline {
         let ends = outcomes.get_mut(first..).unwrap_or_default();
         let mut room = room;
         let mut done = 0;
-        if let Some(Ahead { plains, batch }) = ahead.as_deref() {
+        if let Some(Ahead { plains, batch, openers }) = ahead.as_deref_mut() {
             done = frames.len().min(BURST);
+            openers.forget();
             let known = plains.iter().zip(batch.hints()).zip(frames);
-            for (((found, hint), frame), end) in known.zip(&mut *ends) {
+            for ((place, ((found, hint), frame)), end) in (0..).zip(known).zip(&mut *ends) {
                 let is_plain = plain & 1 == 1;
                 plain >>= 1;
                 if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
                     room -= 1;
                 } else {
-                    let glance = is_plain.then_some(Glance { found, hint });
+                    // Of those without a flow, what rules say is found together, when the first of them has its turn.
+                    let met = if is_plain && hint.is_absent() {
+                        let others = plain << 1 | 1;
+                        let all = (0..).zip(plains.iter().zip(batch.hints()).zip(frames));
+                        let ahead = all.skip_while(|(at, _)| *at < place);
+                        let absent = ahead.filter(|(at, ((found, hint), _))| {
+                            let is_plain = others >> (at - place) & 1 == 1;
+                            is_plain && hint.is_absent() && self.owner.of(&found.key) == self.me
+                        });
+                        openers.find(scene, place, absent.map(|(at, ((found, _), frame))| (at, found, *frame)))
+                    } else {
+                        None
+                    };
+                    let glance = is_plain.then_some(Glance { found, hint, met });
                     *end = self.packet(scene, frame, glance, room);
                     room -= usize::from(*end == Outcome::Forward);
                 }
@@ -250,9 +268,9 @@ impl Pipeline {
         match &facts.net {
             Net::Ip(ip) => match glance {
                 // Whole, and TCP or UDP.
-                Some(Glance { found, hint }) if !scene.table.is_group(ip.dst) => {
+                Some(Glance { found, hint, met }) if !scene.table.is_group(ip.dst) => {
                     let flow = self.flows.find_hinted(&found.key, hint, scene.tick);
-                    self.keyed(scene, facts, ip, (found.key, found.from_a), flow)
+                    self.keyed(scene, facts, ip, (found.key, found.from_a), (flow, met))
                 }
                 Some(_) | None => self.connection(scene, facts, ip),
             },

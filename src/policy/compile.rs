@@ -20,7 +20,7 @@ use super::space::Space;
 use super::table::{Lease, NetworkFace, RuleFace, Spot, Stands, Table, WorkloadFace, is_group};
 use super::verdict::{Action, Mode};
 use super::wide::LINES;
-use crate::wire::Housekeeping;
+use crate::wire::{Housekeeping, Vlans};
 
 /// Compiles a validated policy with the exceptions that may ever be active. The same policy and exceptions give
 /// the same table and digest. No moment is asked about: what is active when, [`Table::judge`] tells.
@@ -36,7 +36,8 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
     let identities = Identities::new(model, &space, selectors);
     let consulted = Consulted::new(model, &identities);
     let matrix = Matrix::new(model, &identities, &consulted, lines);
-    let (spots, leases) = spots(model, &space, &identities, &matrix);
+    let tags = Tags::new(model);
+    let (spots, leases) = spots(model, &space, &tags, &identities, &matrix);
     let column = |identity: usize| matrix.column_of.get(identity).copied().unwrap_or(0);
     let groups = identities.groups.iter().map(|sides| sides.map(column)).collect();
     let broadcasts = broadcasts(model);
@@ -47,7 +48,7 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
             space.get(space.find(address)).and_then(|stretch| stretch.networks.first().copied());
         Some(model.networks.get(narrowest?)?.side)
     });
-    let Matrix { rows, columns, plain, overlay, mut maker, answers, .. } = matrix;
+    let Matrix { rows, columns, plain, overlay, mut maker, answers, briefs, heads, .. } = matrix;
     let exempt = exempt(model, &space, exceptions, &mut maker);
     let programs = maker.finish();
     let policy_digest = digest::of(model);
@@ -76,12 +77,16 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
             })
             .collect(),
         zones: model.zones.iter().map(|z| z.name.clone()).collect(),
+        tags: tags.all,
         rows,
         columns,
-        plain,
+        plain: plain.iter().map(|cell| cell.brief).collect(),
+        plain_full: plain.iter().map(|cell| cell.full).collect(),
         overlay,
         programs,
         answers,
+        briefs: briefs.finish(),
+        heads,
         inside,
         unzoned: model.wire.unzoned,
         addresses: Addresses::new(model),
@@ -100,6 +105,7 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
 fn spots(
     model: &Model,
     space: &Space,
+    tags: &Tags,
     identities: &Identities<'_>,
     matrix: &Matrix,
 ) -> (Vec<Spot>, Vec<Lease>) {
@@ -121,13 +127,20 @@ fn spots(
         .all
         .iter()
         .zip(identities.of_stretch.iter().zip(&identities.lapsed_of_stretch))
-        .map(|(stretch, (identity, lapsed))| Spot {
-            network: narrow(stretch.networks.first().copied()),
-            workload: narrow(stretch.workload),
-            rows: rows(*identity),
-            column: column(*identity),
-            group: narrow(stretch.group),
-            lease: narrow(lease(stretch.workload, *lapsed)),
+        .map(|(stretch, (identity, lapsed))| {
+            let narrowest = stretch.networks.first().copied();
+            let network = narrowest.and_then(|n| model.networks.get(n));
+            Spot {
+                network: narrow(narrowest),
+                workload: narrow(stretch.workload),
+                rows: rows(*identity),
+                column: column(*identity),
+                group: narrow(stretch.group),
+                lease: narrow(lease(stretch.workload, *lapsed)),
+                side: network.map(|network| network.side),
+                routed: network.is_some_and(|network| !network.via.is_empty()),
+                tags: narrowest.and_then(|n| tags.of.get(n)).copied().unwrap_or(u16::MAX),
+            }
         })
         .collect();
     (spots, leases)
@@ -153,6 +166,29 @@ fn faces(model: &Model, exceptions: &Exceptions) -> Vec<RuleFace> {
         reply: None,
     });
     rules.chain(exceptions).collect()
+}
+
+/// Lists of tags that networks have, each once.
+struct Tags {
+    all: Vec<Vec<Vlans>>,
+    /// By network; of a list beyond [`Spot::tags`], no place in `all`.
+    of: Vec<u16>,
+}
+
+impl Tags {
+    fn new(model: &Model) -> Self {
+        let mut known: HashMap<&[Vlans], u16> = HashMap::new();
+        let mut tags = Self { all: Vec::new(), of: Vec::with_capacity(model.networks.len()) };
+        for network in &model.networks {
+            let next = u16::try_from(tags.all.len()).unwrap_or(u16::MAX);
+            let number = *known.entry(&network.vlans).or_insert(next);
+            if number == next && next < u16::MAX {
+                tags.all.push(network.vlans.clone());
+            }
+            tags.of.push(number);
+        }
+        tags
+    }
 }
 
 /// Addresses of groups that only their groups tell from hosts.

@@ -14,11 +14,11 @@ use std::rc::Rc;
 use super::hash::Quick;
 use super::identity::{Clause, Consulted, Heard, Identities, may_allow};
 use super::model::{Model, Rule, Selector, ServiceSet, Tier, Zone};
-use super::overlay::Overlay;
+use super::overlay::{Cell, Overlay};
 use super::relevance::Numbered;
 use super::selector::Kind;
 use super::services::{Answers, Maker, Spans};
-use super::table::{Answer, Column, Row, mode_answer};
+use super::table::{Answer, Column, Head, Row, mode_answer};
 use super::verdict::{Denial, Mode, RuleNumber};
 use super::wide::{Line, divide};
 
@@ -36,10 +36,14 @@ pub(super) struct Matrix {
     pub(super) rows: Vec<Row>,
     pub(super) columns: Vec<Column>,
     /// The plain: line of a row, place of a column.
-    pub(super) plain: Vec<u32>,
+    pub(super) plain: Vec<Cell>,
     pub(super) overlay: Overlay,
     pub(super) maker: Maker,
     pub(super) answers: Vec<Answer>,
+    /// Makes what a packet is asked of what `maker` made.
+    pub(super) briefs: Maker,
+    /// What they answer.
+    pub(super) heads: Vec<Head>,
     /// Rows of each identity: MAC not true, true.
     pub(super) rows_of: Vec<[u32; 2]>,
     /// Column of each identity.
@@ -89,7 +93,10 @@ impl Matrix {
         consulted: &Consulted,
         lines: &[u64],
     ) -> Self {
-        let mut matrix = Self { answers: vec![Answer::DEFAULT], ..Self::default() };
+        let of_zones = model.zones.iter().flat_map(|zone| zone.service_modes.iter().map(|(set, _)| set));
+        let maker = Maker::over(model.rules.iter().map(|rule| &rule.services).chain(of_zones));
+        let briefs = maker.beside();
+        let mut matrix = Self { answers: vec![Answer::DEFAULT], maker, briefs, ..Self::default() };
         let (mut from, mut to) =
             (vec![false; consulted.selectors.len()], vec![false; consulted.selectors.len()]);
         for clause in &consulted.clauses {
@@ -206,8 +213,11 @@ struct Crossing<'m> {
     /// Lists of concerns and their programs.
     lists: Numbered<Rc<[Concern]>>,
     /// By the number of a list.
-    made: Vec<(Rc<[Concern]>, u32)>,
+    made: Vec<(Rc<[Concern]>, Cell)>,
     answers: HashMap<Answer, u32, Quick>,
+    heads: Numbered<Head>,
+    /// By answer.
+    head_of: Vec<u32>,
 }
 
 /// Cells of one row, filled and emptied again.
@@ -281,6 +291,8 @@ impl<'m> Crossing<'m> {
             lists: Numbered::default(),
             made: Vec::new(),
             answers: HashMap::from_iter([(Answer::DEFAULT, 0)]),
+            heads: Numbered::default(),
+            head_of: Vec::new(),
         }
     }
 
@@ -385,10 +397,8 @@ impl<'m> Crossing<'m> {
                 let list = self.list(&whole);
                 entries.push((column, self.program(list)));
             });
-            let (start, shift) = overlay.add(&entries);
-            if let Some(row) = self.matrix.rows.get_mut(row) {
-                (row.start, row.shift) = (start, shift);
-            }
+            let cells = overlay.add(&entries);
+            self.matrix.rows.get_mut(row).into_iter().for_each(|row| row.cells = cells);
         }
         overlay.finish();
         self.matrix.overlay = overlay;
@@ -413,12 +423,28 @@ impl<'m> Crossing<'m> {
         let sets: Vec<&Spans> = spans.filter_map(|set| self.sets.get(index(*set))).collect();
         let Matrix { maker, answers, .. } = &mut self.matrix;
         let program = maker.make(&sets, &mut Decide { rules, answers, known: &mut self.answers });
-        self.made.push((kept, program));
+        let brief = self.brief(program);
+        self.made.push((kept, Cell { brief, full: program }));
         number
     }
 
-    fn program(&self, list: u32) -> u32 {
-        self.made.get(index(list)).map_or(0, |(_, program)| *program)
+    /// What a packet is asked of a program.
+    fn brief(&mut self, program: u32) -> u32 {
+        let Matrix { maker, answers, briefs, heads, .. } = &mut self.matrix;
+        for answer in answers.iter().skip(self.head_of.len()) {
+            let head = Head::of(answer);
+            let (number, new) = self.heads.number(head);
+            if new {
+                heads.push(head);
+            }
+            self.head_of.push(number);
+        }
+        let head = |answer: u32| self.head_of.get(index(answer)).copied().unwrap_or(0);
+        briefs.project(maker, program, &head)
+    }
+
+    fn program(&self, list: u32) -> Cell {
+        self.made.get(index(list)).map_or(Cell::default(), |(_, cell)| *cell)
     }
 }
 

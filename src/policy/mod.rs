@@ -55,5 +55,5 @@ pub use model::Model;
 pub use neighbour::{Claim, Mismatch};
 pub use read::read;
 pub use size::Size;
-pub use table::Table;
+pub use table::{Connection, Met, Table};
 pub use verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};

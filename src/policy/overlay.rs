@@ -1,82 +1,148 @@
 //! Cells that stand out of the plain, a small hash table a row.
 //!
 //! What it is: for each row, the columns for which a narrow rule says something, and the program there. What
-//! it is not: the whole matrix; a column that is not found takes what the plain has. Invariant: at most half
-//! of a row's slots are taken, so every search ends. Cost: one line of memory, rarely two.
+//! it is not: the whole matrix; a column that is not found takes what the plain has. Invariant: a row has more
+//! places than cells or is one bucket, and a bucket fills from its front, so every search ends. Cost: one line of
+//! memory, seldom two; ten bytes a cell in rows of many (a table half empty, one slot after the other, took 23).
+
+use crate::wire::processor::{equal_words, prefetch};
 
 /// All rows' tables, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    slots: Vec<Slot>,
+    buckets: Vec<Bucket>,
+    /// What only reports ask for, in the same places.
+    full: Vec<[u32; PLACES]>,
     cells: usize,
 }
 
+/// The programs of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    /// What a packet is asked.
+    pub(super) brief: u32,
+    /// With the names of all rules that match.
+    pub(super) full: u32,
+}
+
+/// Places of a bucket.
+const PLACES: usize = 8;
+/// Cells for which a row has a bucket: six of eight leave one bucket in eight full, whose misses look further.
+const CELLS: usize = 6;
+
+/// One line of memory.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    column: u32,
-    program: u32,
+#[repr(align(64))]
+struct Bucket {
+    columns: [u32; PLACES],
+    programs: [u32; PLACES],
 }
 
 /// No column has this number.
 const FREE: u32 = u32::MAX;
-const EMPTY: Slot = Slot { column: FREE, program: 0 };
 
-/// Where a column is looked for first, of 2^(32 - shift) slots.
+impl Bucket {
+    const EMPTY: Self = Self { columns: [FREE; PLACES], programs: [0; PLACES] };
+
+    /// The place of a column; [`PLACES`] or more, none.
+    #[inline]
+    fn place(&self, column: u32) -> usize {
+        usize::try_from(equal_words(&self.columns, column).trailing_zeros()).unwrap_or(PLACES)
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.columns.last().is_some_and(|last| *last != FREE)
+    }
+
+    /// Whether there was a place left.
+    fn put(&mut self, full: &mut [u32; PLACES], column: u32, cell: Cell) -> bool {
+        let mut places = self.columns.iter_mut().zip(&mut self.programs).zip(full);
+        let Some(((here, brief), full)) = places.find(|((here, _), _)| **here == FREE) else {
+            return false;
+        };
+        (*here, *brief, *full) = (column, cell.brief, cell.full);
+        true
+    }
+}
+
+/// Where the buckets of a row begin, and how many they are.
+pub(super) type Buckets = (u32, u32);
+
+/// The bucket of so many that a column is looked for in first.
 #[inline]
-fn home(column: u32, shift: u32) -> usize {
+fn home(column: u32, buckets: u32) -> usize {
     // The golden ratio: columns that follow each other lie apart (Knuth, 6.4).
-    let spread = column.wrapping_mul(0x9E37_79B9);
-    usize::try_from(spread.checked_shr(shift).unwrap_or(0)).unwrap_or(0)
+    let spread = u64::from(column.wrapping_mul(0x9E37_79B9));
+    usize::try_from((spread * u64::from(buckets)) >> 32).unwrap_or(0)
 }
 
 impl Overlay {
-    /// One more row of cells, no column twice: where it starts, and its shift.
-    pub(super) fn add(&mut self, cells: &[(u32, u32)]) -> (u32, u32) {
-        if self.slots.is_empty() {
-            // Rows without a cell share it.
-            self.slots.push(EMPTY);
-        }
-        if cells.is_empty() {
-            return (0, 32);
-        }
-        let size = (2 * cells.len()).next_power_of_two();
-        let shift = 32 - size.trailing_zeros();
-        let start = self.slots.len();
-        self.slots.resize(start + size, EMPTY);
-        let row = self.slots.get_mut(start..).unwrap_or_default();
-        for (column, program) in cells {
-            let home = home(*column, shift);
-            let free = (0..size)
-                .map(|step| (home + step) % size)
-                .find(|place| row.get(*place).is_some_and(|slot| slot.column == FREE));
-            if let Some(slot) = free.and_then(|place| row.get_mut(place)) {
-                *slot = Slot { column: *column, program: *program };
-            }
+    /// One more row of cells, no column twice: where it starts, and how many buckets it has.
+    pub(super) fn add(&mut self, cells: &[(u32, Cell)]) -> Buckets {
+        let count = if cells.len() <= PLACES { cells.len().min(1) } else { cells.len().div_ceil(CELLS) };
+        let start = self.buckets.len();
+        self.buckets.resize(start + count, Bucket::EMPTY);
+        self.full.resize(start + count, [0; PLACES]);
+        let row = self.buckets.get_mut(start..).unwrap_or_default();
+        let full = self.full.get_mut(start..).unwrap_or_default();
+        let buckets = u32::try_from(count).unwrap_or(u32::MAX);
+        for (column, cell) in cells {
+            let first = home(*column, buckets);
+            let mut around = (first..count).chain(0..first);
+            let placed = around.any(|bucket| match (row.get_mut(bucket), full.get_mut(bucket)) {
+                (Some(bucket), Some(full)) => bucket.put(full, *column, *cell),
+                (Some(_) | None, _) => false,
+            });
+            debug_assert!(placed, "a row has more places than cells");
         }
         self.cells += cells.len();
-        (u32::try_from(start).unwrap_or(u32::MAX), shift)
+        (u32::try_from(start).unwrap_or(u32::MAX), buckets)
     }
 
     pub(super) fn finish(&mut self) {
-        self.slots.shrink_to_fit();
+        self.buckets.shrink_to_fit();
+        self.full.shrink_to_fit();
     }
 
-    /// The program of a column in the row that starts there.
+    /// What a packet is asked in a column of the row that stands there.
     #[inline]
-    pub(super) fn find(&self, (start, shift): (u32, u32), column: u32) -> Option<u32> {
+    pub(super) fn brief(&self, row: Buckets, column: u32) -> Option<u32> {
+        let (bucket, place) = self.find(row, column)?;
+        self.buckets.get(bucket)?.programs.get(place).copied()
+    }
+
+    /// What reports ask there.
+    pub(super) fn full(&self, row: Buckets, column: u32) -> Option<u32> {
+        let (bucket, place) = self.find(row, column)?;
+        self.full.get(bucket)?.get(place).copied()
+    }
+
+    /// Bucket and place of a column.
+    #[inline]
+    fn find(&self, (start, buckets): Buckets, column: u32) -> Option<(usize, usize)> {
         let start = usize::try_from(start).ok()?;
-        let size = 1_usize.checked_shl(32 - shift)?;
-        let row = self.slots.get(start..start + size)?;
-        let mut place = home(column, shift);
-        loop {
-            let slot = row.get(place)?;
-            if slot.column == column {
-                return Some(slot.program);
-            }
-            if slot.column == FREE {
-                return None;
-            }
-            place = (place + 1) & (size - 1);
+        let row = self.buckets.get(start..start.checked_add(usize::try_from(buckets).ok()?)?)?;
+        let first = home(column, buckets);
+        let here = row.get(first)?;
+        let place = here.place(column);
+        if place < PLACES {
+            return Some((start + first, place));
+        }
+        if here.is_full() {
+            further(row, first, column).map(|(bucket, place)| (start + bucket, place))
+        } else {
+            None
+        }
+    }
+
+    /// Asks for the line that a column is looked for in first.
+    #[inline]
+    pub(super) fn prefetch(&self, (start, buckets): Buckets, column: u32) {
+        let first = usize::try_from(start).ok().map(|start| start.saturating_add(home(column, buckets)));
+        // Nothing is found in a row without a cell; the line that is asked for then is somebody's.
+        if let Some(bucket) = first.and_then(|first| self.buckets.get(first)).filter(|_| buckets > 0) {
+            prefetch(bucket);
         }
     }
 
@@ -85,10 +151,26 @@ impl Overlay {
         self.cells
     }
 
-    /// Bytes that they take.
+    /// Bytes that a packet's judgement may touch of them.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot>()
+        self.buckets.len() * size_of::<Bucket>()
     }
+}
+
+/// The search goes on behind a full bucket, round the row.
+#[cold]
+fn further(row: &[Bucket], first: usize, column: u32) -> Option<(usize, usize)> {
+    for number in (first + 1..row.len()).chain(0..first) {
+        let bucket = row.get(number)?;
+        let place = bucket.place(column);
+        if place < PLACES {
+            return Some((number, place));
+        }
+        if !bucket.is_full() {
+            return None;
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -97,22 +179,42 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_cell_is_found_in_its_row_and_in_no_other() {
+    fn cell(program: u32) -> Cell {
+        Cell { brief: program, full: !program }
+    }
+
+    /// Rows as (column, program), all held against the table made of them.
+    fn holds(rows: &[BTreeMap<u32, u32>]) {
         let mut overlay = Overlay::default();
-        let rows: Vec<BTreeMap<u32, u32>> = (0..40_u32)
-            .map(|row| (0..row * 3).map(|n| (n * (row % 5 + 1) * 4096 % 99_991, row << 16 | n)).collect())
-            .collect();
         let places: Vec<_> = rows
             .iter()
-            .map(|row| overlay.add(&row.iter().map(|(c, p)| (*c, *p)).collect::<Vec<_>>()))
+            .map(|row| overlay.add(&row.iter().map(|(c, p)| (*c, cell(*p))).collect::<Vec<_>>()))
             .collect();
         overlay.finish();
         for (row, place) in rows.iter().zip(places) {
             for column in (0..100_000).step_by(7).chain(row.keys().copied()) {
-                assert_eq!(overlay.find(place, column), row.get(&column).copied(), "{column}");
+                overlay.prefetch(place, column);
+                let wanted = row.get(&column).map(|program| cell(*program));
+                assert_eq!(overlay.brief(place, column), wanted.map(|cell| cell.brief), "{column}");
+                assert_eq!(overlay.full(place, column), wanted.map(|cell| cell.full), "{column}");
             }
         }
         assert_eq!(overlay.cells(), rows.iter().map(BTreeMap::len).sum::<usize>());
+    }
+
+    #[test]
+    fn a_cell_is_found_in_its_row_and_in_no_other() {
+        let row = |row: u32| {
+            (0..row * 3).map(move |n| (n * (row % 5 + 1) * 4096 % 99_991, row << 16 | n)).collect()
+        };
+        holds(&(0..40).map(row).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn columns_that_all_want_one_bucket_are_found_around_the_row() {
+        // Of a row of five buckets the last one.
+        let crowd = (0..u32::MAX).filter(|column| home(*column, 5) == 4).take(30);
+        let row: BTreeMap<u32, u32> = crowd.map(|column| (column, column ^ 1)).collect();
+        holds(&[row, (0..8).map(|n| (n, n)).collect(), BTreeMap::new(), (0..9).map(|n| (n, n)).collect()]);
     }
 }

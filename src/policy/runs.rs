@@ -2,9 +2,9 @@
 //!
 //! What it is: nested prefixes laid flat: where each run of addresses with the same longest prefix begins, in
 //! order, so that the longest prefix of an address is one binary search. IPv4 begins it at the address's
-//! upper half. What it is not: a trie (ADR 13 has the figures). Invariant: the first run begins at 0; a run
-//! that no prefix holds is stretch 0's. Cost: IPv4, the runs within 65 536 addresses; IPv6, all runs; twice
-//! the prefixes at most.
+//! upper half, and where that holds many, at its third byte. What it is not: a trie (ADR 13 has the figures).
+//! Invariant: the first run begins at 0; a run that no prefix holds is stretch 0's. Cost: IPv4, the runs within
+//! 65 536 addresses, or 256; IPv6, all runs; twice the prefixes at most.
 
 use super::space::StretchId;
 
@@ -15,16 +15,36 @@ pub(super) struct Runs<K> {
     stretches: Vec<StretchId>,
 }
 
-/// The runs of IPv4, and how many begin at or before the first address of each upper half.
+/// The runs of IPv4.
 #[derive(Debug)]
 pub(super) struct Runs4 {
-    runs: Runs<u32>,
-    /// Empty where there are too few to be worth it.
-    halves: Vec<u32>,
+    /// Where each begins, and its stretch: one line has both.
+    runs: Vec<(u32, StretchId)>,
+    /// By upper half, and one more. Empty where there are too few to be worth it.
+    halves: Vec<Half>,
+    /// By block and third byte, and one more: how many of the half's runs begin at or before its first address.
+    thirds: Vec<[u16; THIRDS]>,
 }
 
+/// The addresses with one upper half.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    /// How many runs begin at or before its first address.
+    before: u32,
+    /// Which of the thirds are its own; [`Half::WHOLE`] none.
+    block: u32,
+}
+
+impl Half {
+    const WHOLE: u32 = u32::MAX;
+}
+
+/// Third bytes, and one more.
+const THIRDS: usize = 257;
 /// With fewer runs a search is short anyway.
 const FEW: usize = 32;
+/// The same within an upper half.
+const FEW_OF_HALF: usize = 8;
 
 impl<K: Copy + Ord + Default> Runs<K> {
     /// First and last address of each prefix, in order of first address and length; `after` gives the address
@@ -78,36 +98,79 @@ impl<K: Copy + Ord + Default> Runs<K> {
 
 impl Runs4 {
     pub(super) fn of(prefixes: &[(u32, u32, StretchId)]) -> Self {
-        let runs = Runs::of(prefixes, |address| address.checked_add(1));
-        let mut halves = Vec::new();
-        if runs.starts.len() > FEW {
+        let Runs { starts, stretches } = Runs::of(prefixes, |address| address.checked_add(1));
+        let mut all = Self { runs: Vec::new(), halves: Vec::new(), thirds: Vec::new() };
+        if starts.len() > FEW {
             let mut before = 0;
             for half in 0..=u16::MAX {
                 let first = u32::from(half) << 16;
-                let here = runs.starts.get(before..).unwrap_or_default();
-                before += here.iter().take_while(|start| **start <= first).count();
-                halves.push(u32::try_from(before).unwrap_or(u32::MAX));
+                let behind = starts.get(before..).unwrap_or_default();
+                before += behind.iter().take_while(|start| **start <= first).count();
+                let behind = starts.get(before..).unwrap_or_default();
+                let here = behind.iter().take_while(|start| **start >> 16 == first >> 16).count();
+                let block = all.divide(first, behind.get(..here).unwrap_or_default());
+                all.halves.push(Half { before: number(before), block });
             }
-            halves.push(u32::try_from(runs.starts.len()).unwrap_or(u32::MAX));
+            all.halves.push(Half { before: number(starts.len()), block: Half::WHOLE });
         }
-        Self { runs, halves }
+        all.runs = starts.into_iter().zip(stretches).collect();
+        all
+    }
+
+    /// The block of an upper half, of which these runs begin behind its first address, if they are many.
+    fn divide(&mut self, first: u32, starts: &[u32]) -> u32 {
+        if starts.len() <= FEW_OF_HALF {
+            return Half::WHOLE;
+        }
+        // More than 65 535 there can't be: each begins at an address of its own, and the first is left out.
+        let mut before = 0;
+        let mut thirds = [u16::try_from(starts.len()).unwrap_or(u16::MAX); THIRDS];
+        for (third, byte) in thirds.iter_mut().zip(0..=u8::MAX) {
+            let first = first | u32::from(byte) << 8;
+            let behind = starts.get(before..).unwrap_or_default();
+            before += behind.iter().take_while(|start| **start <= first).count();
+            *third = u16::try_from(before).unwrap_or(u16::MAX);
+        }
+        self.thirds.push(thirds);
+        number(self.thirds.len() - 1)
+    }
+
+    /// The runs of which the last that begins at or before an address holds it; the one before them, if none.
+    #[inline]
+    fn around(&self, address: u32) -> Option<(usize, usize)> {
+        let half = index(address >> 16);
+        let Some([here, next]) = self.halves.get(half..half + 2) else { return Some((0, self.runs.len())) };
+        let first = index(here.before);
+        let Some(thirds) = self.thirds.get(index(here.block)) else {
+            return Some((first, index(next.before)));
+        };
+        let third = index(address >> 8 & 0xff);
+        let [before, end] = *thirds.get(third..third + 2)?.first_chunk::<2>()?;
+        Some((first + usize::from(before), first + usize::from(end)))
     }
 
     /// The stretch of an address.
     #[inline]
     pub(super) fn find(&self, address: u32) -> StretchId {
-        let Ok(half) = usize::try_from(address >> 16) else { return 0 };
-        let Some([first, end]) = self.halves.get(half..half + 2) else { return self.runs.find(address) };
-        let (Ok(first), Ok(end)) = (usize::try_from(*first), usize::try_from(*end)) else { return 0 };
-        let here = self.runs.starts.get(first..end).unwrap_or_default();
-        let run = first + here.partition_point(|start| *start <= address);
-        self.runs.stretches.get(run.wrapping_sub(1)).copied().unwrap_or(0)
+        let Some((first, end)) = self.around(address) else { return 0 };
+        let here = self.runs.get(first..end).unwrap_or_default();
+        let run = first + here.partition_point(|(start, _)| *start <= address);
+        self.runs.get(run.wrapping_sub(1)).map_or(0, |(_, stretch)| *stretch)
     }
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
-        self.runs.bytes() + self.halves.len() * size_of::<u32>()
+        let [runs, halves] = [self.runs.len(), self.halves.len()].map(|count| count * size_of::<Half>());
+        runs + halves + self.thirds.len() * size_of::<[u16; THIRDS]>()
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -126,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_longest_prefix_is_found(
-            drawn in vec((any::<u32>(), 0_u32..=32, any::<bool>()), 0..120),
+            drawn in vec((any::<u32>(), 0_u32..=32, any::<bool>()), 0..240),
             probes in vec(any::<u32>(), 64),
         ) {
             // Half of them crowded, so that they nest.

@@ -3,15 +3,18 @@
 //! What it is: for each list of service sets the compiler meets, a *program*: every service is a point on one
 //! line (protocol and destination port; behind them each protocol with ports that can't be read), cut where
 //! a set begins or ends, and each piece has its answer. Only where a set restricts source ports, a first
-//! line over those says which line is meant. What it is not: it knows no rule; the answer is a number its
+//! line over those says which line is meant. Where all sets of a policy cut the line in few places, these are
+//! numbered once, and a line has one bit for each that is its own: the search is among the policy's cuts, which are
+//! near at hand, and a count of bits. What it is not: it knows no rule; the answer is a number its
 //! owner understands. Invariant: the pieces of a line cover it, sorted, without equal neighbours; equal lines
 //! are one. Cost: one binary search, two where source ports count.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::hash::Quick;
 use super::model::{Atom, ServiceSet};
 use crate::wire::Service;
+use crate::wire::processor::prefetch;
 
 /// Ports of a whole protocol.
 pub(super) const ALL: (u16, u16) = (0, u16::MAX);
@@ -19,12 +22,58 @@ pub(super) const ALL: (u16, u16) = (0, u16::MAX);
 /// Where services whose ports can't be read begin, one place a protocol.
 pub(super) const UNREADABLE: u32 = 1 << 24;
 
-/// All programs of a table, one after the other: twice the number of pieces, plus one if the answers are
-/// lines themselves; where all pieces but the first begin; their answers.
+/// With more cuts in a policy, lines write their own out: longer masks would be mostly empty.
+const CUTS: usize = 128;
+
+/// All programs of a table, one after the other: a head; where all pieces but the first begin, as a mask of the
+/// policy's cuts or written out; the pieces' answers.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
+    /// Places where lines may be cut, rising; none if they are too many.
+    cuts: Vec<u32>,
     words: Vec<u32>,
     count: usize,
+}
+
+/// The first word of a line.
+#[derive(Clone, Copy, Debug)]
+struct Head(u32);
+
+impl Head {
+    fn new(pieces: usize, masked: bool, more: bool) -> Self {
+        Self(u32::try_from(pieces).unwrap_or(0) << 2 | u32::from(masked) << 1 | u32::from(more))
+    }
+
+    /// How many pieces.
+    #[inline]
+    fn pieces(self) -> usize {
+        usize::try_from(self.0 >> 2).unwrap_or(0)
+    }
+
+    /// They begin at some of the policy's cuts.
+    #[inline]
+    const fn is_masked(self) -> bool {
+        self.0 >> 1 & 1 == 1
+    }
+
+    /// Their answers are lines.
+    #[inline]
+    const fn is_more(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// How many of the first so many bits are set.
+#[inline]
+fn rank(mask: &[u32], bits: usize) -> usize {
+    let mut left = bits;
+    let below = |word: &u32| {
+        let here = left.min(32);
+        left -= here;
+        let none = u32::try_from(32 - here).unwrap_or(32);
+        (word & u32::MAX.checked_shr(none).unwrap_or(0)).count_ones()
+    };
+    usize::try_from(mask.iter().map(below).sum::<u32>()).unwrap_or(0)
 }
 
 /// Services with one answer.
@@ -84,22 +133,47 @@ impl Programs {
     pub(super) fn ask(&self, program: u32, service: Service) -> Option<u32> {
         let Service { protocol, sport, dport, readable } = service;
         let at = |port| if readable { place(protocol, port) } else { blank(protocol) };
-        let (more, answer) = self.piece(program, at, sport, dport)?;
-        if more { self.piece(answer, at, dport, dport).map(|(_, answer)| answer) } else { Some(answer) }
+        let to = at(dport);
+        // Nothing of it waits for the program.
+        let before = self.cuts.partition_point(|cut| *cut <= to);
+        let (more, answer) = self.piece(program, (to, before), at(sport))?;
+        if more { self.piece(answer, (to, before), to).map(|(_, answer)| answer) } else { Some(answer) }
     }
 
-    /// Whether the answer is a line, and the answer.
+    /// Whether the answer is a line, and the answer: of a line over source ports to `from`, of any other to `to`,
+    /// at or before which lie so many of the policy's cuts.
     #[inline]
-    fn piece(&self, line: u32, at: impl Fn(u16) -> u32, sport: u16, dport: u16) -> Option<(bool, u32)> {
+    fn piece(&self, line: u32, (to, before): (u32, usize), from: u32) -> Option<(bool, u32)> {
         let start = usize::try_from(line).ok()?;
-        let head = *self.words.get(start)?;
-        let more = head & 1 == 1;
-        let pieces = usize::try_from(head >> 1).ok()?;
+        let head = Head(*self.words.get(start)?);
+        let pieces = head.pieces();
+        if head.is_masked() {
+            let width = self.width();
+            let words = self.words.get(start + 1..start + 1 + width + pieces)?;
+            let (mask, answers) = words.split_at_checked(width)?;
+            return answers.get(rank(mask, before)).map(|answer| (false, *answer));
+        }
         let words = self.words.get(start + 1..start + 2 * pieces)?;
         let (starts, answers) = words.split_at_checked(pieces.checked_sub(1)?)?;
-        let place = at(if more { sport } else { dport });
+        let place = if head.is_more() { from } else { to };
         let piece = starts.partition_point(|start| *start <= place);
-        answers.get(piece).map(|answer| (more, *answer))
+        answers.get(piece).map(|answer| (head.is_more(), *answer))
+    }
+
+    /// Words of a mask.
+    #[inline]
+    fn width(&self) -> usize {
+        self.cuts.len().div_ceil(32)
+    }
+
+    /// Asks for the lines of memory where a program stands, as far as most do.
+    #[inline]
+    pub(super) fn prefetch(&self, program: u32) {
+        const LINE: usize = 64 / size_of::<u32>();
+        let Ok(start) = usize::try_from(program) else { return };
+        for word in [start, start.saturating_add(LINE)] {
+            self.words.get(word).into_iter().for_each(prefetch);
+        }
     }
 
     /// All that a program answers of readable services: regions that do not overlap and leave nothing out.
@@ -142,18 +216,28 @@ impl Programs {
     fn pieces(&self, line: u32) -> (bool, Vec<Piece>) {
         let words = usize::try_from(line).ok().and_then(|start| self.words.get(start..));
         let Some((head, words)) = words.and_then(<[u32]>::split_first) else { return (false, Vec::new()) };
-        let count = usize::try_from(head >> 1).unwrap_or(0);
-        let Some((starts, answers)) =
-            count.checked_sub(1).and_then(|starts| words.split_at_checked(starts))
-        else {
+        let head = Head(*head);
+        let count = head.pieces();
+        let width = if head.is_masked() { Some(self.width()) } else { count.checked_sub(1) };
+        let Some((before, answers)) = width.and_then(|width| words.split_at_checked(width)) else {
             return (false, Vec::new());
+        };
+        let masked: Vec<u32>;
+        let starts = if head.is_masked() {
+            let is_set =
+                |place: usize| before.get(place / 32).is_some_and(|word| word >> (place % 32) & 1 == 1);
+            let own = self.cuts.iter().enumerate().filter(|(place, _)| is_set(*place));
+            masked = own.map(|(_, cut)| *cut).collect();
+            masked.as_slice()
+        } else {
+            before
         };
         let firsts = std::iter::once(0).chain(starts.iter().copied());
         let lasts = starts.iter().map(|start| start.saturating_sub(1)).chain([u32::MAX]);
         // A cut at 0 leaves the first piece empty.
         let empty = usize::from(starts.first() == Some(&0));
         let pieces = firsts.zip(lasts).zip(answers.iter().copied()).take(count).skip(empty);
-        (head & 1 == 1, pieces.collect())
+        (head.is_more(), pieces.collect())
     }
 
     /// How many there are, lines of source ports and those behind them each for one.
@@ -163,7 +247,7 @@ impl Programs {
 
     /// Bytes that all programs take.
     pub(super) fn bytes(&self) -> usize {
-        self.words.len() * size_of::<u32>()
+        (self.cuts.len() + self.words.len()) * size_of::<u32>()
     }
 }
 
@@ -258,6 +342,51 @@ impl Spans {
 }
 
 impl Maker {
+    /// For programs of these sets above all; others may follow.
+    pub(super) fn over<'s>(sets: impl IntoIterator<Item = &'s ServiceSet>) -> Self {
+        let mut cuts: HashSet<u32, Quick> = HashSet::from_iter([UNREADABLE]);
+        for atom in sets.into_iter().flat_map(|set| &set.atoms) {
+            let (first, end) = span(atom);
+            let blank = blank(atom.protocol);
+            cuts.extend([first, end, blank, blank + 1]);
+            if cuts.len() > CUTS {
+                return Self::default();
+            }
+        }
+        let mut cuts: Vec<u32> = cuts.into_iter().collect();
+        cuts.sort_unstable();
+        Self::with(cuts)
+    }
+
+    /// For programs with these cuts above all.
+    fn with(cuts: Vec<u32>) -> Self {
+        Self { programs: Programs { cuts, ..Programs::default() }, ..Self::default() }
+    }
+
+    /// For what [`Self::project`] makes of this one's programs.
+    pub(super) fn beside(&self) -> Self {
+        Self::with(self.programs.cuts.clone())
+    }
+
+    /// Makes the program that gives `to(answer)` where that of another maker gives `answer`, or finds it.
+    pub(super) fn project(&mut self, other: &Self, program: u32, to: &impl Fn(u32) -> u32) -> u32 {
+        let (more, pieces) = other.programs.pieces(program);
+        let (mut starts, mut answers) =
+            (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
+        for ((first, _), answer) in pieces {
+            let answer = if more { self.project(other, answer, to) } else { to(answer) };
+            if answers.last() != Some(&answer) {
+                starts.push(first);
+                answers.push(answer);
+            }
+        }
+        match answers.as_slice() {
+            // All source ports alike.
+            [line] if more => *line,
+            _ => self.keep(more, starts.get(1..).unwrap_or_default(), &answers),
+        }
+    }
+
     /// Makes a program of a list of sets, or finds the one that answers alike.
     pub(super) fn make(&mut self, sets: &[&Spans], answers: &mut impl Answers) -> u32 {
         let base = self.line(sets, None, answers);
@@ -342,10 +471,14 @@ impl Maker {
     }
 
     fn keep(&mut self, more: bool, starts: &[u32], answers: &[u32]) -> u32 {
-        let head = u32::try_from(answers.len()).unwrap_or(0) << 1 | u32::from(more);
+        let mask = if more { None } else { self.mask(starts) };
+        let Head(head) = Head::new(answers.len(), mask.is_some(), more);
         let mut words = Vec::with_capacity(2 * answers.len());
         words.push(head);
-        words.extend(starts);
+        match mask {
+            Some(mask) => words.extend(mask.iter().take(self.programs.width())),
+            None => words.extend(starts),
+        }
         words.extend(answers);
         let next = u32::try_from(self.programs.words.len()).unwrap_or(u32::MAX);
         let all = &mut self.programs.words;
@@ -353,6 +486,19 @@ impl Maker {
             all.extend(words);
             next
         })
+    }
+
+    /// The places, rising, as bits of the policy's cuts; `None` if one is no cut.
+    fn mask(&self, starts: &[u32]) -> Option<[u32; CUTS / 32]> {
+        let mut mask = [0; CUTS / 32];
+        let mut cuts = self.programs.cuts.iter().enumerate();
+        for start in starts {
+            let (place, _) =
+                cuts.by_ref().find(|(_, cut)| *cut >= start).filter(|(_, cut)| *cut == start)?;
+            *mask.get_mut(place / 32)? |= 1 << (place % 32);
+        }
+        // Without cuts nothing is gained.
+        (!self.programs.cuts.is_empty()).then_some(mask)
     }
 
     /// What was made.
@@ -440,5 +586,98 @@ impl ServiceSet {
         };
         let spans = joined(self.atoms.iter().map(counted).collect());
         spans.iter().fold(0_u32, |sum, (start, end)| sum.saturating_add(end - start)).min(WHOLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The answer is which sets matched, as bits; of what can't be read, of those that touch and those that cover.
+    struct Matched;
+
+    fn bits(sets: &[usize]) -> u32 {
+        sets.iter().fold(0, |bits, set| bits | 1 << (set % 8))
+    }
+
+    impl Answers for Matched {
+        fn readable(&mut self, sets: &[usize]) -> u32 {
+            bits(sets)
+        }
+
+        fn unreadable(&mut self, touching: &[usize], covering: &[usize]) -> u32 {
+            bits(touching) << 8 | bits(covering) << 16
+        }
+    }
+
+    /// TCP or else UDP, source and destination ports, and whether the source ports count.
+    type Drawn = (bool, (u16, u16), (u16, u16), bool);
+
+    fn set(atoms: Vec<Drawn>) -> ServiceSet {
+        let rising = |(a, b): (u16, u16)| (a.min(b), a.max(b));
+        let atoms = atoms.into_iter().map(|(tcp, from, to, restricted)| Atom {
+            protocol: if tcp { 6 } else { 17 },
+            from: if restricted { rising(from) } else { ALL },
+            to: rising(to),
+        });
+        ServiceSet { any: false, atoms: atoms.collect(), written: Vec::new() }
+    }
+
+    proptest! {
+        #[test]
+        fn masks_of_the_policys_cuts_answer_as_places_written_out(
+            drawn in vec(vec((any::<bool>(), any::<(u16, u16)>(), any::<(u16, u16)>(), prop::bool::weighted(0.2)), 0..4), 1..6),
+            known in 0..6_usize,
+            probes in vec((any::<u16>(), any::<u16>()), 32),
+        ) {
+            let sets: Vec<ServiceSet> = drawn.into_iter().map(set).collect();
+            let spans: Vec<Spans> = sets.iter().map(Spans::of).collect();
+            // Some programs have cuts that nobody told of.
+            let mut masked = Maker::over(sets.iter().take(known));
+            let mut plain = Maker::default();
+            let lists: Vec<Vec<&Spans>> = (0..spans.len()).map(|last| spans.iter().take(last + 1).collect()).collect();
+            let of = |maker: &mut Maker| -> Vec<u32> {
+                lists.iter().map(|list| maker.make(list, &mut Matched)).collect()
+            };
+            let (one, other) = (of(&mut masked), of(&mut plain));
+            let (masked, plain) = (masked.finish(), plain.finish());
+            let edges: Vec<u16> = sets
+                .iter()
+                .flat_map(|set| &set.atoms)
+                .flat_map(|atom| [atom.to.0, atom.to.1])
+                .flat_map(|port| [port.wrapping_sub(1), port, port.wrapping_add(1)])
+                .collect();
+            let ports = edges.iter().map(|port| (40_000, *port)).chain(probes.iter().copied());
+            for (sport, dport) in ports {
+                for (protocol, readable) in [(6, true), (17, true), (47, true), (6, false), (17, false), (47, false)] {
+                    let service = Service { protocol, sport, dport, readable };
+                    for (one, other) in one.iter().zip(&other) {
+                        prop_assert_eq!(masked.ask(*one, service), plain.ask(*other, service), "{:?}", service);
+                    }
+                }
+            }
+            for (one, other) in one.iter().zip(&other) {
+                prop_assert_eq!(masked.regions(*one), plain.regions(*other));
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_of_many_ports_has_no_masks() {
+        let sets: Vec<ServiceSet> =
+            (0..100).map(|port| set(vec![(true, (0, 0), (port * 10, port * 10), false)])).collect();
+        let programs = |sets: &[ServiceSet]| {
+            let mut maker = Maker::over(sets);
+            let spans: Vec<Spans> = sets.iter().map(Spans::of).collect();
+            let program = maker.make(&spans.iter().collect::<Vec<_>>(), &mut Matched);
+            let programs = maker.finish();
+            let head = programs.words.get(program as usize).copied().map(Head);
+            (programs.cuts.len(), head.map(Head::is_masked))
+        };
+        assert_eq!(programs(&sets[..3]), (2 * 3 + 3, Some(true)));
+        assert_eq!(programs(&sets), (0, Some(false)));
     }
 }

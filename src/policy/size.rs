@@ -6,7 +6,7 @@
 
 use super::code::Code;
 use super::diagnostic::Diagnostic;
-use super::table::{Answer, Column, Lease, Row, Spot, Table};
+use super::table::{Column, Head, Lease, Row, Spot, Table};
 
 /// A level 2 cache: what one core keeps to itself.
 const NEAR: usize = 1 << 20;
@@ -70,8 +70,8 @@ impl Table {
             of(self.columns.len(), size_of::<Column>()),
             of(self.plain.len(), size_of::<u32>()),
             self.overlay.bytes(),
-            self.programs.bytes(),
-            of(self.answers.len(), size_of::<Answer>()),
+            self.briefs.bytes(),
+            of(self.heads.len(), size_of::<Head>()),
             self.exempt.as_ref().map_or(0, |exempt| exempt.bytes()),
         ];
         Size {

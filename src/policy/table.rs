@@ -9,27 +9,33 @@
 //!
 //! ```text
 //! address ─ hash or prefix ─→ stretch ─→ spot: network, workload, row (MAC true or not), column
-//! (row, column) ─→ overlay, else plain ─→ program(service) ─→ answer: denial, rule, also, guardrails' mode
+//! (row, column) ─→ overlay, else plain ─→ brief(service) ─→ head: denial, rule, guardrails' mode
+//!                                       └→ program(service) ─→ answer: the same, and other rules that match
 //! (workload, workload) ─→ exceptions between them, where there are any (`exempt`)
 //! ```
+//!
+//! (`meet` has the steps.)
 
 mod classes;
 mod ends;
+mod meet;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::addresses::Addresses;
 use super::exception::Exceptions;
-use super::exempt::{Asker, Exempt};
+use super::exempt::Exempt;
 use super::link::Link;
 use super::model::{Labels, Reply, Tier};
-use super::overlay::Overlay;
+use super::overlay::{Buckets, Overlay};
 use super::services::Programs;
 use super::source::{Origin, Sources};
 use super::space::{Space, StretchId};
-use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
+use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, Verdict};
 use crate::wire::{Housekeeping, Mac, Odd, Service, Side, Vlans};
+pub(super) use meet::Head;
+pub use meet::{Connection, Met};
 
 /// An immutable compiled policy.
 #[derive(Debug)]
@@ -44,15 +50,24 @@ pub struct Table {
     /// Addresses of groups that look like hosts': broadcast addresses of networks.
     pub(super) broadcasts: HashSet<IpAddr>,
     pub(super) networks: Vec<NetworkFace>,
+    /// Distinct tags of networks.
+    pub(super) tags: Vec<Vec<Vlans>>,
     pub(super) workloads: Vec<WorkloadFace>,
     pub(super) zones: Vec<String>,
     pub(super) rows: Vec<Row>,
     pub(super) columns: Vec<Column>,
     /// Line of a row + place of a column → program, where the overlay has none.
     pub(super) plain: Vec<u32>,
+    /// The same, for reports.
+    pub(super) plain_full: Vec<u32>,
     pub(super) overlay: Overlay,
+    /// Of cells, for reports, and of modes.
     pub(super) programs: Programs,
     pub(super) answers: Vec<Answer>,
+    /// Of cells, for packets.
+    pub(super) briefs: Programs,
+    /// What they answer.
+    pub(super) heads: Vec<Head>,
     /// Strictest mode of the zones that have a member on the inside.
     pub(super) inside: Option<Mode>,
     pub(super) unzoned: Mode,
@@ -182,6 +197,12 @@ pub(super) struct Spot {
     pub(super) group: u32,
     /// Index into [`Table::leases`]; [`Spot::NONE`]: its binding never lapses.
     pub(super) lease: u32,
+    /// Side of the network.
+    pub(super) side: Option<Side>,
+    /// The network has MACs of routers.
+    pub(super) routed: bool,
+    /// Index of the network's tags in [`Table::tags`]; of one that is not there, they stand with the network.
+    pub(super) tags: u16,
 }
 
 /// An address whose binding lapses.
@@ -233,10 +254,8 @@ pub(super) struct Row {
     pub(super) mode: Option<Mode>,
     /// Where its line in the plain begins.
     pub(super) line: u32,
-    /// Where its cells in the overlay begin.
-    pub(super) start: u32,
-    /// And how many they are.
-    pub(super) shift: u32,
+    /// Its cells in the overlay.
+    pub(super) cells: Buckets,
 }
 
 /// A class of destinations that no rule and no zone tells apart.
@@ -343,68 +362,10 @@ impl Table {
     /// *No trustworthy clock* is [`Moment::NEVER`]: every exception has ended then, and every lease.
     #[must_use]
     pub fn judge(&self, src: Sender, dst: IpAddr, service: Service, side: Side, now: Moment) -> Verdict {
-        self.judge_opener(src, dst, service, side, now).0
-    }
-
-    /// The same, and whether the sender's MAC is one of those written for it ([`Self::is_true`]): both come
-    /// of one lookup of the source.
-    #[must_use]
-    pub fn judge_opener(
-        &self,
-        src: Sender,
-        dst: IpAddr,
-        service: Service,
-        side: Side,
-        now: Moment,
-    ) -> (Verdict, bool) {
-        let (near, far) = (self.space.find(src.address), self.space.find(dst));
-        let from = self.spot(near);
-        let lease = at(&self.leases, from.lease);
-        let to = self.spot(far);
-        let (column, target, far_end) = if to.group != Spot::NONE || is_group(dst) {
-            (self.group_column(to.group, side), Target::Group, Moment::NEVER)
-        } else {
-            let lease = at(&self.leases, to.lease);
-            let column = Lease::lapsed(lease, now).map_or(to.column, |lease| lease.column);
-            (column, Target::Host(at(&self.networks, to.network)), Lease::left(lease, now))
-        };
-        let from_network = at(&self.networks, from.network);
-        let genuine = self.is_genuine(src.mac, from, from_network, side);
-        let [other, own] = from.rows;
-        let row = match Lease::lapsed(lease, now) {
-            Some(lease) => lease.row,
-            None if genuine => own,
-            None => other,
-        };
-        let judge_at = Lease::left(lease, now).min(far_end);
-        let (row, number, column) = (at(&self.rows, row), column, at(&self.columns, column));
-        let answer = self.answer(row, (number, column), service);
-
-        let stranger = if side == Side::Inside && !genuine { self.inside } else { None };
-        let mode_from = row.map_or(Some(Mode::Enforce), |row| row.mode);
-        let zones = self.mode_to(column, service).max(mode_from).max(stranger);
-        let mode = zones.unwrap_or(self.unzoned);
-        let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
-
-        let misplaced = self.addresses.denial(src.address, dst);
-        let (denial, rule, also) = match misplaced.or_else(|| check(from_network, target, src.vlans, side))
-        {
-            Some(denial) => (Some(denial), RuleNumber::NONE, &[RuleNumber::NONE; 4]),
-            None => (answer.denial, answer.rule, &answer.also),
-        };
-        let mut verdict = Verdict { denial, mode, rule, also: *also, judge_at };
-        if let Some(exempt) = &self.exempt
-            && matches!(target, Target::Host(_))
-            && !denial.is_some_and(Denial::is_misplaced)
-        {
-            let end = |spot: &Spot, stretch, genuine| {
-                let lapsed = Lease::lapsed(at(&self.leases, spot.lease), now).is_some();
-                Asker { workload: spot.workload, stretch, lapsed, genuine }
-            };
-            let ends = [end(from, near, genuine), end(to, far, true)];
-            self.except(exempt, ends, (service, now), &mut verdict);
-        }
-        (verdict, genuine)
+        let met = self.meet(&Connection { from: src, to: dst, service }, side, now);
+        let mut verdict = Verdict { also: self.also(&met, service), ..self.said(&met, service, side) };
+        self.exempt(&met, service, &mut verdict);
+        verdict
     }
 
     /// The column of a destination in this group, or in none, for what arrives at a side.
@@ -452,6 +413,9 @@ impl Table {
             column: 0,
             group: Spot::NONE,
             lease: Spot::NONE,
+            side: None,
+            routed: false,
+            tags: u16::MAX,
         };
         at(&self.spots, stretch).unwrap_or(&NOWHERE)
     }
@@ -459,53 +423,7 @@ impl Table {
     /// Whether a sender's MAC is one of those written for it, or taken as such.
     #[must_use]
     pub fn is_true(&self, sender: Sender, side: Side) -> bool {
-        let from = self.spot(self.space.find(sender.address));
-        self.is_genuine(sender.mac, from, at(&self.networks, from.network), side)
-    }
-
-    /// Whether the MAC is one of those written for this source. The MACs of a network stand in front of it
-    /// on its own side: a source that arrives on the other one has none.
-    fn is_genuine(&self, mac: SenderMac, from: &Spot, network: Option<&NetworkFace>, side: Side) -> bool {
-        match mac {
-            SenderMac::Assumed => true,
-            SenderMac::Stranger => false,
-            SenderMac::Seen(mac) => network.is_some_and(|network| {
-                network.side == side
-                    && (network.via.contains(&mac)
-                        || at(&self.workloads, from.workload).is_some_and(|w| w.macs.contains(&mac)))
-            }),
-        }
-    }
-
-    /// The program of a row and a column.
-    #[inline]
-    fn cell(&self, row: Option<&Row>, (number, column): (u32, Option<&Column>)) -> Option<u32> {
-        let row = row?;
-        match self.overlay.find((row.start, row.shift), number) {
-            None => at(&self.plain, row.line.checked_add(column?.place)?).copied(),
-            found @ Some(_) => found,
-        }
-    }
-
-    fn answer(
-        &self,
-        row: Option<&Row>,
-        (number, column): (u32, Option<&Column>),
-        service: Service,
-    ) -> &Answer {
-        self.cell(row, (number, column))
-            .and_then(|program| self.programs.ask(program, service))
-            .and_then(|answer| at(&self.answers, answer))
-            .unwrap_or(&Answer::DEFAULT)
-    }
-
-    fn mode_to(&self, column: Option<&Column>, service: Service) -> Option<Mode> {
-        let Some(column) = column else { return Some(Mode::Enforce) };
-        if service.readable && column.modes != Column::ALIKE {
-            answered_mode(self.programs.ask(column.modes, service))
-        } else {
-            column.strictest
-        }
+        self.is_genuine(sender.mac, self.spot(self.space.find(sender.address)), side)
     }
 
     /// What the profile says.
@@ -618,28 +536,5 @@ impl Table {
             labels: stretch.map_or(&NONE, |p| self.space.labels_of(p)),
             zones: zones.filter_map(|z| self.zones.get(*z)).map(String::as_str).collect(),
         }
-    }
-}
-
-/// Where a packet goes.
-#[derive(Clone, Copy)]
-enum Target<'a> {
-    /// To an address of this network.
-    Host(Option<&'a NetworkFace>),
-    /// To no network and no side.
-    Group,
-}
-
-/// The checks before rules.
-fn check(from: Option<&NetworkFace>, to: Target<'_>, vlans: Vlans, side: Side) -> Option<Denial> {
-    if !from.is_some_and(|network| network.side == side && network.vlans.contains(&vlans)) {
-        return Some(Denial::Spoofed);
-    }
-    match to {
-        Target::Group => None,
-        Target::Host(Some(network)) if network.vlans.contains(&vlans) => {
-            (network.side == side).then_some(Denial::SameSide)
-        }
-        Target::Host(_) => Some(Denial::WrongVlan),
     }
 }

@@ -18,6 +18,7 @@ mod key;
 mod padding;
 mod parse;
 mod plain;
+pub(crate) mod processor;
 pub mod protocol;
 mod query;
 mod quote;

@@ -19,7 +19,9 @@ use crate::policy::prefix::Prefix;
 use crate::policy::sample;
 use crate::policy::source::Origin;
 use crate::policy::wide::LINES;
-use crate::policy::{Action, Mode, Moment, Sender, SenderMac, compile};
+use crate::policy::{
+    Action, Connection, Met, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict, compile,
+};
 use crate::wire::{Mac, Service, Side, Vlans};
 
 const KEYS: [&str; 3] = ["app", "env", "rack"];
@@ -431,11 +433,11 @@ proptest! {
     ) {
         let tables = [compile(&model, &exceptions), divided(&model, &exceptions, &[line])];
         let oracle = Oracle::new(&model, &exceptions);
-        for (src, dst, service, side, now) in probes {
-            let verdict = oracle.judge(src, dst, service, side, now);
+        for (src, dst, service, side, now) in &probes {
+            let verdict = oracle.judge(*src, *dst, *service, *side, *now);
             for table in &tables {
                 prop_assert_eq!(
-                    table.judge(src, dst, service, side, now),
+                    table.judge(*src, *dst, *service, *side, *now),
                     verdict,
                     "{:?} → {} {:?} from {} at {:?}", src, dst, service, side, now
                 );
@@ -443,8 +445,26 @@ proptest! {
             // POLICY.md §8: nothing changes before `judge_at`.
             let last = verdict.judge_at.0.saturating_sub(1).min(now.0.saturating_add(2 * LAST));
             if last > now.0 {
-                let later = oracle.judge(src, dst, service, side, Moment(last));
+                let later = oracle.judge(*src, *dst, *service, *side, Moment(last));
                 prop_assert_eq!(later, verdict, "{:?} → {} {:?} from {} at {:?} and {}", src, dst, service, side, now, last);
+            }
+        }
+        // Without the names of others that match, alone and as a burst of one side.
+        for step in probes.chunks(8) {
+            for (side, now) in step.iter().map(|(.., side, now)| (*side, *now)).take(1) {
+                let all: Vec<Connection> =
+                    step.iter().map(|(from, to, service, ..)| Connection { from: *from, to: *to, service: *service }).collect();
+                let mut met = [Met::BLANK; 8];
+                for table in &tables {
+                    table.meet_all(&all, side, now, &mut met);
+                    for (Connection { from, to, service }, met) in all.iter().zip(&met) {
+                        let opener = table.judge_opener(*from, *to, *service, side, now);
+                        let verdict = table.judge(*from, *to, *service, side, now);
+                        let brief = Verdict { also: [RuleNumber::NONE; 4], ..verdict };
+                        prop_assert_eq!(opener, (brief, table.is_true(*from, side)));
+                        prop_assert_eq!(table.decide(met, *service, side), opener);
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,297 @@
+//! A judgement in steps, so that those of a burst wait for memory together.
+//!
+//! What it is: the evaluator behind [`Table::judge`]. One connection takes all steps by itself; several take each
+//! step together, and the lines of memory that the next one needs are asked for meanwhile. What it is not: two
+//! evaluators: both ways are made of the same steps, and a test holds them against each other. Invariant: what is
+//! found is good for the table, the side and the moment that it was found for. Cost: of a table that no cache holds,
+//! one connection waits three times in a row (cell, plain, program), those of a burst together.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::super::exempt::Asker;
+use super::super::space::StretchId;
+use super::super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
+use super::{Answer, Column, Lease, Row, Spot, Table, answered_mode, at, is_group};
+use crate::wire::processor::prefetch;
+use crate::wire::{Service, Side, Vlans};
+
+/// Connections that take a step together: about as many lines of memory as a core has under way.
+const STEP: usize = 16;
+
+/// A connection that somebody opens.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Who opens it.
+    pub from: Sender,
+    /// To whom.
+    pub to: IpAddr,
+    /// On what.
+    pub service: Service,
+}
+
+impl Connection {
+    /// Nobody's: what a place for one holds.
+    pub const BLANK: Self = Self {
+        from: Sender {
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            mac: SenderMac::Stranger,
+            vlans: Vlans::UNTAGGED,
+        },
+        to: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        service: Service { protocol: 0, sport: 0, dport: 0, readable: false },
+    };
+}
+
+/// What a table has found of a connection; only [`Table::decide`] is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Met {
+    /// Where both ends lie.
+    ends: [StretchId; 2],
+    row: u32,
+    column: u32,
+    /// What a packet is asked; [`Met::NONE`] where the table is broken.
+    program: u32,
+    judge_at: Moment,
+    /// What speaks against it before rules do.
+    misplaced: Option<Denial>,
+    genuine: bool,
+    /// Sent to a host, not to a group.
+    host: bool,
+    now: Moment,
+}
+
+impl Met {
+    const NONE: u32 = u32::MAX;
+
+    /// Nothing yet: what a place for one holds.
+    pub const BLANK: Self = Self {
+        ends: [0; 2],
+        row: 0,
+        column: 0,
+        program: Self::NONE,
+        judge_at: Moment::NEVER,
+        misplaced: None,
+        genuine: false,
+        host: false,
+        now: Moment::NEVER,
+    };
+}
+
+/// What an answer decides, without the names of other rules that match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in super::super) struct Head {
+    denial: Option<Denial>,
+    guardrails: Option<Mode>,
+    rule: RuleNumber,
+}
+
+impl Head {
+    /// Of an answer.
+    pub(in super::super) fn of(answer: &Answer) -> Self {
+        Self { denial: answer.denial, guardrails: answer.guardrails, rule: answer.rule }
+    }
+}
+
+impl Table {
+    /// [`Self::judge`], and whether the sender's MAC is one of those written for it ([`Self::is_true`]): both come of
+    /// one lookup of the source. `also` is left empty: only reports ask for it, and it stands in memory that nothing
+    /// else here touches.
+    #[must_use]
+    pub fn judge_opener(
+        &self,
+        src: Sender,
+        dst: IpAddr,
+        service: Service,
+        side: Side,
+        now: Moment,
+    ) -> (Verdict, bool) {
+        let met = self.meet(&Connection { from: src, to: dst, service }, side, now);
+        self.decide(&met, service, side)
+    }
+
+    /// Finds what decides on several connections that arrive on one side, for [`Self::decide`]; the first into the
+    /// first place of `met`, and so on. What has no place is left out. No allocation.
+    pub fn meet_all(&self, all: &[Connection], side: Side, now: Moment, met: &mut [Met]) {
+        for (all, met) in all.chunks(STEP).zip(met.chunks_mut(STEP)) {
+            // Searches for addresses wait for nothing but themselves: a core has several under way.
+            for (connection, met) in all.iter().zip(&mut *met) {
+                met.ends = self.ends(connection);
+                met.ends.iter().for_each(|end| prefetch(self.spot(*end)));
+            }
+            for (connection, met) in all.iter().zip(&mut *met) {
+                *met = self.place(connection, met.ends, side, now);
+                if let Some(row) = at(&self.rows, met.row) {
+                    self.overlay.prefetch(row.cells, met.column);
+                }
+            }
+            for (_, met) in all.iter().zip(met) {
+                met.program = self.brief(met);
+                self.briefs.prefetch(met.program);
+            }
+        }
+    }
+
+    /// Finds what decides on a connection.
+    #[inline]
+    pub(super) fn meet(&self, connection: &Connection, side: Side, now: Moment) -> Met {
+        let mut met = self.place(connection, self.ends(connection), side, now);
+        met.program = self.brief(&met);
+        met
+    }
+
+    /// What comes of a connection on this service that was met on this side, and whether the sender's MAC is one of
+    /// those written for it. `also` is left empty, as by [`Self::judge_opener`].
+    #[must_use]
+    pub fn decide(&self, met: &Met, service: Service, side: Side) -> (Verdict, bool) {
+        let mut verdict = self.said(met, service, side);
+        self.exempt(met, service, &mut verdict);
+        (Verdict { also: [RuleNumber::NONE; 4], ..verdict }, met.genuine)
+    }
+
+    /// What rules say, without the names of others that match.
+    #[inline]
+    pub(super) fn said(&self, met: &Met, service: Service, side: Side) -> Verdict {
+        let none = Head::of(&Answer::DEFAULT);
+        let answer = self.briefs.ask(met.program, service);
+        let head = answer.and_then(|answer| at(&self.heads, answer)).copied().unwrap_or(none);
+        let stranger = if side == Side::Inside && !met.genuine { self.inside } else { None };
+        let mode_from = at(&self.rows, met.row).map_or(Some(Mode::Enforce), |row| row.mode);
+        let zones = self.mode_to(at(&self.columns, met.column), service).max(mode_from).max(stranger);
+        let mode = zones.unwrap_or(self.unzoned);
+        let mode = head.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
+        let (denial, rule) = match met.misplaced {
+            Some(denial) => (Some(denial), RuleNumber::NONE),
+            None => (head.denial, head.rule),
+        };
+        Verdict { denial, mode, rule, also: [RuleNumber::NONE; 4], judge_at: met.judge_at }
+    }
+
+    /// Puts what exceptions say into what rules said.
+    #[inline]
+    pub(super) fn exempt(&self, met: &Met, service: Service, verdict: &mut Verdict) {
+        if let Some(exempt) = &self.exempt
+            && met.host
+            && met.misplaced.is_none()
+        {
+            let end = |stretch, genuine| {
+                let spot = self.spot(stretch);
+                let lapsed = Lease::lapsed(at(&self.leases, spot.lease), met.now).is_some();
+                Asker { workload: spot.workload, stretch, lapsed, genuine }
+            };
+            let [near, far] = met.ends;
+            self.except(exempt, [end(near, met.genuine), end(far, true)], (service, met.now), verdict);
+        }
+    }
+
+    /// Other rules that match.
+    pub(super) fn also(&self, met: &Met, service: Service) -> [RuleNumber; 4] {
+        let ends = (at(&self.rows, met.row), (met.column, at(&self.columns, met.column)));
+        let program = self.cell(ends.0, ends.1).filter(|_| met.misplaced.is_none());
+        let answer = program.and_then(|program| self.programs.ask(program, service));
+        answer.and_then(|answer| at(&self.answers, answer)).unwrap_or(&Answer::DEFAULT).also
+    }
+
+    #[inline]
+    fn ends(&self, connection: &Connection) -> [StretchId; 2] {
+        [self.space.find(connection.from.address), self.space.find(connection.to)]
+    }
+
+    /// Everything about a connection that its ends tell.
+    #[inline]
+    fn place(&self, connection: &Connection, ends: [StretchId; 2], side: Side, now: Moment) -> Met {
+        let Connection { from: src, to: dst, service: _ } = *connection;
+        let [from, to] = ends.map(|end| self.spot(end));
+        let lease = at(&self.leases, from.lease);
+        let (column, host, far_end) = if to.group != Spot::NONE || is_group(dst) {
+            (self.group_column(to.group, side), None, Moment::NEVER)
+        } else {
+            let lease = at(&self.leases, to.lease);
+            let column = Lease::lapsed(lease, now).map_or(to.column, |lease| lease.column);
+            (column, Some(to), Lease::left(lease, now))
+        };
+        let genuine = self.is_genuine(src.mac, from, side);
+        let [other, own] = from.rows;
+        let row = match Lease::lapsed(lease, now) {
+            Some(lease) => lease.row,
+            None if genuine => own,
+            None => other,
+        };
+        let judge_at = Lease::left(lease, now).min(far_end);
+        let misplaced = self.addresses.denial(src.address, dst);
+        let misplaced = misplaced.or_else(|| self.check(from, host, src.vlans, side));
+        let host = host.is_some();
+        Met { ends, row, column, program: Met::NONE, judge_at, misplaced, genuine, host, now }
+    }
+
+    /// The checks before rules; a group is no host.
+    fn check(&self, from: &Spot, host: Option<&Spot>, vlans: Vlans, side: Side) -> Option<Denial> {
+        if from.side != Some(side) || !self.carries(from, vlans) {
+            return Some(Denial::Spoofed);
+        }
+        let host = host?;
+        if self.carries(host, vlans) {
+            (host.side == Some(side)).then_some(Denial::SameSide)
+        } else {
+            Some(Denial::WrongVlan)
+        }
+    }
+
+    /// Whether the network of a spot lists these tags.
+    #[inline]
+    fn carries(&self, spot: &Spot, vlans: Vlans) -> bool {
+        match self.tags.get(usize::from(spot.tags)) {
+            Some(listed) => listed.contains(&vlans),
+            None => at(&self.networks, spot.network).is_some_and(|network| network.vlans.contains(&vlans)),
+        }
+    }
+
+    /// Whether the MAC is one of those written for this source. The MACs of a network stand in front of it
+    /// on its own side: a source that arrives on the other one has none.
+    #[inline]
+    pub(super) fn is_genuine(&self, mac: SenderMac, from: &Spot, side: Side) -> bool {
+        match mac {
+            SenderMac::Assumed => true,
+            SenderMac::Stranger => false,
+            SenderMac::Seen(mac) => {
+                let routed = || at(&self.networks, from.network).is_some_and(|n| n.via.contains(&mac));
+                let own = || at(&self.workloads, from.workload).is_some_and(|w| w.macs.contains(&mac));
+                from.side == Some(side) && (from.routed && routed() || own())
+            }
+        }
+    }
+
+    /// The cell of the plain.
+    #[inline]
+    fn plain<'t>(all: &'t [u32], row: Option<&Row>, column: Option<&Column>) -> Option<&'t u32> {
+        at(all, row?.line.checked_add(column?.place)?)
+    }
+
+    /// What a packet is asked.
+    #[inline]
+    fn brief(&self, met: &Met) -> u32 {
+        let row = at(&self.rows, met.row);
+        let narrow = row.and_then(|row| self.overlay.brief(row.cells, met.column));
+        let program = match narrow {
+            None => Self::plain(&self.plain, row, at(&self.columns, met.column)).copied(),
+            found @ Some(_) => found,
+        };
+        program.unwrap_or(Met::NONE)
+    }
+
+    /// The program of a row and a column.
+    pub(super) fn cell(&self, row: Option<&Row>, (number, column): (u32, Option<&Column>)) -> Option<u32> {
+        match self.overlay.full(row?.cells, number) {
+            None => Self::plain(&self.plain_full, row, column).copied(),
+            found @ Some(_) => found,
+        }
+    }
+
+    fn mode_to(&self, column: Option<&Column>, service: Service) -> Option<Mode> {
+        let Some(column) = column else { return Some(Mode::Enforce) };
+        if service.readable && column.modes != Column::ALIKE {
+            answered_mode(self.programs.ask(column.modes, service))
+        } else {
+            column.strictest
+        }
+    }
+}
