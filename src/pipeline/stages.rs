@@ -189,7 +189,11 @@ impl Pipeline {
                             let is_plain = others >> (at - place) & 1 == 1;
                             is_plain && hint.is_absent() && self.owner.of(&found.key) == self.me
                         });
-                        openers.find(scene, place, absent.map(|(at, ((found, _), frame))| (at, found, *frame)))
+                        openers.find(
+                            scene,
+                            place,
+                            absent.map(|(at, ((found, _), frame))| (at, found, *frame)),
+                        )
                     } else {
                         None
                     };

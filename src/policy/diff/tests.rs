@@ -1,8 +1,8 @@
 //! Two policies beside each other, told.
 
 use super::*;
-use crate::policy::sample::{BIG, load};
 use crate::policy::Exceptions;
+use crate::policy::sample::{BIG, load};
 
 fn compile(model: &crate::policy::Model) -> Table {
     crate::policy::compile(model, &Exceptions::NONE)
