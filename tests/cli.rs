@@ -108,7 +108,8 @@ fn the_example_has_no_finding_and_is_checked_in_time() {
     assert_eq!(code(&due), 0, "{}", out(&due));
     assert!(!out(&output).contains("error"), "{}", out(&output));
     // 100 ms is promised of a release build.
-    assert!(took < 3_000_000_000, "{took} ns");
+    let bound = if cfg!(debug_assertions) { 3_000_000_000 } else { 100_000_000 };
+    assert!(took < bound, "{took} ns");
 }
 
 #[test]
@@ -206,7 +207,26 @@ fn an_inventory_is_listed_and_a_list_becomes_a_part_of_it() {
     );
     let output = portcullis(&["inventory", "labels", "env", "--policy", &cde()]);
     assert_eq!((code(&output), out(&output).lines().count()), (0, 3), "{}", out(&output));
-    assert_eq!(code(&portcullis(&["inventory", "labels", "colour", "--policy", &cde()])), 2);
+    for (key, like) in [("colour", ""), ("evn", "; did you mean env?")] {
+        let output = portcullis(&["inventory", "labels", key, "--policy", &cde()]);
+        let told = format!(
+            "error: the policy declares no label {key}{like}\n  remedy: `[label]` of the policy lists the keys there are\n"
+        );
+        assert_eq!((code(&output), err(&output)), (2, told));
+    }
+    let inherits = |text: String| {
+        text.replacen(
+            "at       = \"cde.inside\"",
+            "at       = \"cde.inside\"\nlabels   = { rack = \"r1\" }",
+            1,
+        )
+        .replacen("app     = {}", "app     = {}\nrack = {}", 1)
+    };
+    let (_policy, first) = edited("gate.toml", inherits);
+    let output = portcullis(&["inventory", "labels", "rack", "--policy", &first]);
+    let own = out(&output);
+    assert!(own.starts_with("rack=r1  ") && own.contains(" workloads, of which "), "{own}{}", err(&output));
+    assert!(own.ends_with(" inherit it from network cde-servers\n"), "{own}");
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("hosts.csv");
     let import = |text: &str| {

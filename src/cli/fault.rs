@@ -44,6 +44,14 @@ pub(crate) enum Fault {
     /// A thread or a signal can't be had.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
+    /// The policy declares no such label.
+    #[error("the policy declares no label {key}{}", near(.like.as_deref()))]
+    NoLabel {
+        /// What was asked for.
+        key: String,
+        /// One that it declares and that is like it.
+        like: Option<String>,
+    },
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(&'static str, &'static str),
@@ -65,6 +73,7 @@ impl Fault {
             Self::Client(error) => Some(error.remedy()),
             Self::Socket(error) => Some(error.remedy().into()),
             Self::Usage(_, remedy) => Some((*remedy).into()),
+            Self::NoLabel { .. } => Some("`[label]` of the policy lists the keys there are".into()),
             Self::System(..) => Some("look at the limits of this service: threads, open files".into()),
             Self::File(..) => Some("name a file in a folder that exists and may be written to".into()),
             Self::Forwarded(_) | Self::Output(_) => Some("make room where the output goes".into()),
@@ -87,6 +96,7 @@ impl Fault {
             | Self::Capture(_)
             | Self::Forwarded(_)
             | Self::File(..)
+            | Self::NoLabel { .. }
             | Self::System(..)
             | Self::Usage(..)
             | Self::Output(_)
@@ -102,6 +112,11 @@ impl Fault {
     pub(crate) fn tell(&self) {
         tell(&self.words());
     }
+}
+
+/// The right name, where one is like the wrong one.
+fn near(like: Option<&str>) -> String {
+    like.map_or_else(String::new, |like| format!("; did you mean {like}?"))
 }
 
 /// Writes to standard error; where that is closed there is nobody to tell.

@@ -1,6 +1,5 @@
 //! `portcullis inventory`: who is in a policy, and lists of hosts from elsewhere into it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -12,8 +11,9 @@ use super::screen::Screen;
 use super::{Done, Format, FormatArg};
 use crate::policy::inventory::import;
 use crate::policy::model::{Labels, Workload};
-use crate::policy::read::Loaded;
+use crate::policy::read::{Loaded, nearest_name};
 use crate::policy::source::read_file;
+use crate::policy::values::{Carriers, values};
 
 /// Who is in a policy's inventory, and lists of hosts from elsewhere into it.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ enum Verb {
         #[command(flatten)]
         format: FormatArg,
     },
-    /// The values of a label, and how many workloads carry each.
+    /// The values of a label, how many workloads carry each, and of which network they inherit it.
     Labels {
         /// The label's key.
         key: String,
@@ -77,23 +77,16 @@ pub(crate) fn run(args: &InventoryArgs, screen: &mut Screen) -> Result<Done, Fau
         }
         Verb::Labels { key, policy, format } => {
             let loaded = read_policy(&policy.policy)?;
-            if !loaded.model.labels.contains_key(key) {
-                return Err(Fault::Usage(
-                    "the policy declares no such label",
-                    "`[label]` of the policy lists the keys there are",
-                ));
+            let declared = &loaded.model.labels;
+            if !declared.contains_key(key) {
+                let like = nearest_name(key, declared.keys().map(String::as_str)).map(str::to_owned);
+                return Err(Fault::NoLabel { key: key.clone(), like });
             }
-            let mut values: BTreeMap<&str, usize> = BTreeMap::new();
-            for value in loaded.model.workloads.iter().filter_map(|workload| workload.labels.get(key)) {
-                *values.entry(value).or_default() += 1;
-            }
+            let values = values(&loaded.model, key);
             screen.show(&match format.format {
                 Format::Json => serde_json::to_string(&values)? + "\n",
                 Format::Table => {
-                    let lines = values.iter().map(|(value, workloads)| {
-                        format!("{key}={value}  {}\n", count(*workloads, "workload"))
-                    });
-                    lines.collect::<Vec<_>>().concat()
+                    values.iter().map(|(value, carriers)| carried(key, value, carriers)).collect()
                 }
             })?;
         }
@@ -125,6 +118,17 @@ pub(crate) fn run(args: &InventoryArgs, screen: &mut Screen) -> Result<Done, Fau
         }
     }
     Ok(Done::Well)
+}
+
+/// `env=prod  5 workloads, of which 2 inherit it from network servers`
+fn carried(key: &str, value: &str, carriers: &Carriers) -> String {
+    let Carriers { workloads, inherited } = carriers;
+    let of = |(network, number): (&String, &usize)| {
+        format!("{number} inherit{} it from network {network}", if *number == 1 { "s" } else { "" })
+    };
+    let of: Vec<String> = inherited.iter().map(of).collect();
+    let of = if of.is_empty() { String::new() } else { format!(", of which {}", of.join(" and ")) };
+    format!("{key}={value}  {}{of}\n", count(*workloads, "workload"))
 }
 
 fn row<'a>(loaded: &Loaded, workload: &'a Workload) -> Row<'a> {

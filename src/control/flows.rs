@@ -19,7 +19,7 @@ use crate::flow::{Phase, Slot};
 use crate::gateway::{Cursor, LookError, Policy};
 use crate::pipeline::Reason;
 use crate::policy::model::Atom;
-use crate::policy::read::service_atoms;
+use crate::policy::read::{nearest_name, service_atoms};
 use crate::policy::table::Place;
 use crate::record::{CutPage, CutTally, Generation, NamedCut, RuleName};
 use crate::wire::protocol::icmp_of;
@@ -58,8 +58,8 @@ pub(super) struct Query {
 pub(super) enum NoFlows {
     #[error(transparent)]
     Look(#[from] LookError),
-    #[error("there is no {0} \"{1}\" in the policy in force")]
-    Unknown(&'static str, String),
+    #[error("there is no {what} \"{name}\" in the policy in force{}", near(.like.as_ref()))]
+    Unknown { what: &'static str, name: String, like: Option<String> },
     #[error("{0}")]
     Service(String),
     #[error("\"{0}\" is no state of a flow")]
@@ -68,12 +68,21 @@ pub(super) enum NoFlows {
     Cursor(String),
 }
 
+fn near(like: Option<&String>) -> String {
+    like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
+}
+
 impl NoFlows {
+    fn unknown<'n>(what: &'static str, name: &str, names: impl Iterator<Item = &'n String>) -> Self {
+        let like = nearest_name(name, names.map(String::as_str)).map(str::to_owned);
+        Self::Unknown { what, name: name.to_owned(), like }
+    }
+
     /// What to do about it.
     pub(super) const fn remedy(&self) -> &'static str {
         match self {
             Self::Look(_) => "try again; `portcullis status` shows the workers",
-            Self::Unknown(..) | Self::Service(_) => {
+            Self::Unknown { .. } | Self::Service(_) => {
                 "`portcullis rules` and the inventory list what there is"
             }
             Self::State(_) => {
@@ -181,11 +190,14 @@ impl Wanted {
             Err(_) if model.workloads.iter().any(|workload| workload.name == text) => {
                 Ok(Who::Name(text.to_owned()))
             }
-            Err(_) => Err(NoFlows::Unknown("workload", text.to_owned())),
+            Err(_) => Err(NoFlows::unknown("workload", text, model.workloads.iter().map(|w| &w.name))),
         });
         let zone = query.zone.as_deref().map(|text| {
             let known = model.zones.iter().any(|zone| zone.name == text);
-            if known { Ok(text.to_owned()) } else { Err(NoFlows::Unknown("zone", text.to_owned())) }
+            if known {
+                return Ok(text.to_owned());
+            }
+            Err(NoFlows::unknown("zone", text, model.zones.iter().map(|zone| &zone.name)))
         });
         let service = query.service.as_deref().map(|text| service_atoms(text, &model.services));
         Ok(Self {
@@ -604,8 +616,10 @@ mod tests {
     fn what_is_unknown_is_refused_by_name() {
         let refused = |asked| found(asked).unwrap_err().to_string();
         let unknown = |what: &str| format!("there is no {what} in the policy in force");
-        assert_eq!(refused(json!({ "workload": "vault-2" })), unknown("workload \"vault-2\""));
+        assert_eq!(refused(json!({ "workload": "switch" })), unknown("workload \"switch\""));
         assert_eq!(refused(json!({ "zone": "dmz" })), unknown("zone \"dmz\""));
+        assert!(refused(json!({ "zone": "cdee" })).ends_with("; did you mean \"cde\"?"));
+        assert!(refused(json!({ "workload": "vault-2" })).ends_with("; did you mean \"vault-1\"?"));
         assert_eq!(refused(json!({ "state": "open" })), "\"open\" is no state of a flow");
         assert!(refused(json!({ "service": "htps" })).contains("did you mean \"https\"?"));
         assert!(refused(json!({ "service": "tcp/0-" })).contains("tcp/0-"));

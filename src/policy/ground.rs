@@ -153,6 +153,29 @@ impl<'a> Ground<'a> {
         ControlFlow::Continue(())
     }
 
+    /// Whether both selectors mean somebody, and not on one side only.
+    pub(super) fn faces(&self, (from, to): (&Selector, &Selector), reading: Reading) -> bool {
+        let some = |ends: &[End<'_>], selector| ends.iter().any(|end| end.is_meant(selector, reading));
+        let mut sides = self.senders.iter().zip(&self.receivers);
+        sides.any(|(senders, receivers)| some(senders, from) && some(receivers, to))
+    }
+
+    /// Whether two ends that the selectors mean belong together as `joining` says, wherever they lie.
+    pub(super) fn joins_anywhere(
+        &self,
+        (from, to): (&Selector, &Selector),
+        joining: &Selector,
+        reading: Reading,
+    ) -> bool {
+        let [froms, tos] = [(&self.senders, from), (&self.receivers, to)].map(|(ends, selector)| {
+            ends.iter().flat_map(|ends| self.unlike(ends, selector, joining, reading)).collect::<Vec<_>>()
+        });
+        froms.iter().any(|from| {
+            let family = |to: &&&End<'_>| to.address.is_ipv4() == from.address.is_ipv4();
+            tos.iter().filter(family).any(|to| joining.joins(from.carried(), to.carried()))
+        })
+    }
+
     fn unlike<'s>(
         &self,
         ends: &'s [End<'a>],

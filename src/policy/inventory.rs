@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::prefix::{NotAPrefix, Prefix};
-use super::read::{NotAName, is_name, is_reserved};
+use super::read::{NotAName, is_name, is_reserved, moment};
 use crate::wire::Mac;
 
 /// What came of a list.
@@ -45,13 +45,13 @@ pub enum Wrong {
     #[error("two columns are headed `{0}`")]
     HeadingTwice(String),
     /// A heading that can't be a label.
-    #[error("`{0}` can't be the name of a label: {1}")]
+    #[error("`{heading}` can't be the name of a label: {1}", heading = .0.escape_debug())]
     Heading(String, NotAName),
     /// More or fewer values than headings.
     #[error("{0} values under {1} headings")]
     Width(usize, usize),
     /// No name.
-    #[error("\"{0}\" can't be the name of a workload: {1}")]
+    #[error("{0:?} can't be the name of a workload: {1}")]
     Name(String, NotAName),
     /// A name twice.
     #[error("{0} is named already in line {1}")]
@@ -60,13 +60,13 @@ pub enum Wrong {
     #[error("{0} has no address")]
     NoAddress(String),
     /// Not an address.
-    #[error("\"{0}\" is not an address or prefix: {1}")]
+    #[error("{0:?} is not an address or prefix: {1}")]
     Address(String, NotAPrefix),
     /// Not a MAC.
-    #[error("\"{0}\" is not a MAC: write 02:00:00:20:00:10")]
+    #[error("{0:?} is not a MAC: write 02:00:00:20:00:10")]
     Mac(String),
     /// Not a time.
-    #[error("\"{0}\" is neither a date nor an instant with an offset: write 2027-05-31")]
+    #[error("{0:?} is neither a date nor an instant with an offset: write 2027-05-31")]
     Until(String),
 }
 
@@ -81,29 +81,26 @@ pub fn import(csv: &str, source: &str) -> Result<Imported, Vec<BadRow>> {
         Err(bad) => return Err(vec![bad]),
     };
     let mut rows = rows.into_iter();
-    let (_, headings) = rows.next().unwrap_or_default();
+    let headings = rows.next().unwrap_or_default();
     let mut renamed = Vec::new();
     let columns = columns(&headings, &mut renamed, &mut wrong);
     let (mut body, mut seen) = (String::new(), BTreeMap::new());
-    for (line, values) in rows {
-        let mut say = |what| wrong.push(BadRow { line, wrong: what });
-        if values.len() != headings.len() {
-            say(Wrong::Width(values.len(), headings.len()));
+    for cells in rows {
+        let line = cells.first().map_or(0, |cell| cell.line);
+        if cells.len() != headings.len() {
+            wrong.push(BadRow { line, wrong: Wrong::Width(cells.len(), headings.len()) });
             continue;
         }
-        let cells: Vec<(&str, &str)> =
-            columns.iter().map(String::as_str).zip(values.iter().map(|value| value.trim())).collect();
-        let cell =
-            |key: &str| cells.iter().find(|(heading, _)| *heading == key).map_or("", |(_, cell)| cell);
-        let name = cell("name");
-        if let Err(why) = is_name(name) {
-            say(Wrong::Name(name.to_owned(), why));
+        let row = Columns { keys: &columns, cells: &cells };
+        let name = row.get("name");
+        if let Err(why) = is_name(name.text()) {
+            wrong.push(name.bad(Wrong::Name(name.text().to_owned(), why)));
             continue;
         }
-        if let Some(first) = seen.insert(name.to_owned(), line) {
-            say(Wrong::Twice(name.to_owned(), first));
+        if let Some(first) = seen.insert(name.text().to_owned(), name.line) {
+            wrong.push(name.bad(Wrong::Twice(name.text().to_owned(), first)));
         }
-        workload(&mut body, (source, line), &cells, &mut say);
+        workload(&mut body, (source, line), row, &mut wrong);
     }
     if !wrong.is_empty() {
         return Err(wrong);
@@ -118,88 +115,102 @@ pub fn import(csv: &str, source: &str) -> Result<Imported, Vec<BadRow>> {
 
 const KNOWN: [&str; 6] = ["name", "addresses", "owner", "service_account", "macs", "valid_until"];
 
-/// The headings as keys: those of a workload, and labels.
-fn columns(
-    headings: &[String],
-    renamed: &mut Vec<(String, String)>,
-    wrong: &mut Vec<BadRow>,
-) -> Vec<String> {
-    let mut say = |what| wrong.push(BadRow { line: 1, wrong: what });
+/// The headings as keys: those of a workload, and labels, which keep their case as labels do.
+fn columns(headings: &[Cell], renamed: &mut Vec<(String, String)>, wrong: &mut Vec<BadRow>) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
-    for heading in headings {
-        let heading = heading.trim().to_lowercase();
-        let key = if KNOWN.contains(&heading.as_str()) {
-            heading
-        } else if is_reserved(&heading) {
+    for cell in headings {
+        let heading = cell.text();
+        let lower = heading.to_lowercase();
+        let key = if KNOWN.contains(&lower.as_str()) {
+            lower
+        } else if is_reserved(&lower) {
             let label = format!("{heading}_label");
-            renamed.push((heading, label.clone()));
+            renamed.push((heading.to_owned(), label.clone()));
             label
         } else {
-            if let Err(why) = is_name(&heading) {
-                say(Wrong::Heading(heading.clone(), why));
+            if let Err(why) = is_name(heading) {
+                wrong.push(cell.bad(Wrong::Heading(heading.to_owned(), why)));
             }
-            heading
+            heading.to_owned()
         };
         if columns.contains(&key) {
-            say(Wrong::HeadingTwice(key.clone()));
+            wrong.push(cell.bad(Wrong::HeadingTwice(key.clone())));
         }
         columns.push(key);
     }
     for needed in ["name", "addresses"] {
         if !columns.iter().any(|key| key == needed) {
-            say(Wrong::NoHeading(needed));
+            wrong.push(BadRow { line: 1, wrong: Wrong::NoHeading(needed) });
         }
     }
     columns
 }
 
-/// One section. Lists in a cell are parted by spaces or semicolons.
-fn workload(
-    into: &mut String,
-    (source, line): (&str, usize),
-    cells: &[(&str, &str)],
-    say: &mut impl FnMut(Wrong),
-) {
-    let cell = |key: &str| cells.iter().find(|(heading, _)| *heading == key).map_or("", |(_, cell)| cell);
-    let list = |key: &str| -> Vec<String> {
-        let items = cell(key).split([' ', ';']).map(str::trim).filter(|item| !item.is_empty());
-        items.map(str::to_owned).collect()
-    };
-    let (name, addresses, macs) = (cell("name"), list("addresses"), list("macs"));
-    if addresses.is_empty() {
-        say(Wrong::NoAddress(name.to_owned()));
+/// A row under its headings.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    keys: &'a [String],
+    cells: &'a [Cell],
+}
+
+impl<'a> Columns<'a> {
+    /// The cell under a heading; an empty one where there is no such column.
+    fn get(self, key: &str) -> &'a Cell {
+        static NONE: Cell = Cell { line: 0, value: String::new() };
+        let place = self.keys.iter().position(|heading| heading == key);
+        place.and_then(|place| self.cells.get(place)).unwrap_or(&NONE)
     }
-    for address in &addresses {
-        if let Err(why) = address.parse::<Prefix>() {
-            say(Wrong::Address(address.clone(), why));
+
+    /// What is in a cell, parted by white space or semicolons.
+    fn list(self, key: &str) -> (&'a Cell, Vec<&'a str>) {
+        let cell = self.get(key);
+        let items = cell.text().split(|c: char| c.is_whitespace() || c == ';');
+        (cell, items.filter(|item| !item.is_empty()).collect())
+    }
+}
+
+/// One section.
+fn workload(into: &mut String, (source, line): (&str, usize), row: Columns<'_>, wrong: &mut Vec<BadRow>) {
+    let (name, (addresses, prefixes), (macs, mac_texts)) =
+        (row.get("name").text(), row.list("addresses"), row.list("macs"));
+    if prefixes.is_empty() {
+        wrong.push(BadRow { line, wrong: Wrong::NoAddress(name.to_owned()) });
+    }
+    for text in &prefixes {
+        if let Err(why) = text.parse::<Prefix>() {
+            wrong.push(addresses.bad(Wrong::Address((*text).to_owned(), why)));
         }
     }
-    for mac in macs.iter().filter(|mac| mac.parse::<Mac>().is_err()) {
-        say(Wrong::Mac(mac.clone()));
+    for text in mac_texts.iter().filter(|text| text.parse::<Mac>().is_err()) {
+        wrong.push(macs.bad(Wrong::Mac((*text).to_owned())));
     }
-    let until = cell("valid_until");
-    let is_time = until.parse::<jiff::Timestamp>().is_ok() || super::read::end_of_day(until).is_some();
-    if !until.is_empty() && !is_time {
-        say(Wrong::Until(until.to_owned()));
+    let until = row.get("valid_until");
+    // As the reader takes it: TOML's own form of a time, and a moment by what it says.
+    let time = until.text().parse::<toml::value::Datetime>().ok().filter(|time| moment(time).is_ok());
+    if !until.text().is_empty() && time.is_none() {
+        wrong.push(until.bad(Wrong::Until(until.text().to_owned())));
     }
-    let texts = |items: &[String]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
-    let labels = cells.iter().filter(|(key, value)| !KNOWN.contains(key) && !value.is_empty());
+    let texts = |items: &[&str]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
+    let labels = row.keys.iter().zip(row.cells).filter(|(key, cell)| {
+        let known = KNOWN.contains(&key.as_str());
+        !known && !cell.text().is_empty()
+    });
     let labels: Vec<String> =
-        labels.map(|(key, value)| format!("{} = {}", key_of(key), quoted(value))).collect();
+        labels.map(|(key, cell)| format!("{} = {}", key_of(key), quoted(cell.text()))).collect();
     // Writing to a String cannot fail.
     let _ = writeln!(into, "\n[workload.{}] # {}:{line}", key_of(name), plain(source));
-    let _ = writeln!(into, "addresses = [{}]", texts(&addresses));
+    let _ = writeln!(into, "addresses = [{}]", texts(&prefixes));
     if !labels.is_empty() {
         let _ = writeln!(into, "labels = {{ {} }}", labels.join(", "));
     }
-    for key in ["service_account", "owner"].into_iter().filter(|key| !cell(key).is_empty()) {
-        let _ = writeln!(into, "{key} = {}", quoted(cell(key)));
+    for key in ["service_account", "owner"].into_iter().filter(|key| !row.get(key).text().is_empty()) {
+        let _ = writeln!(into, "{key} = {}", quoted(row.get(key).text()));
     }
-    if !macs.is_empty() {
-        let _ = writeln!(into, "macs = [{}]", texts(&macs));
+    if !mac_texts.is_empty() {
+        let _ = writeln!(into, "macs = [{}]", texts(&mac_texts));
     }
-    if !until.is_empty() {
-        let _ = writeln!(into, "valid_until = {until}");
+    if let Some(time) = time {
+        let _ = writeln!(into, "valid_until = {time}");
     }
 }
 
@@ -219,52 +230,67 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-type Row = (usize, Vec<String>);
+/// A value and the line that it begins in.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    line: usize,
+    value: String,
+}
 
-/// The rows of a CSV text that are not empty, each with the line that it begins in.
-fn rows(csv: &str) -> Result<Vec<Row>, BadRow> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut row: Row = (1, vec![String::new()]);
+impl Cell {
+    fn new(line: usize) -> Self {
+        Self { line, value: String::new() }
+    }
+
+    /// Without the white space around it.
+    fn text(&self) -> &str {
+        self.value.trim()
+    }
+
+    fn bad(&self, wrong: Wrong) -> BadRow {
+        BadRow { line: self.line, wrong }
+    }
+}
+
+/// The rows of a CSV text that are not empty.
+fn rows(csv: &str) -> Result<Vec<Vec<Cell>>, BadRow> {
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    let (mut row, mut cell) = (Vec::new(), Cell::new(1));
     let (mut line, mut quoted, mut closed) = (1, false, false);
+    let is_written = |row: &Vec<Cell>| row.iter().any(|cell: &Cell| !cell.text().is_empty());
     let mut chars = csv.trim_start_matches('\u{feff}').chars().peekable();
     while let Some(c) = chars.next() {
         line += usize::from(c == '\n');
-        let fresh = row.1.last().is_none_or(String::is_empty);
         match (c, quoted) {
             ('"', true) if chars.peek() == Some(&'"') => {
                 chars.next();
-                push(&mut row, '"');
+                cell.value.push('"');
             }
             ('"', true) => (quoted, closed) = (false, true),
-            ('"', false) if fresh && !closed => quoted = true,
+            ('"', false) if cell.value.is_empty() && !closed => quoted = true,
             ('"', false) => return Err(BadRow { line, wrong: Wrong::Quote }),
             (',', false) => {
-                row.1.push(String::new());
+                row.push(std::mem::replace(&mut cell, Cell::new(line)));
                 closed = false;
             }
             ('\r', false) if chars.peek() == Some(&'\n') => {}
             ('\n', false) => {
-                let done = std::mem::replace(&mut row, (line, vec![String::new()]));
-                rows.extend(Some(done).filter(|(_, values)| values.iter().any(|v| !v.trim().is_empty())));
+                row.push(std::mem::replace(&mut cell, Cell::new(line)));
+                rows.extend(Some(std::mem::take(&mut row)).filter(is_written));
                 closed = false;
             }
             (other, false) if closed && !other.is_whitespace() => {
                 return Err(BadRow { line, wrong: Wrong::Quote });
             }
-            (other, _) => push(&mut row, other),
+            (other, _) => cell.value.push(other),
         }
     }
     if quoted {
-        return Err(BadRow { line: row.0, wrong: Wrong::Quote });
+        return Err(cell.bad(Wrong::Quote));
     }
-    rows.extend(Some(row).filter(|(_, values)| values.iter().any(|v| !v.trim().is_empty())));
+    row.push(cell);
+    rows.extend(Some(row).filter(is_written));
     Ok(rows)
-}
-
-fn push(row: &mut Row, c: char) {
-    if let Some(value) = row.1.last_mut() {
-        value.push(c);
-    }
 }
 
 #[cfg(test)]
@@ -336,5 +362,71 @@ mod tests {
             assert!(told(csv)[0].contains("a quote that nothing closes"), "{csv}");
         }
         assert_eq!(told("").len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_of_the_line_that_its_value_begins_in() {
+        let told = |csv: &str| -> Vec<String> {
+            let bad = import(csv, "x").expect_err("wrong");
+            bad.iter().map(ToString::to_string).collect()
+        };
+        let head = "name,\"addresses\",note,macs\n";
+        assert_eq!(
+            told(&format!("{head}a,10.0.0.1,\"two\nlines\",zz\nb,x,\"\n\n\",\"y\n\"\n")),
+            [
+                "line 3: \"zz\" is not a MAC: write 02:00:00:20:00:10",
+                "line 4: \"x\" is not an address or prefix: not an IP address",
+                "line 6: \"y\" is not a MAC: write 02:00:00:20:00:10",
+            ]
+        );
+        let quote = "a quote that nothing closes, or that stands within a value: write \"\" for one quote";
+        assert_eq!(
+            told(&format!("{head}a,10.0.0.1,\"two\nlines\",\"zz\n\n")),
+            [format!("line 3: {quote}")]
+        );
+        assert_eq!(told("name,addresses,\"a\nb\",c d\n").len(), 2);
+        assert!(told("name,addresses,\"a\nb\",c d\n")[1].starts_with("line 2: `c d` can't be"));
+        let list = import("name,addresses\na,\"10.0.0.1\n10.0.0.2\"\n", "x").expect("a list on two lines");
+        assert!(list.part.contains("addresses = [\"10.0.0.1\", \"10.0.0.2\"]\n"), "{}", list.part);
+    }
+
+    #[test]
+    fn a_label_keeps_its_case_and_a_key_has_none() {
+        let imported = import("NAME,Addresses,Env,Zone\na,10.0.0.1,prod,red\n", "x").expect("sound");
+        assert!(
+            imported.part.contains("labels = { Env = \"prod\", Zone_label = \"red\" }\n"),
+            "{}",
+            imported.part
+        );
+        assert_eq!(imported.renamed, [("Zone".to_owned(), "Zone_label".to_owned())]);
+    }
+
+    #[test]
+    fn a_time_is_taken_as_the_reader_takes_it() {
+        let times = [
+            ("2027-05-31", true),
+            ("2027-05-31T18:00:00Z", true),
+            ("2027-05-31 18:00:00+02:00", true),
+            ("2027-05-31T18:00:00.5Z", true),
+            ("20270531", false),
+            ("2027-05-31T18:00:00", false),
+            ("18:00:00", false),
+            ("2027-05-31T18:00:00+02", false),
+            ("2027-05-31T180000Z", false),
+            ("2027-05-31T18:00:00+02:00[Europe/Berlin]", false),
+            ("+002027-05-31", false),
+            ("2027-13-01", false),
+            ("2027-05-31 # a date", false),
+            ("2027-05-31\nowner = \"x\"", false),
+        ];
+        for (time, taken) in times {
+            let imported = import(&format!("name,addresses,valid_until\na,10.0.0.1,\"{time}\"\n"), "x");
+            assert_eq!(imported.is_ok(), taken, "{time}: {imported:?}");
+            let Ok(imported) = imported else { continue };
+            let files = [("gate.toml", POLICY), ("hosts.toml", &imported.part)];
+            let loaded = read_text(files.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+            let model = loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).model;
+            assert!(model.workloads[0].valid_until.is_some(), "{time}");
+        }
     }
 }

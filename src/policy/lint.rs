@@ -3,22 +3,25 @@
 //! What it is: the findings of `check` that need the compiled table or the day: rules without effect, overlaps
 //! across tiers, rules wider than the zone they open, insecure services, reviews that are due. What it is not:
 //! errors; nothing here stops a load. With the reader's own warnings (nobody's rule, no reason, "any env") it
-//! is what PCI DSS 1.2.1 calls the standard of a ruleset. Invariant: *without effect* means that without the
-//! rule every connection would get the same verdict. Cost: rules × classes, then the pairs of each rule.
+//! is what PCI DSS 1.2.1 calls the standard of a ruleset. Invariant: *without effect* means that without all
+//! rules of which it is said every connection would get the same verdict: of two equal rules one is told, the
+//! later one. Cost: rules × classes, then the pairs of each rule.
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Severity};
-use super::ground::{Ground, exists, within};
+use super::ground::{End, Ground, exists, within};
 use super::model::{Atom, Model, Rule, Selector, ServiceSet, Tier};
 use super::read::Loaded;
 use super::selector::Reading;
 use super::services::ALL;
+use super::stage::unasked;
 use super::table::{Answer, Table};
 use super::verdict::{Moment, RuleNumber};
 use crate::wire::protocol::{TCP, UDP};
@@ -57,9 +60,11 @@ pub fn check(policy: &Loaded, table: &Table, now: Moment) -> Vec<Diagnostic> {
 pub fn findings(policy: &Loaded, table: &Table, now: Moment) -> Vec<Diagnostic> {
     let model = &policy.model;
     let ground = Ground::new(model, table).with_strangers(model).reduced();
-    let mut lint = Lint { model, table, ground, now, found: Vec::new() };
-    for (number, rule) in (0..).zip(&model.rules) {
-        lint.rule(RuleNumber(number), rule);
+    let mut lint = Lint { model, table, ground, now, told: HashSet::new(), found: Vec::new() };
+    let mut rules: Vec<(RuleNumber, &Rule)> = (0..).map(RuleNumber).zip(&model.rules).collect();
+    rules.sort_by_key(|(_, rule)| Reverse((rule.origin.file, rule.origin.start)));
+    for (number, rule) in rules {
+        lint.rule(number, rule);
     }
     lint.found.sort_by_key(|found| found.origin.map(|origin| (origin.file, origin.start, found.code)));
     lint.found
@@ -87,19 +92,47 @@ pub fn level(found: &mut Vec<Diagnostic>, levels: &[(Code, Level)]) {
     }
 }
 
+/// How its tier reads a rule's selectors.
+const fn reading(rule: &Rule) -> Reading {
+    match rule.tier {
+        Tier::Exception | Tier::Allow => Reading::Granted,
+        Tier::Guardrail | Tier::Deny => Reading::ByAddress,
+    }
+}
+
+/// Who opens and to whom: both ways where the rule says so.
+fn ways(rule: &Rule) -> impl Iterator<Item = (&Selector, &Selector)> {
+    let back = rule.both_ways.then_some((&rule.to, &rule.from));
+    [Some((&rule.from, &rule.to)), back].into_iter().flatten()
+}
+
 struct Lint<'a> {
     model: &'a Model,
     table: &'a Table,
     ground: Ground<'a>,
     now: Moment,
+    /// Rules of which it was said already that they have no effect: none of them stands for another.
+    told: HashSet<RuleNumber>,
     found: Vec<Diagnostic>,
+}
+
+/// What matches a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    /// No pair of addresses that can reach each other.
+    #[default]
+    Nobody,
+    /// Such a pair, and none of the services between them.
+    Pairs,
+    /// Some connection.
+    Connections,
 }
 
 /// What a rule comes to, over all pairs and ports that it matches.
 #[derive(Clone, Copy, Debug, Default)]
 struct Effect {
-    /// Some connection matches it.
-    matches: bool,
+    /// What matches it.
+    extent: Extent,
     /// Without it some connection would get another verdict.
     counts: bool,
     /// The first rule of its own verdict that decides in its place, or would without it.
@@ -117,7 +150,11 @@ impl<'a> Lint<'a> {
 
     fn rule(&mut self, number: RuleNumber, rule: &'a Rule) {
         let effect = self.effect(number, rule);
-        self.without_effect(rule, effect);
+        if effect.extent == Extent::Connections {
+            self.without_effect(number, rule, effect);
+        } else {
+            self.without_pair(rule, effect);
+        }
         if rule.tier == Tier::Allow {
             self.overlap(rule, effect);
             self.insecure(rule);
@@ -131,19 +168,18 @@ impl<'a> Lint<'a> {
 
     /// Looks at everything that a rule matches.
     fn effect(&self, number: RuleNumber, rule: &Rule) -> Effect {
-        let reading = match rule.tier {
-            Tier::Exception | Tier::Allow => Reading::Granted,
-            Tier::Guardrail | Tier::Deny => Reading::ByAddress,
-        };
         let mut effect = Effect::default();
         let mut looked = HashSet::new();
-        let back = rule.both_ways.then_some((&rule.to, &rule.from));
-        for ends in [Some((&rule.from, &rule.to)), back].into_iter().flatten() {
-            let _ = self.ground.pairs(ends, &rule.to, reading, |from, to| {
+        for ends in ways(rule) {
+            let _ = self.ground.pairs(ends, &rule.to, reading(rule), |from, to| {
                 effect.zoned |= to.zoned;
                 let program = self.table.program(from.class, to.class);
                 let v4 = from.address.is_ipv4();
-                if self.ground.meet(from, to) && looked.insert((program, v4)) {
+                let meet = self.ground.meet(from, to);
+                if meet {
+                    effect.extent = effect.extent.max(Extent::Pairs);
+                }
+                if meet && looked.insert((program, v4)) {
                     self.look(&mut effect, (number, rule), program, v4);
                 }
                 ControlFlow::<()>::Continue(())
@@ -164,21 +200,25 @@ impl<'a> Lint<'a> {
             if *first != number && !also.contains(&number) && also.contains(&RuleNumber::NONE) {
                 continue;
             }
-            effect.matches = true;
-            let [next, ..] = *also;
-            let instead = if *first == number { next } else { *first };
-            let tier = self.table.rule(instead).map(|face| face.tier);
+            effect.extent = Extent::Connections;
+            // Where more rules match than an answer holds and all of those were told, nothing is said.
+            let mut standing =
+                std::iter::once(*first).chain(*also).filter(|told| !self.told.contains(told));
+            let (one, two) = (standing.next(), standing.next());
+            let decides = one.is_none_or(|one| one == number);
+            let instead = if decides { two } else { one };
+            let tier = instead.and_then(|instead| self.table.rule(instead)).map(|face| face.tier);
             let allows = rule.tier == Tier::Allow;
-            match tier {
-                Some(other) if (other == Tier::Allow) == allows => {
+            match (tier, instead) {
+                (Some(other), Some(instead)) if (other == Tier::Allow) == allows => {
                     effect.covered = effect.covered.or(Some(instead));
                     effect.counts |= self.adds(rule, instead);
                 }
-                Some(_) if *first == number => effect.counts = true,
-                Some(_) => effect.overruled = effect.overruled.or(Some(instead)),
+                (Some(_), _) if decides => effect.counts = true,
+                (Some(_), _) => effect.overruled = effect.overruled.or(instead),
                 // Nothing else is said: an allow opens, a deny forbids what the default forbids, and any rule
                 // to come.
-                None => effect.counts = true,
+                (None, _) => effect.counts = true,
             }
         }
     }
@@ -197,9 +237,8 @@ impl<'a> Lint<'a> {
         stricter || replies || guards || (rule.log && !other.log)
     }
 
-    fn without_effect(&mut self, rule: &Rule, effect: Effect) {
-        // What matches nobody is the reader's to tell.
-        if !effect.matches || effect.counts {
+    fn without_effect(&mut self, number: RuleNumber, rule: &Rule, effect: Effect) {
+        if effect.counts {
             return;
         }
         let (word, by, label) = match (effect.covered, effect.overruled) {
@@ -217,6 +256,38 @@ impl<'a> Lint<'a> {
             }
         }
         self.found.push(found);
+        self.told.insert(number);
+    }
+
+    /// Both ends mean somebody, and no connection is between them. An end that means nobody, and two on one
+    /// side, are the reader's to tell, and so are services that rules are not asked about.
+    fn without_pair(&mut self, rule: &Rule, effect: Effect) {
+        let asked = rule.services.any || rule.services.atoms.iter().any(|atom| unasked(*atom).is_none());
+        let faces = ways(rule).any(|ends| self.ground.faces(ends, reading(rule)));
+        // A guardrail's mode counts for packets that are no connection, from the wrong side or on a wrong VLAN.
+        let guards = rule.tier == Tier::Guardrail
+            && ways(rule).any(|ends| self.ground.joins_anywhere(ends, &rule.to, reading(rule)));
+        if !faces || !asked || guards {
+            return;
+        }
+        let some = |joining: &Selector| {
+            ways(rule).any(|ends| {
+                let each = |_: &End<'_>, _: &End<'_>| ControlFlow::Break(());
+                self.ground.pairs(ends, joining, reading(rule), each).is_break()
+            })
+        };
+        let why = if effect.extent == Extent::Pairs {
+            "its services are not of the family that its ends have addresses of"
+        } else if some(&rule.to) {
+            "no VLAN is that of both its ends"
+        } else if some(&Selector::Any) {
+            "both ends match someone, and no pair of them is as `same` or `differs` says"
+        } else {
+            "its ends have no family of addresses in common"
+        };
+        let message = format!("{} has no effect: empty", rule.full_id());
+        let found = Diagnostic::new(Code::NoEffect, Some(rule.origin), message).label(why);
+        self.found.push(found.help(Code::NoEffect.remedy()));
     }
 
     fn overlap(&mut self, rule: &Rule, effect: Effect) {

@@ -44,6 +44,7 @@ pub mod source;
 mod space;
 mod stage;
 pub mod table;
+pub mod values;
 pub mod verdict;
 mod wide;
 mod witness;

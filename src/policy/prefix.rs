@@ -59,6 +59,11 @@ impl Prefix {
         self.length == self.width()
     }
 
+    /// Addresses in it, modulo 2^128.
+    pub(super) fn size(&self) -> u128 {
+        1_u128.checked_shl(u32::from(self.width() - self.length)).unwrap_or(0)
+    }
+
     /// Whether the address lies in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -117,10 +117,10 @@ fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
         Tier::Exception | Tier::Allow => Reading::Granted,
         Tier::Guardrail | Tier::Deny => Reading::ByAddress,
     };
-    let mut tried = Tried { test, ground, answers: HashMap::new() };
+    let mut proving = Proving { test, ground, answers: HashMap::new() };
     let mut empty = true;
     let failed =
-        ground.pairs((&test.from, &test.to), &test.to, reading, |from, to| match tried.pair(from, to) {
+        ground.pairs((&test.from, &test.to), &test.to, reading, |from, to| match proving.pair(from, to) {
             Proof::Empty => ControlFlow::Continue(()),
             Proof::Holds => {
                 empty = false;
@@ -136,14 +136,14 @@ fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
 }
 
 /// One test, and what programs have answered to it.
-struct Tried<'a> {
+struct Proving<'a> {
     test: &'a Test,
     ground: &'a Ground<'a>,
     /// By program and family: nothing of the services exists there, all is as expected, or this is not.
     answers: HashMap<(u32, bool), Result<bool, (Service, Answer)>>,
 }
 
-impl Tried<'_> {
+impl Proving<'_> {
     fn pair(&mut self, from: &End<'_>, to: &End<'_>) -> Proof {
         let v4 = from.address.is_ipv4();
         let program = self.ground.table.program(from.class, to.class);

@@ -36,6 +36,21 @@ fn a_rule_that_another_one_covers_or_overrules_says_which() {
         new(rule("allow", "log = true\n")),
         [("P0117", "allow.payments-to-vault has no effect: covered".to_owned())]
     );
+    // Of two that say the same the later one is told, and of three the later two.
+    let same = |id: &str| {
+        format!(
+            "[allow.{id}]\nfrom = {{ app = \"payments\", env = \"prod\" }}\nto = {{ app = \"cards\" }}\nservices = [\"tcp/9\"]\n"
+        )
+    };
+    let told = |ids: &[&str]| -> Vec<String> {
+        let rules: String = ids.iter().map(|id| same(id)).collect();
+        new(rules).into_iter().filter(|(code, _)| *code == "P0117").map(|(_, message)| message).collect()
+    };
+    let covered = |id: &str| format!("allow.{id} has no effect: covered");
+    assert_eq!(told(&["a"]), [] as [String; 0]);
+    assert_eq!(told(&["a", "b"]), [covered("b")]);
+    assert_eq!(told(&["b", "a"]), [covered("a")]);
+    assert_eq!(told(&["b", "c", "a"]), [covered("c"), covered("a")]);
     let overruled = ["allow.payments-to-vault has no effect: overruled".to_owned()];
     let told: Vec<String> = new(rule("deny", "")).into_iter().map(|(_, message)| message).collect();
     assert_eq!(told, overruled);
@@ -68,14 +83,22 @@ fn only_warnings_take_another_level() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// POLICY.md §5: without a rule that has no effect every connection gets the same verdict.
+    /// POLICY.md §5: without the rules that have no effect every connection gets the same verdict.
     #[test]
     fn a_rule_without_effect_may_go(model in models(), probes in probes()) {
         let table = compile(&model, &Exceptions::NONE);
         let loaded = Loaded { model, sources: Sources::default(), warnings: Vec::new() };
-        for found in findings(&loaded, &table, Moment(0)).iter().filter(|f| f.code == Code::NoEffect) {
-            let id = found.message.split(' ').next().unwrap_or_default().to_owned();
-            let rules = loaded.model.rules.iter().filter(|rule| rule.full_id() != id).cloned().collect();
+        let found = findings(&loaded, &table, Moment(0));
+        let told: Vec<String> = found
+            .iter()
+            .filter(|found| found.code == Code::NoEffect)
+            .map(|found| found.message.split(' ').next().unwrap_or_default().to_owned())
+            .collect();
+        // Each by itself, and all together.
+        let alone = told.iter().map(|id| vec![id.clone()]);
+        for ids in alone.chain((told.len() > 1).then(|| told.clone())) {
+            let stays = |rule: &&crate::policy::model::Rule| !ids.contains(&rule.full_id());
+            let rules = loaded.model.rules.iter().filter(stays).cloned().collect();
             let without = compile(&Model { rules, ..loaded.model.clone() }, &Exceptions::NONE);
             // No connection is of two families, or of the other family's ICMP.
             let connections = probes.iter().filter(|(src, dst, service, ..)| {
@@ -86,7 +109,7 @@ proptest! {
                 // Later fragments are no ports: a rule may still cover more of a protocol than its coverer.
                 let service = crate::wire::Service { readable: true, ..service };
                 let [one, two] = [&table, &without].map(|t| t.judge(src, dst, service, side, Moment(0)));
-                prop_assert_eq!(one.denial.is_none(), two.denial.is_none(), "{} {:?} {} {:?}", id, src, dst, service);
+                prop_assert_eq!(one.denial.is_none(), two.denial.is_none(), "{:?} {:?} {} {:?}", ids, src, dst, service);
                 prop_assert_eq!(one.mode, two.mode);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! What it is: plain numbers for the rooms above, times in nanoseconds. What it is not: it says nothing of
 //! who reads them, and bounds are the reader's. Invariant: a key that is not written has the value of
-//! `default`; docs/LANGUAGE.md lists them all.
+//! `default`; docs/POLICY.md lists them all.
 
 use std::net::IpAddr;
 

@@ -10,7 +10,7 @@ use super::names::{Names, label_value};
 use super::sections::Sections;
 
 /// Keys of selectors, which labels therefore can't have.
-const RESERVED: [&str; 11] = [
+pub(super) const RESERVED: [&str; 11] = [
     "name",
     "zone",
     "group",
@@ -76,7 +76,7 @@ pub(super) fn labels(value: Option<Value<'_>>, names: &Names<'_>, findings: &mut
     let mut labels = Labels::new();
     let Some(value) = value else { return labels };
     for (key, value) in value.entries(findings) {
-        let declared = names.label_key(key, findings);
+        let declared = names.label_key(key, &[], findings);
         let Some(text) = value.text(findings) else { continue };
         if let Some(declared) = declared {
             labels.insert(key.text.to_owned(), label_value(key.text, declared, text, findings));

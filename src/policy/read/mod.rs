@@ -13,6 +13,7 @@ mod duration;
 mod findings;
 mod gate;
 mod group;
+mod holdings;
 mod instant;
 mod label;
 mod lease;
@@ -44,7 +45,7 @@ use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, par
 use super::verdict::Moment;
 use document::Value;
 use findings::Findings;
-pub(super) use instant::end_of_day;
+pub(super) use instant::{end_of_day, moment};
 pub use label::is_reserved;
 use names::Names;
 pub use schema::schema;
@@ -118,11 +119,9 @@ pub fn read_text(files: Vec<(String, String)>) -> Result<Loaded, Rejected> {
     })
 }
 
-/// The candidate most like a name that does not exist.
-pub(super) fn nearest_name<'c>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+/// The candidate most like a name that does not exist; none where none is like it.
+#[must_use]
+pub fn nearest_name<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     Findings::new().nearest(name, candidates)
 }
 

@@ -60,15 +60,20 @@ impl<'a> Names<'a> {
         known(Code::UnknownAccount, "service account", &self.accounts, name, findings)
     }
 
-    /// Whether a label key is declared; reports it otherwise.
-    pub(super) fn label_key(&self, key: Text<'_>, findings: &mut Findings) -> Option<&LabelKey> {
+    /// Whether a label key is declared; reports it otherwise. `words` are what else may stand there.
+    pub(super) fn label_key(
+        &self,
+        key: Text<'_>,
+        words: &[&str],
+        findings: &mut Findings,
+    ) -> Option<&LabelKey> {
         let declared = self.labels.get(key.text);
         if declared.is_none() {
             let all = || self.labels.keys().map(String::as_str);
             let message = format!("{} is not a declared label", key.text);
             let mut report = Diagnostic::new(Code::LabelKey, Some(key.origin), message)
                 .help(format!("`[label]` declares: {}", or_none(listing(all()))));
-            if let Some(near) = findings.nearest(key.text, all()) {
+            if let Some(near) = findings.nearest(key.text, all().chain(words.iter().copied())) {
                 report = report.label(format!("did you mean {near}?"));
             }
             findings.push(report);

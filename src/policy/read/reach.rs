@@ -1,11 +1,11 @@
-//! Findings that take the whole policy: what selectors mean among the workloads there are now.
+//! Findings that take the whole policy: what selectors mean among the addresses there are now.
 //!
 //! What it is: warnings, and the two errors that depend on who is a member of a zone. What it is not:
-//! an evaluator. It looks at claims, not at packets, and knows neither tiers nor modes. Cost: claims, and for
-//! each selector the *kinds* of claims that have the rarest of its keys: claims with the same labels in the
-//! same networks stand for each other, however many there are.
+//! an evaluator. It looks at addresses, not at packets, and knows neither tiers nor modes. Addresses that
+//! nobody claims count: denies and guardrails match them, and on the inside every zone there has them. Cost:
+//! claims, and for each selector the *examples* that have the rarest of its keys: addresses with the same
+//! labels in the same networks stand for each other, however many there are.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::super::code::Code;
@@ -13,105 +13,12 @@ use super::super::diagnostic::Diagnostic;
 use super::super::hash::Quick;
 use super::super::model::{Labels, Network, Selector, Tier, Workload, Zone};
 use super::super::postings::Postings;
-use super::super::prefix::Prefix;
 use super::super::selector::{Reading, Subject};
 use super::super::source::Origin;
 use super::findings::{Findings, listing};
+use super::holdings::{Example, Holding, examples, holdings};
 use super::rule::Placed;
 use crate::wire::Side;
-
-/// Addresses of one claim that lie in the same networks.
-struct Place<'m> {
-    workload: &'m Workload,
-    /// Narrowest first; all of them on its side.
-    networks: Vec<&'m Network>,
-    /// One address, so it can hold an account.
-    host: bool,
-}
-
-/// The same, as selectors see it.
-struct Spot<'m> {
-    workload: &'m Workload,
-    /// The narrowest of its networks.
-    network: Option<&'m Network>,
-    networks: Vec<&'m str>,
-    /// Its workload's, then those of its networks, narrowest first.
-    labels: Labels,
-    /// Zones it is a member of.
-    zones: Vec<&'m str>,
-    /// One address, so it can hold an account.
-    host: bool,
-}
-
-/// What selectors can tell apart: claims with the same are selected together, or not at all.
-#[derive(PartialEq, Eq, Hash)]
-struct Kind<'m> {
-    /// Only where a selector names it.
-    name: Option<&'m str>,
-    account: Option<&'m str>,
-    host: bool,
-    networks: Vec<&'m str>,
-    /// Its workload's own; the rest is its networks'.
-    labels: &'m Labels,
-}
-
-/// The first claim of each kind. `named` tells the workloads that selectors name.
-fn kinds<'m>(places: &[Place<'m>], named: impl Fn(&str) -> bool) -> Vec<Spot<'m>> {
-    let mut seen: HashSet<Kind<'m>, Quick> = HashSet::default();
-    let first = places.iter().filter(|place| {
-        let name = place.workload.name.as_str();
-        seen.insert(Kind {
-            name: named(name).then_some(name),
-            account: place.workload.service_account.as_deref(),
-            host: place.host,
-            networks: place.networks.iter().map(|network| network.name.as_str()).collect(),
-            labels: &place.workload.labels,
-        })
-    });
-    first.map(Spot::new).collect()
-}
-
-impl Place<'_> {
-    fn side(&self) -> Option<Side> {
-        self.networks.first().map(|network| network.side)
-    }
-}
-
-impl<'m> Spot<'m> {
-    fn new(place: &Place<'m>) -> Self {
-        let Place { workload, networks, host } = place;
-        let mut labels = workload.labels.clone();
-        for (key, value) in networks.iter().flat_map(|network| &network.labels) {
-            labels.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        Self {
-            workload,
-            network: networks.first().copied(),
-            networks: networks.iter().map(|network| network.name.as_str()).collect(),
-            labels,
-            zones: Vec::new(),
-            host: *host,
-        }
-    }
-
-    fn side(&self) -> Option<Side> {
-        self.network.map(|network| network.side)
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject {
-            workload: Some(&self.workload.name),
-            account: self.workload.service_account.as_deref(),
-            held: self.host,
-            labels: &self.labels,
-            networks: &self.networks,
-            zones: &self.zones,
-            group: None,
-            // A lease may be renewed: what the policy means does not hang on it.
-            lapsed: None,
-        }
-    }
-}
 
 /// What is to be known of those whom a selector means.
 #[derive(Clone, Copy, Default)]
@@ -126,16 +33,16 @@ struct Meant<'m> {
 }
 
 impl<'m> Meant<'m> {
-    fn of<'s>(spots: impl Iterator<Item = &'s Spot<'m>>) -> Self
+    fn of<'e>(examples: impl Iterator<Item = &'e Example<'m>>) -> Self
     where
-        'm: 's,
+        'm: 'e,
     {
         let mut meant = Self { nobody: true, ..Self::default() };
-        for spot in spots {
-            let side = spot.side();
+        for example in examples {
+            let side = example.side();
             meant.side = if meant.nobody { side } else { meant.side.filter(|one| side == Some(*one)) };
             meant.nobody = false;
-            meant.zone = meant.zone.or_else(|| spot.zones.first().copied());
+            meant.zone = meant.zone.or_else(|| example.zones.first().copied());
             if !meant.sides.contains(&side)
                 && let Some(free) = meant.sides.iter_mut().find(|free| free.is_none())
             {
@@ -144,6 +51,33 @@ impl<'m> Meant<'m> {
         }
         meant
     }
+}
+
+/// Zones with a member at each side, by [`Side::index`], in the order of the first of each.
+type ZonesAt<'m> = [Vec<&'m str>; 2];
+
+/// Those of one side.
+fn at<'z, 'm>([outside, inside]: &'z ZonesAt<'m>, side: Side) -> &'z [&'m str] {
+    match side {
+        Side::Outside => outside,
+        Side::Inside => inside,
+    }
+}
+
+/// Whether a rule means a multicast or broadcast destination that no group lists, sent from a side.
+fn reaches_multicast(to: &Selector, reading: Reading, sender: Side, zones: &ZonesAt<'_>) -> bool {
+    let labels = Labels::new();
+    let subject = Subject {
+        workload: None,
+        account: None,
+        held: false,
+        labels: &labels,
+        networks: &[],
+        zones: at(zones, sender.other()),
+        group: None,
+        lapsed: None,
+    };
+    to.matches(&subject, reading)
 }
 
 /// Reports what only the whole policy shows.
@@ -169,28 +103,40 @@ fn by_kind(
     named: impl Fn(&str) -> bool,
     findings: &mut Findings,
 ) {
-    let places = places(networks, workloads);
+    let holdings = holdings(networks, workloads);
     // What an error took out of the model would show as missing: no warnings then.
     let complete = !findings.has_errors();
     if complete {
-        without_mac(&places, findings);
+        without_mac(&holdings, findings);
+        never_held(&holdings, findings);
     }
-    let mut spots = kinds(&places, named);
-    for spot in &mut spots {
-        let member = |zone: &&Zone| zone.members.matches(&spot.subject(), Reading::ByAddress);
+    let mut examples = examples(&holdings, named);
+    for example in &mut examples {
+        let member = |zone: &&Zone| zone.members.matches(&example.subject(), Reading::ByAddress);
         let zones = zones.iter().filter(member).map(|zone| zone.name.as_str()).collect();
-        spot.zones = zones;
+        example.zones = zones;
     }
-    let peopled: BTreeSet<&str> = spots.iter().flat_map(|spot| &spot.zones).copied().collect();
+    let claimed = examples.iter().filter(|example| example.workload.is_some());
+    let peopled: BTreeSet<&str> = claimed.flat_map(|example| &example.zones).copied().collect();
     for zone in zones.iter().filter(|zone| complete && !peopled.contains(zone.name.as_str())) {
         let message = format!("zone {} has no members now", zone.name);
         findings.say_with(Code::EmptyZone, zone.origin, message, Code::EmptyZone.remedy());
     }
-    let zone_at = Side::BOTH.map(|side| {
-        let mut here = spots.iter().filter(|spot| spot.side() == Some(side));
-        here.find_map(|spot| spot.zones.first().copied())
+    let zones_at: ZonesAt<'_> = Side::BOTH.map(|side| {
+        let mut here = Vec::new();
+        for zone in examples.iter().filter(|example| example.side() == Some(side)).flat_map(|e| &e.zones) {
+            if !here.contains(zone) {
+                here.push(*zone);
+            }
+        }
+        here
     });
-    let postings = Postings::of(spots.iter().map(Spot::subject));
+    for example in examples.iter_mut().filter(|example| example.workload.is_none()) {
+        let inside = at(&zones_at, Side::Inside).iter().filter(|_| example.side() == Some(Side::Inside));
+        let more: Vec<&str> = inside.filter(|zone| !example.zones.contains(zone)).copied().collect();
+        example.zones.extend(more);
+    }
+    let postings = Postings::of(examples.iter().map(Example::subject));
     let mut known: HashMap<(&Selector, Reading), Meant<'_>, Quick> = HashMap::default();
     for placed in rules {
         let reading = match placed.rule.tier {
@@ -200,94 +146,36 @@ fn by_kind(
         let [from, to] = [&placed.rule.from, &placed.rule.to].map(|selector| {
             *known.entry((selector, reading)).or_insert_with(|| {
                 let candidates = postings.candidates(selector);
-                let spots =
-                    candidates.iter().filter_map(|n| usize::try_from(*n).ok().and_then(|n| spots.get(n)));
-                Meant::of(spots.filter(|spot| selector.matches(&spot.subject(), reading)))
+                let examples = candidates
+                    .iter()
+                    .filter_map(|n| usize::try_from(*n).ok().and_then(|n| examples.get(n)));
+                Meant::of(examples.filter(|example| selector.matches(&example.subject(), reading)))
             })
         });
         if placed.rule.tier == Tier::Allow {
-            allow(placed, &from, &to, zone_at, findings);
+            allow(placed, &from, &to, &zones_at, findings);
         }
         if !complete {
             continue;
         }
-        empty(placed, &placed.rule.from, placed.from, &from, "from", findings);
-        empty(placed, &placed.rule.to, placed.to, &to, "to", findings);
-        one_side(placed, &from, &to, findings);
-    }
-}
-
-/// A prefix of a network, and the prefix around it.
-struct Nested<'m> {
-    prefix: Prefix,
-    /// Its place in the order of the networks.
-    number: usize,
-    network: &'m Network,
-    around: Option<usize>,
-}
-
-/// All prefixes of networks, each after those that hold it.
-fn nest(networks: &[Network]) -> Vec<Nested<'_>> {
-    let prefixes = networks.iter().flat_map(|network| network.prefixes.iter().map(move |p| (*p, network)));
-    let mut nested: Vec<Nested<'_>> = prefixes
-        .enumerate()
-        .map(|(number, (prefix, network))| Nested { prefix, number, network, around: None })
-        .collect();
-    nested.sort_by_key(|one| (one.prefix, Reverse(one.number)));
-    let mut path: Vec<(usize, Prefix)> = Vec::new();
-    for (place, one) in nested.iter_mut().enumerate() {
-        while path.pop_if(|(_, outer)| !outer.contains(one.prefix.address)).is_some() {}
-        one.around = path.last().map(|(outer, _)| *outer);
-        path.push((place, one.prefix));
-    }
-    nested
-}
-
-/// Each claim, and each network within one.
-fn places<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Place<'m>> {
-    let nested = nest(networks);
-    let mut places = Vec::new();
-    let mut place = |workload, inner: Prefix| {
-        let before = nested.partition_point(|one| one.prefix <= inner).checked_sub(1);
-        let mut next = before;
-        let mut around = Vec::new();
-        while let Some(one) = next.and_then(|place| nested.get(place)) {
-            if one.prefix.contains(inner.address) {
-                around.push(one.network);
-            }
-            next = one.around;
-        }
-        // The narrowest gives the side; a wider one on the other side is not its network.
-        let side = around.first().map(|network| network.side);
-        around.retain(|network| Some(network.side) == side);
-        places.push(Place { workload, networks: around, host: inner.is_host() });
-    };
-    for workload in workloads {
-        for claim in &workload.addresses {
-            place(workload, *claim);
-            let after = nested.partition_point(|one| one.prefix <= *claim);
-            let after = nested.get(after..).unwrap_or_default().iter();
-            let mut within: Vec<&Nested<'_>> =
-                after.take_while(|one| claim.contains(one.prefix.address)).collect();
-            within.sort_by_key(|one| (Reverse(one.prefix.length), one.number));
-            for inner in within {
-                place(workload, inner.prefix);
+        let rule = &placed.rule;
+        for (end, selector, at, meant) in
+            [("from", &rule.from, placed.from, &from), ("to", &rule.to, placed.to, &to)]
+        {
+            let multicast = |side| reaches_multicast(selector, reading, side, &zones_at);
+            if !Side::BOTH.into_iter().any(multicast) {
+                empty(placed, selector, at, meant, end, findings);
             }
         }
+        one_side(placed, reading, (&from, &to), &zones_at, findings);
     }
-    places
 }
 
 /// Without a MAC a claim from the inside can't be told from a forgery.
-fn without_mac(places: &[Place<'_>], findings: &mut Findings) {
-    let bare = |place: &&Place<'_>| {
-        place.side() == Some(Side::Inside)
-            && place.workload.macs.is_empty()
-            && place.networks.first().is_some_and(|network| network.via.is_empty())
-    };
-    let mut named: Vec<&Workload> = places.iter().filter(bare).map(|place| place.workload).collect();
-    named.dedup_by_key(|workload| &workload.name);
-    let Some(first) = named.iter().min_by_key(|w| (w.origin.file, w.origin.start)) else { return };
+fn without_mac(holdings: &[Holding<'_>], findings: &mut Findings) {
+    let bare = |holding: &&Holding<'_>| holding.side() == Some(Side::Inside) && is_bare(holding);
+    let named = told_once(holdings.iter().filter(bare));
+    let Some(first) = first_written(&named) else { return };
     let names = listing(named.iter().map(|workload| workload.name.as_str()));
     let message = if named.len() == 1 {
         format!("workload {names} is inside and has no MAC written")
@@ -298,15 +186,50 @@ fn without_mac(places: &[Place<'_>], findings: &mut Findings) {
     findings.say_with(Code::NoMac, first.origin, message, help);
 }
 
+/// An account is held by a MAC that is written: without one no allow that names it in `from` ever matches.
+/// Inside, [`without_mac`] says more.
+fn never_held(holdings: &[Holding<'_>], findings: &mut Findings) {
+    let bare = |holding: &&Holding<'_>| {
+        let declares = holding.workload.is_some_and(|workload| workload.service_account.is_some());
+        holding.side() == Some(Side::Outside) && holding.host && declares && is_bare(holding)
+    };
+    let named = told_once(holdings.iter().filter(bare));
+    let Some(first) = first_written(&named) else { return };
+    let names = listing(named.iter().map(|workload| workload.name.as_str()));
+    let message = if named.len() == 1 {
+        format!("workload {names} can never hold its service account: no MAC is written for it")
+    } else {
+        format!(
+            "{} workloads can never hold their service accounts: no MAC is written for them: {names}",
+            named.len()
+        )
+    };
+    findings.say_with(Code::NeverHeld, first.origin, message, Code::NeverHeld.remedy());
+}
+
+/// Claimed, and with a MAC neither of its own nor of a router's in front of it.
+fn is_bare(holding: &Holding<'_>) -> bool {
+    holding.is_direct() && holding.workload.is_some_and(|workload| workload.macs.is_empty())
+}
+
+fn told_once<'h, 'm: 'h>(holdings: impl Iterator<Item = &'h Holding<'m>>) -> Vec<&'m Workload> {
+    let mut named: Vec<&Workload> = holdings.filter_map(|holding| holding.workload).collect();
+    named.dedup_by_key(|workload| &workload.name);
+    named
+}
+
+fn first_written<'m>(workloads: &[&'m Workload]) -> Option<&'m Workload> {
+    workloads.iter().min_by_key(|w| (w.origin.file, w.origin.start)).copied()
+}
+
 fn allow(
     placed: &Placed,
     from: &Meant<'_>,
     to: &Meant<'_>,
-    zone_at: [Option<&str>; 2],
+    zones_at: &ZonesAt<'_>,
     findings: &mut Findings,
 ) {
     let rule = &placed.rule;
-    let [zone_outside, zone_inside] = zone_at;
     let unknown = |selector: &Selector| match selector {
         Selector::Any | Selector::Except(_) => false,
         Selector::Match(matched) => matched.unknown,
@@ -315,22 +238,15 @@ fn allow(
         Selector::Any | Selector::Except(_) => None,
         Selector::Match(matched) => matched.zones.first().cloned(),
     };
-    // Unknown addresses inside are members of every zone that has members there.
     let zone = |selector: &Selector, meant: &Meant<'_>| {
-        names_zone(selector)
-            .or_else(|| meant.zone.map(str::to_owned))
-            .or_else(|| zone_inside.filter(|_| unknown(selector)).map(str::to_owned))
-    };
-    let far = |sender: Side| match sender {
-        Side::Outside => zone_inside,
-        Side::Inside => zone_outside,
+        names_zone(selector).or_else(|| meant.zone.map(str::to_owned))
     };
     // A group touches the zones that have members beyond its senders.
     let touched = || {
-        let known = from.sides.into_iter().flatten().find_map(far);
-        known.or_else(|| if unknown(&rule.from) { zone_inside.or(zone_outside) } else { None })
+        let far = |sender: Side| at(zones_at, sender.other()).first().copied();
+        from.sides.into_iter().flatten().find_map(far).map(str::to_owned)
     };
-    let into = if rule.to.groups().is_empty() { zone(&rule.to, to) } else { touched().map(str::to_owned) };
+    let into = if rule.to.groups().is_empty() { zone(&rule.to, to) } else { touched() };
     if rule.services.any
         && let Some(zone) = into.clone().or_else(|| zone(&rule.from, from))
     {
@@ -355,23 +271,30 @@ fn empty(
     findings: &mut Findings,
 ) {
     let Selector::Match(matched) = selector else { return };
-    if meant.nobody && !matched.unknown && matched.groups.is_empty() {
+    if meant.nobody && matched.groups.is_empty() {
         let message = format!("{} has no effect: empty", placed.rule.full_id());
+        let whom = if matched.unknown { "unclaimed address" } else { "workload" };
         let report = Diagnostic::new(Code::NoEffect, Some(at), message)
-            .label(format!("no workload matches `{end}` now"));
+            .label(format!("no {whom} matches `{end}` now"));
         findings.push(report);
     }
 }
 
-fn one_side(placed: &Placed, from: &Meant<'_>, to: &Meant<'_>, findings: &mut Findings) {
+fn one_side(
+    placed: &Placed,
+    reading: Reading,
+    (from, to): (&Meant<'_>, &Meant<'_>),
+    zones_at: &ZonesAt<'_>,
+    findings: &mut Findings,
+) {
     let side = |selector: &Selector, meant: &Meant<'_>| match selector {
-        Selector::Match(matched) if !matched.unknown => meant.side,
-        Selector::Any | Selector::Except(_) | Selector::Match(_) => None,
+        Selector::Match(_) => meant.side,
+        Selector::Any | Selector::Except(_) => None,
     };
     let rule = &placed.rule;
-    if let (Some(one), Some(two)) = (side(&rule.from, from), side(&rule.to, to))
-        && one == two
-    {
+    let (Some(one), Some(two)) = (side(&rule.from, from), side(&rule.to, to)) else { return };
+    let multicast = |selector| reaches_multicast(selector, reading, one, zones_at);
+    if one == two && !multicast(&rule.to) && !(rule.both_ways && multicast(&rule.from)) {
         let message = format!("{}: both ends lie {one}, so this gate never sees it", rule.full_id());
         findings.say_with(Code::OneSide, rule.origin, message, Code::OneSide.remedy());
     }
@@ -381,10 +304,16 @@ fn one_side(placed: &Placed, from: &Meant<'_>, to: &Meant<'_>, findings: &mut Fi
 mod tests {
     use std::fmt::Write as _;
 
+    use std::ops::ControlFlow;
+
+    use proptest::prelude::*;
     use toml::de::DeTable;
 
     use super::super::super::diagnostic::Diagnostic;
-    use super::super::super::model::Gate;
+    use super::super::super::ground::Ground;
+    use super::super::super::model::{Gate, Rule};
+    use super::super::super::oracle::models;
+    use super::super::super::{Exceptions, compile};
     use super::super::names::Names;
     use super::super::sections::Sections;
     use super::super::service::Services;
@@ -407,8 +336,43 @@ mod tests {
         let (mut fast, mut slow) = (Findings::new(), Findings::new());
         check(&networks, &workloads, &zones, &rules, &mut fast);
         by_kind(&networks, &workloads, &zones, &rules, |_| true, &mut slow);
-        let count = kinds(&places(&networks, &workloads), |name| name == "w3").len();
+        let count = examples(&holdings(&networks, &workloads), |name| name == "w3").len();
         (count, fast.into_sorted(), slow.into_sorted())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+        /// What is called empty, or of one side, has no pair that this gate sees.
+        #[test]
+        fn what_is_called_empty_or_of_one_side_means_no_pair(model in models()) {
+            let placed = |rule: &Rule| {
+                let nowhere = Origin::default();
+                Placed { rule: rule.clone(), from: nowhere, to: nowhere, services: nowhere }
+            };
+            let rules: Vec<Placed> = model.rules.iter().map(placed).collect();
+            let mut findings = Findings::new();
+            check(&model.networks, &model.workloads, &model.zones, &rules, &mut findings);
+            let table = compile(&model, &Exceptions::NONE);
+            let ground = Ground::new(&model, &table).with_strangers(&model);
+            let told = findings.into_sorted().into_iter();
+            for found in told.filter(|found| [Code::NoEffect, Code::OneSide].contains(&found.code)) {
+                let id = found.message.split([' ', ':']).next().unwrap_or_default();
+                let rule = model.rules.iter().find(|rule| rule.full_id() == id).expect("the rule");
+                let reading = match rule.tier {
+                    Tier::Exception | Tier::Allow => Reading::Granted,
+                    Tier::Deny | Tier::Guardrail => Reading::ByAddress,
+                };
+                let mut ways = vec![(&rule.from, &rule.to)];
+                ways.extend(rule.both_ways.then_some((&rule.to, &rule.from)));
+                for ends in ways {
+                    let pair = ground.pairs(ends, &rule.to, reading, |from, to| {
+                        ControlFlow::Break((from.address, to.address))
+                    });
+                    prop_assert!(pair.is_continue(), "{} {:?}: {:?}", found.message, rule, pair);
+                }
+            }
+        }
     }
 
     #[test]
@@ -452,7 +416,10 @@ mod tests {
             }
         }
         let (kinds, fast, slow) = compared(&text);
-        assert_eq!(kinds, 7, "labelled or not in each of three networks, and the one that is named");
+        assert_eq!(
+            kinds, 10,
+            "labelled, not or nobody's in each of three networks, and the one that is named"
+        );
         assert_eq!(fast, slow);
         let found = |code: Code| fast.iter().filter(|found| found.code == code).count();
         assert!(

@@ -12,7 +12,7 @@ use super::findings::Findings;
 use super::names::Names;
 use super::network::MODES;
 use super::sections::{Entry, Sections};
-use super::selector::{End, Place, selector};
+use super::selector::{End, Standing, selector};
 use super::service::Services;
 
 pub(super) const GUARDRAIL: Keys = Keys {
@@ -80,11 +80,11 @@ fn rule(
         Tier::Exception | Tier::Allow => ALLOW,
     };
     let fields = Fields::open(id.as_str(), entry.value, keys, findings)?;
-    let place = |end| if tier == Tier::Allow { Place::Allow(end) } else { Place::Deny(end) };
+    let standing = |end| if tier == Tier::Allow { Standing::Allow(end) } else { Standing::Deny(end) };
     let from_value = fields.need("from", "from = { LABEL = \"VALUE\" }", findings);
-    let from = from_value.and_then(|value| selector(value, place(End::From), names, findings));
+    let from = from_value.and_then(|value| selector(value, standing(End::From), names, findings));
     let to_value = fields.need("to", "to = { LABEL = \"VALUE\" }", findings);
-    let to = to_value.and_then(|value| selector(value, place(End::To), names, findings));
+    let to = to_value.and_then(|value| selector(value, standing(End::To), names, findings));
     let to_group = to.as_ref().is_some_and(|to| !to.groups().is_empty());
     if to_group {
         unanswered(&id, &fields, findings);

@@ -3,15 +3,17 @@
 use toml::de::DeValue;
 
 use super::super::code::Code;
+use super::super::diagnostic::Diagnostic;
 use super::super::model::{Match, Selector};
 use super::document::{Text, Value, entries};
 use super::findings::Findings;
+use super::label::RESERVED;
 use super::names::{Names, label_value};
 use super::wanted::Wanted;
 
 /// Where a selector stands, which decides what it may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Standing {
     /// Members of a zone.
     Members,
     /// An end of an allow, or of a test that expects one.
@@ -34,7 +36,7 @@ pub(super) enum End {
 /// Reads a selector.
 pub(super) fn selector(
     value: Value<'_>,
-    place: Place,
+    standing: Standing,
     names: &Names<'_>,
     findings: &mut Findings,
 ) -> Option<Selector> {
@@ -57,9 +59,9 @@ pub(super) fn selector(
             return None;
         }
         return if key.text == "any" {
-            any(*value, place, findings)
+            any(*value, standing, findings)
         } else {
-            except(*key, *value, place, names, findings)
+            except(*key, *value, standing, names, findings)
         };
     }
     if let Some((key, _)) = keys.iter().find(|(key, _)| key.text == "group").filter(|_| keys.len() > 1) {
@@ -69,13 +71,13 @@ pub(super) fn selector(
     }
     let mut matched = Match::default();
     for (key, value) in keys {
-        key_of(key, value, place, names, &mut matched, findings);
+        key_of(key, value, standing, names, &mut matched, findings);
     }
     Some(Selector::Match(matched))
 }
 
-fn any(value: Value<'_>, place: Place, findings: &mut Findings) -> Option<Selector> {
-    if matches!(place, Place::Except(_)) {
+fn any(value: Value<'_>, standing: Standing, findings: &mut Findings) -> Option<Selector> {
+    if matches!(standing, Standing::Except(_)) {
         let help = "to except every claimed workload, select { unknown = true } instead";
         findings.say_with(Code::MixedSelector, value.origin, "`any` within `except`", help);
         return None;
@@ -90,15 +92,15 @@ fn any(value: Value<'_>, place: Place, findings: &mut Findings) -> Option<Select
 fn except(
     key: Text<'_>,
     value: Value<'_>,
-    place: Place,
+    standing: Standing,
     names: &Names<'_>,
     findings: &mut Findings,
 ) -> Option<Selector> {
-    let Place::Deny(end) = place else {
-        let words = match place {
-            Place::Members => "`except` in the members of a zone",
-            Place::Allow(_) => "`except` where something is allowed",
-            Place::Except(_) | Place::Deny(_) => "`except` within `except`",
+    let Standing::Deny(end) = standing else {
+        let words = match standing {
+            Standing::Members => "`except` in the members of a zone",
+            Standing::Allow(_) => "`except` where something is allowed",
+            Standing::Except(_) | Standing::Deny(_) => "`except` within `except`",
         };
         let help = "only denies, guardrails and tests that expect a denial may say `except`: it takes in unknown addresses";
         findings.say_with(Code::ExceptHere, key.origin, words, help);
@@ -120,7 +122,7 @@ fn except(
     let read: Vec<_> = value
         .items(findings)
         .into_iter()
-        .map(|item| selector(item, Place::Except(end), names, findings))
+        .map(|item| selector(item, Standing::Except(end), names, findings))
         .collect();
     let matches = read.into_iter().map(|selector| match selector {
         Some(Selector::Match(matched)) => Some(matched),
@@ -132,7 +134,7 @@ fn except(
 fn key_of(
     key: Text<'_>,
     value: Value<'_>,
-    place: Place,
+    standing: Standing,
     names: &Names<'_>,
     matched: &mut Match,
     findings: &mut Findings,
@@ -142,7 +144,7 @@ fn key_of(
             let texts = value.one_or_more(findings);
             matched.names = texts.into_iter().map(|text| names.workload(text, findings)).collect();
         }
-        "zone" if place == Place::Members => {
+        "zone" if standing == Standing::Members => {
             let help = "select the members by labels";
             findings.say_with(Code::ZoneHere, key.origin, "a zone's members can't name zones", help);
         }
@@ -158,25 +160,27 @@ fn key_of(
             let texts = value.one_or_more(findings);
             matched.accounts = texts.into_iter().map(|text| names.account(text, findings)).collect();
         }
-        "unknown" => unknown(key, value, place, matched, findings),
-        "group" => match place {
-            Place::Allow(End::To) | Place::Deny(End::To) | Place::Except(End::To) => {
+        "unknown" => unknown(key, value, standing, matched, findings),
+        "group" => match standing {
+            Standing::Allow(End::To) | Standing::Deny(End::To) | Standing::Except(End::To) => {
                 let texts = value.one_or_more(findings);
                 matched.groups = texts.into_iter().map(|text| names.group(text, findings)).collect();
             }
-            Place::Members
-            | Place::Allow(End::From)
-            | Place::Deny(End::From)
-            | Place::Except(End::From) => {
-                let words = match place {
-                    Place::Members => "a group is no member of a zone",
-                    Place::Allow(_) | Place::Deny(_) | Place::Except(_) => "nobody sends from a group",
+            Standing::Members
+            | Standing::Allow(End::From)
+            | Standing::Deny(End::From)
+            | Standing::Except(End::From) => {
+                let words = match standing {
+                    Standing::Members => "a group is no member of a zone",
+                    Standing::Allow(_) | Standing::Deny(_) | Standing::Except(_) => {
+                        "nobody sends from a group"
+                    }
                 };
                 findings.say_with(Code::GroupHere, key.origin, words, Code::GroupHere.remedy());
             }
         },
-        "same" => matched.same = joined(key, value, place, names, findings),
-        "differs" => matched.differs = joined(key, value, place, names, findings),
+        "same" => matched.same = joined(key, value, standing, names, findings),
+        "differs" => matched.differs = joined(key, value, standing, names, findings),
         "not" => {
             let help = "write { env = { not = \"prod\" } }";
             findings.say_with(Code::UnknownKey, key.origin, "`not` stands without a label", help);
@@ -189,28 +193,28 @@ fn key_of(
 fn joined(
     key: Text<'_>,
     value: Value<'_>,
-    place: Place,
+    standing: Standing,
     names: &Names<'_>,
     findings: &mut Findings,
 ) -> Vec<String> {
     let differs = key.text == "differs";
-    let wrong = match place {
-        Place::Allow(End::To) if differs => Some((
+    let wrong = match standing {
+        Standing::Allow(End::To) if differs => Some((
             "`differs` where something is allowed",
             "name those who may: env = \"prod\" at both ends",
         )),
-        Place::Allow(End::To) | Place::Deny(End::To) => None,
-        Place::Allow(End::From) | Place::Deny(End::From) => {
+        Standing::Allow(End::To) | Standing::Deny(End::To) => None,
+        Standing::Allow(End::From) | Standing::Deny(End::From) => {
             Some(("it is in `from`", "write it in `to`: it looks back at `from`"))
         }
-        Place::Members => Some(("a zone has one end", "select the members by labels")),
-        Place::Except(_) => Some((
+        Standing::Members => Some(("a zone has one end", "select the members by labels")),
+        Standing::Except(_) => Some((
             "it stands within `except`",
             "write it beside the other keys of `to`: `differs` is everything but `same`",
         )),
     };
     if let Some((words, help)) = wrong {
-        let message = if place == Place::Allow(End::To) {
+        let message = if standing == Standing::Allow(End::To) {
             words.to_owned()
         } else {
             format!("`{}` compares the two ends of a rule, and {words}", key.text)
@@ -218,12 +222,20 @@ fn joined(
         findings.say_with(Code::PairHere, key.origin, message, help);
     }
     let keys = value.one_or_more(findings).into_iter();
-    keys.filter(|key| names.label_key(*key, findings).is_some()).map(|key| key.text.to_owned()).collect()
+    keys.filter(|key| names.label_key(*key, &[], findings).is_some())
+        .map(|key| key.text.to_owned())
+        .collect()
 }
 
-fn unknown(key: Text<'_>, value: Value<'_>, place: Place, matched: &mut Match, findings: &mut Findings) {
+fn unknown(
+    key: Text<'_>,
+    value: Value<'_>,
+    standing: Standing,
+    matched: &mut Match,
+    findings: &mut Findings,
+) {
     match value.boolean(findings) {
-        Some(true) if place == Place::Members => {
+        Some(true) if standing == Standing::Members => {
             let help = "unknown addresses inside count as members of every zone there already";
             let words = "a zone's members can't be unknown";
             findings.say_with(Code::UnknownHere, key.origin, words, help);
@@ -244,7 +256,7 @@ fn unknown(key: Text<'_>, value: Value<'_>, place: Place, matched: &mut Match, f
 
 /// `env = "prod"`, `env = ["prod", "test"]`, `env = { not = "prod" }`.
 fn label(key: Text<'_>, value: Value<'_>, names: &Names<'_>, matched: &mut Match, findings: &mut Findings) {
-    let declared = names.label_key(key, findings);
+    let declared = names.label_key(key, &RESERVED, findings);
     let (texts, refused) = if let DeValue::Table(_) = value.raw {
         let mut texts = Vec::new();
         let written = value.entries(findings);
@@ -257,8 +269,12 @@ fn label(key: Text<'_>, value: Value<'_>, names: &Names<'_>, matched: &mut Match
                 texts = value.one_or_more(findings);
             } else {
                 let message = format!("`{}` can only say `not`, and this is `{}`", key.text, word.text);
-                let help = "write a value, a list of values, or { not = … }";
-                findings.say_with(Code::UnknownKey, word.origin, message, help);
+                let mut report = Diagnostic::new(Code::UnknownKey, Some(word.origin), message)
+                    .help("write a value, a list of values, or { not = … }");
+                if findings.nearest(word.text, ["not"]).is_some() {
+                    report = report.label("did you mean `not`?");
+                }
+                findings.push(report);
             }
         }
         (texts, true)

@@ -17,6 +17,9 @@ pub(super) const ANY: &str = "any";
 
 const FULL: (u16, u16) = (0, u16::MAX);
 
+/// What stands before the slash. The narrower name of two that are as like comes first.
+const PROTOCOLS: [&str; 5] = ["tcp", "udp", "icmpv6", "icmp", "ip"];
+
 /// ICMP types by name (RFC 792, RFC 950, RFC 1256).
 const ICMP_TYPES: [(&str, u8); 10] = [
     ("echo-reply", 0),
@@ -287,7 +290,14 @@ fn without_spaces(text: &str) -> Option<String> {
 
 fn wrong(text: Text<'_>, findings: &mut Findings) -> Option<Atom> {
     let message = format!("\"{}\" is not a service", text.text);
-    findings.say_with(Code::Service, text.origin, message, Code::Service.remedy());
+    let mut report =
+        Diagnostic::new(Code::Service, Some(text.origin), message).help(Code::Service.remedy());
+    if let Some((protocol, rest)) = text.text.split_once('/')
+        && let Some(near) = findings.nearest(protocol, PROTOCOLS)
+    {
+        report = report.label(format!("did you mean \"{near}/{rest}\"?"));
+    }
+    findings.push(report);
     None
 }
 

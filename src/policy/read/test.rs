@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::names::Names;
 use super::rule::not_asked;
 use super::sections::{Entry, Sections};
-use super::selector::{End, Place, selector};
+use super::selector::{End, Standing, selector};
 use super::service::Services;
 
 pub(super) const KEYS: Keys = Keys { known: &["from", "to", "services", "expect"], later: &[] };
@@ -35,14 +35,14 @@ fn test(
     let expect = fields.need("expect", "expect = \"deny\" or \"allow\"", findings);
     let expect = expect.and_then(|value| value.word(&EXPECTED, findings));
     // It may say what a rule may say whose verdict it expects.
-    let place = |end| match expect {
-        Some(Expected::Allow) => Place::Allow(end),
-        Some(Expected::Deny) | None => Place::Deny(end),
+    let standing = |end| match expect {
+        Some(Expected::Allow) => Standing::Allow(end),
+        Some(Expected::Deny) | None => Standing::Deny(end),
     };
     let from = fields.need("from", "from = { LABEL = \"VALUE\" }", findings);
-    let from = from.and_then(|value| selector(value, place(End::From), names, findings));
+    let from = from.and_then(|value| selector(value, standing(End::From), names, findings));
     let to = fields.need("to", "to = { LABEL = \"VALUE\" }", findings);
-    let to = to.and_then(|value| selector(value, place(End::To), names, findings));
+    let to = to.and_then(|value| selector(value, standing(End::To), names, findings));
     let written = fields.need("services", "services = [\"NAME\"]", findings);
     if let Some(value) = written {
         not_asked(&id, value, services, findings);

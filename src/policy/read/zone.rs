@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::names::Names;
 use super::network::MODES;
 use super::sections::{Entry, Sections};
-use super::selector::{Place, selector};
+use super::selector::{Standing, selector};
 use super::service::Services;
 
 pub(super) const KEYS: Keys =
@@ -33,7 +33,7 @@ fn zone(
     let name = entry.name.text;
     let fields = Fields::open(format!("zone {name}"), entry.value, KEYS, findings)?;
     let members = fields.need("members", "members = { LABEL = \"VALUE\" }", findings);
-    let members = members.and_then(|value| selector(value, Place::Members, names, findings));
+    let members = members.and_then(|value| selector(value, Standing::Members, names, findings));
     let owner = fields.get("owner").and_then(|value| value.text(findings));
     let owner = owner.map(|owner| names.owner(owner, findings));
     if fields.get("owner").is_none() {

@@ -239,8 +239,46 @@ fn inherited_labels_count_when_a_zone_looks_for_members() {
 }
 
 #[test]
+fn a_deny_that_unclaimed_addresses_match_is_neither_empty_nor_of_one_side() {
+    let said = "services = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n";
+    let more = format!(
+        "[network.guests]\nat = \"cde.outside\"\nprefixes = [\"10.66.0.0/16\"]\nlabels = {{ app = \"guest\" }}\n\
+         [network.spare]\nat = \"cde.inside\"\nprefixes = [\"10.20.9.0/24\"]\nlabels = {{ app = \"payments\" }}\n\
+         [workload.desk]\naddresses = [\"10.10.0.9\"]\nlabels = {{ app = \"desk\", env = \"prod\" }}\n\
+         [deny.guests]\nfrom = {{ network = \"guests\" }}\nto = {{ zone = \"cde\" }}\n{said}\
+         [deny.guests-by-label]\nfrom = {{ app = \"guest\" }}\nto = {{ zone = \"cde\" }}\n{said}\
+         [guardrail.spare]\nmode = \"observe\"\nfrom = {{ app = \"payments\" }}\nto = {{ app = \"desk\" }}\n{said}\
+         [deny.multicast]\nfrom = {{ app = \"vault\" }}\nto = {{ unknown = true }}\n{said}"
+    );
+    assert_eq!(super::shown(super::load(&format!("{BASE}\n{more}"))), "0 errors, 0 warnings\n");
+    // Allows don't mean them.
+    let allow = "[allow.guests]\nfrom = { app = \"guest\", env = \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\n\
+                 services = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n";
+    let shown = super::shown(super::load(&format!("{BASE}\n{more}{allow}")));
+    assert!(shown.contains("allow.guests has no effect: empty"), "{shown}");
+    assert!(shown.ends_with("0 errors, 1 warning\n"), "{shown}");
+}
+
+#[test]
+fn what_a_network_has_unclaimed_decides_whether_an_allow_of_unknown_addresses_opens_a_zone() {
+    let network = |at: &str| format!("[network.spare]\nat = \"cde.{at}\"\nprefixes = [\"10.20.9.0/24\"]\n");
+    let allow = "[allow.updates]\nfrom = { app = \"vault\", env = \"prod\" }\nto = { network = \"spare\", env = \"prod\", unknown = true }\n\
+                 services = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n";
+    let labels = "labels = { env = \"prod\" }\n";
+    let outside = super::shown(super::load(&format!("{BASE}\n{}{labels}{allow}", network("outside"))));
+    assert_eq!(outside, "0 errors, 0 warnings\n");
+    let flipped =
+        allow.replace("app = \"vault\", env = \"prod\" }\nto", "app = \"payments\", env = \"prod\" }\nto");
+    let inside = super::shown(super::load(&format!("{BASE}\n{}{labels}{flipped}", network("inside"))));
+    assert!(
+        inside.contains("error[P0406]: allow.updates lets unknown addresses into zone cde"),
+        "{inside}"
+    );
+}
+
+#[test]
 fn the_page_tells_the_defaults() {
-    let page = include_str!("../../../../docs/LANGUAGE.md");
+    let page = include_str!("../../../../docs/POLICY.md");
     let gate = Gate::default();
     let written = [
         ("socket", gate.socket.display().to_string()),

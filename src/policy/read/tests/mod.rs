@@ -1,8 +1,10 @@
 //! The reader on whole policies.
 
 mod golden;
+mod likeness;
 mod meaning;
 mod mutation;
+mod page;
 
 use std::path::Path;
 

@@ -90,6 +90,16 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         ),
     ),
     ("", Code::LabelKey, Line("members = { data = \"cardholder\" }", "members = { dat = \"cardholder\" }")),
+    (
+        "of a selector",
+        Code::LabelKey,
+        Line("to            = { zone = \"cde\" }", "to            = { zones = \"cde\" }"),
+    ),
+    (
+        "not",
+        Code::UnknownKey,
+        Line("to            = { zone = \"cde\" }", "to            = { env = { nto = \"prod\" } }"),
+    ),
     ("", Code::ReservedLabel, Line("app  = {}", "app  = {}\nzone = {}")),
     ("", Code::UnknownOwner, Line("owner   = \"pay\"", "owner   = \"payy\"")),
     (
@@ -282,6 +292,14 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         Line("addresses       = [\"10.10.0.7\"]", "addresses       = [\"10.10.0.0/24\"]"),
     ),
     ("", Code::NoMac, Line("macs      = [\"02:00:00:20:00:10\"]", "")),
+    ("", Code::NeverHeld, Line("via      = [\"02:00:00:00:00:fe\"]", "")),
+    (
+        "several",
+        Code::NeverHeld,
+        More(
+            "[network.partners]\nat = \"cde.outside\"\nprefixes = [\"198.51.100.0/24\"]\n[workload.acquirer]\naddresses = [\"198.51.100.7\"]\nlabels = { app = \"acquirer\", env = \"prod\" }\nservice_account = \"acquirer\"\n[workload.scheme]\naddresses = [\"198.51.100.8\", \"198.51.100.9\"]\nlabels = { app = \"scheme\", env = \"prod\" }\nservice_account = \"scheme\"\n",
+        ),
+    ),
     ("", Code::SamePort, Line("inside  = \"ens1f1\"", "inside  = \"ens1f0\"")),
     (
         "",
@@ -568,6 +586,34 @@ pub(super) const CASES: &[(&str, Code, Case)] = &[
         Code::NoEffect,
         More(
             "[allow.narrower]\nfrom = { app = \"payments\", env = \"prod\" }\nto = { zone = \"cde\", env = \"prod\", app = \"vault\" }\nservices = [\"tcp/443\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "no pair",
+        Code::NoEffect,
+        More(
+            "[deny.elsewhere]\nfrom = { app = \"payments\" }\nto = { zone = \"cde\", name = \"vault-1\", differs = \"env\" }\nservices = [\"any\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "no family",
+        Code::NoEffect,
+        More(
+            "[workload.six]\naddresses = [\"2001:db8:10::6\"]\nlabels = { app = \"six\", env = \"prod\" }\n[allow.six]\nfrom = { app = \"six\", env = \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "no service of the family",
+        Code::NoEffect,
+        More(
+            "[allow.ping]\nfrom = { app = \"payments\", env = \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"icmpv6/echo-request\"]\nowner = \"pay\"\njustification = \"x\"\n",
+        ),
+    ),
+    (
+        "no VLAN",
+        Code::NoEffect,
+        More(
+            "[network.dmz]\nat = \"cde.outside\"\nprefixes = [\"10.30.0.0/24\"]\nvlans = [\"30\"]\n[workload.tagged]\naddresses = [\"10.30.0.3\"]\nlabels = { app = \"tagged\", env = \"prod\" }\n[allow.tagged]\nfrom = { app = \"tagged\", env = \"prod\" }\nto = { app = \"vault\", env = \"prod\" }\nservices = [\"https\"]\nowner = \"pay\"\njustification = \"x\"\n",
         ),
     ),
     (
