@@ -4,7 +4,7 @@
 //! step together, and the lines of memory that the next one needs are asked for meanwhile. What it is not: two
 //! evaluators: both ways are made of the same steps, and a test holds them against each other. Invariant: what is
 //! found is good for the table, the side and the moment that it was found for. Cost: of a table that no cache holds,
-//! one connection waits three times in a row (cell, plain, program), those of a burst together.
+//! one connection waits four times in a row (cell, plain, brief, head), those of a burst together.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,9 +14,6 @@ use super::super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac,
 use super::{Answer, Column, Lease, Row, Spot, Table, answered_mode, at, is_group};
 use crate::wire::processor::prefetch;
 use crate::wire::{Service, Side, Vlans};
-
-/// Connections that take a step together: about as many lines of memory as a core has under way.
-const STEP: usize = 16;
 
 /// A connection that somebody opens.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +48,8 @@ pub struct Met {
     column: u32,
     /// What a packet is asked; [`Met::NONE`] where the table is broken.
     program: u32,
+    /// What it is answered, by index; the same.
+    head: u32,
     judge_at: Moment,
     /// What speaks against it before rules do.
     misplaced: Option<Denial>,
@@ -69,6 +68,7 @@ impl Met {
         row: 0,
         column: 0,
         program: Self::NONE,
+        head: Self::NONE,
         judge_at: Moment::NEVER,
         misplaced: None,
         genuine: false,
@@ -112,22 +112,33 @@ impl Table {
     /// Finds what decides on several connections that arrive on one side, for [`Self::decide`]; the first into the
     /// first place of `met`, and so on. What has no place is left out. No allocation.
     pub fn meet_all(&self, all: &[Connection], side: Side, now: Moment, met: &mut [Met]) {
-        for (all, met) in all.chunks(STEP).zip(met.chunks_mut(STEP)) {
-            // Searches for addresses wait for nothing but themselves: a core has several under way.
-            for (connection, met) in all.iter().zip(&mut *met) {
-                met.ends = self.ends(connection);
-                met.ends.iter().for_each(|end| prefetch(self.spot(*end)));
+        // Searches for addresses wait for nothing but themselves: a core has several under way.
+        for (connection, met) in all.iter().zip(&mut *met) {
+            met.ends = self.ends(connection);
+            met.ends.iter().for_each(|end| prefetch(self.spot(*end)));
+        }
+        for (connection, met) in all.iter().zip(&mut *met) {
+            *met = self.place(connection, met.ends, side, now);
+            if let Some(row) = at(&self.rows, met.row) {
+                self.overlay.prefetch(row.cells, met.column);
             }
-            for (connection, met) in all.iter().zip(&mut *met) {
-                *met = self.place(connection, met.ends, side, now);
-                if let Some(row) = at(&self.rows, met.row) {
-                    self.overlay.prefetch(row.cells, met.column);
+        }
+        for (_, met) in all.iter().zip(&mut *met) {
+            match self.narrow(met) {
+                Some(program) => {
+                    met.program = program;
+                    self.briefs.prefetch(program);
                 }
+                None => self.wide(met).into_iter().for_each(prefetch),
             }
-            for (_, met) in all.iter().zip(met) {
-                met.program = self.brief(met);
-                self.briefs.prefetch(met.program);
-            }
+        }
+        for (_, met) in all.iter().zip(&mut *met).filter(|(_, met)| met.program == Met::NONE) {
+            met.program = self.wide(met).copied().unwrap_or(Met::NONE);
+            self.briefs.prefetch(met.program);
+        }
+        for (connection, met) in all.iter().zip(met) {
+            met.head = self.briefs.ask(met.program, connection.service).unwrap_or(Met::NONE);
+            at(&self.heads, met.head).into_iter().for_each(prefetch);
         }
     }
 
@@ -135,11 +146,13 @@ impl Table {
     #[inline]
     pub(super) fn meet(&self, connection: &Connection, side: Side, now: Moment) -> Met {
         let mut met = self.place(connection, self.ends(connection), side, now);
-        met.program = self.brief(&met);
+        let program = self.narrow(&met).or_else(|| self.wide(&met).copied());
+        met.program = program.unwrap_or(Met::NONE);
+        met.head = self.briefs.ask(met.program, connection.service).unwrap_or(Met::NONE);
         met
     }
 
-    /// What comes of a connection on this service that was met on this side, and whether the sender's MAC is one of
+    /// What comes of a connection that was met on this service and this side, and whether the sender's MAC is one of
     /// those written for it. `also` is left empty, as by [`Self::judge_opener`].
     #[must_use]
     pub fn decide(&self, met: &Met, service: Service, side: Side) -> (Verdict, bool) {
@@ -152,8 +165,7 @@ impl Table {
     #[inline]
     pub(super) fn said(&self, met: &Met, service: Service, side: Side) -> Verdict {
         let none = Head::of(&Answer::DEFAULT);
-        let answer = self.briefs.ask(met.program, service);
-        let head = answer.and_then(|answer| at(&self.heads, answer)).copied().unwrap_or(none);
+        let head = at(&self.heads, met.head).copied().unwrap_or(none);
         let stranger = if side == Side::Inside && !met.genuine { self.inside } else { None };
         let mode_from = at(&self.rows, met.row).map_or(Some(Mode::Enforce), |row| row.mode);
         let zones = self.mode_to(at(&self.columns, met.column), service).max(mode_from).max(stranger);
@@ -220,7 +232,7 @@ impl Table {
         let misplaced = self.addresses.denial(src.address, dst);
         let misplaced = misplaced.or_else(|| self.check(from, host, src.vlans, side));
         let host = host.is_some();
-        Met { ends, row, column, program: Met::NONE, judge_at, misplaced, genuine, host, now }
+        Met { ends, row, column, judge_at, misplaced, genuine, host, now, ..Met::BLANK }
     }
 
     /// The checks before rules; a group is no host.
@@ -266,16 +278,16 @@ impl Table {
         at(all, row?.line.checked_add(column?.place)?)
     }
 
-    /// What a packet is asked.
+    /// What a packet is asked where a narrow rule says something.
     #[inline]
-    fn brief(&self, met: &Met) -> u32 {
-        let row = at(&self.rows, met.row);
-        let narrow = row.and_then(|row| self.overlay.brief(row.cells, met.column));
-        let program = match narrow {
-            None => Self::plain(&self.plain, row, at(&self.columns, met.column)).copied(),
-            found @ Some(_) => found,
-        };
-        program.unwrap_or(Met::NONE)
+    fn narrow(&self, met: &Met) -> Option<u32> {
+        at(&self.rows, met.row).and_then(|row| self.overlay.brief(row.cells, met.column))
+    }
+
+    /// What it is asked elsewhere.
+    #[inline]
+    fn wide(&self, met: &Met) -> Option<&u32> {
+        Self::plain(&self.plain, at(&self.rows, met.row), at(&self.columns, met.column))
     }
 
     /// The program of a row and a column.
