@@ -395,6 +395,7 @@ fn shells_and_manuals_are_served() {
         let output = portcullis(&["completions", shell]);
         assert_eq!(code(&output), 0, "{shell}");
         assert!(out(&output).contains("portcullis"), "{shell}");
+        assert!(["reach", "prove", "batch"].iter().all(|word| out(&output).contains(word)), "{shell}");
     }
     assert!(out(&portcullis(&["man"])).contains(".TH portcullis 1"));
     assert!(out(&portcullis(&["man", "status"])).contains(".TH portcullis-status 1"));
@@ -441,6 +442,228 @@ fn a_policy_explains_a_connection() {
     let output = ask("htps", &[]);
     assert_eq!(code(&output), 2);
     assert!(err(&output).contains("htps") && err(&output).contains("remedy: "), "{}", err(&output));
+}
+
+/// Runs the program with something to read.
+fn fed(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    output
+}
+
+fn rows(output: &Output) -> Vec<serde_json::Value> {
+    out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_batch_says_what_explain_says_one_by_one() {
+    let ends = [
+        ("10.10.0.7", "10.20.0.10"),
+        ("2001:db8:10::7", "2001:db8:20::10"),
+        ("10.10.16.9", "10.20.0.20"),
+        ("192.0.2.7", "10.20.0.200"),
+        ("10.20.0.10", "10.10.0.7"),
+        ("10.20.0.10", "10.20.0.11"),
+        ("127.0.0.1", "10.20.0.10"),
+        ("desktops", "vault-1"),
+    ];
+    let services = [
+        ("tcp/443", r#""proto": "tcp", "dport": 443"#),
+        ("udp/67 from 68", r#""proto": "udp", "dport": 67, "sport": 68"#),
+        ("ip/50", r#""proto": 50"#),
+    ];
+    let (mut input, mut asked) = (String::new(), Vec::new());
+    for (from, to) in ends {
+        for (service, fields) in services {
+            input.extend(["{\"src\": \"", from, "\", \"dst\": \"", to, "\", ", fields, "}\n"]);
+            asked.push((from, to, service));
+        }
+    }
+    let output = fed(&["explain", "--policy", &cde(), "--batch", "-"], &input);
+    assert_eq!((code(&output), err(&output)), (0, String::new()));
+    let answers = rows(&output);
+    assert_eq!(answers.len(), asked.len());
+    for ((from, to, service), answer) in asked.into_iter().zip(&answers) {
+        let one = [
+            "explain",
+            "--format",
+            "json",
+            "--policy",
+            &cde(),
+            "--from",
+            from,
+            "--to",
+            to,
+            "--service",
+            service,
+        ];
+        let one = json(&portcullis(&one));
+        for key in ["verdict", "outcome", "stage", "reason", "mode", "judge_at"] {
+            assert_eq!(answer[key], one[key], "{key}: {from} {to} {service}: {answer} {one}");
+        }
+        assert_eq!(answer["rule"], one["rule"]["id"], "{answer} {one}");
+        assert_eq!((&answer["from"], &answer["to"]), (&one["from"]["name"], &one["to"]["name"]));
+    }
+    let stages: std::collections::BTreeSet<&str> =
+        answers.iter().filter_map(|answer| answer["stage"].as_str()).collect();
+    assert!(["odd", "profile", "rules"].iter().all(|stage| stages.contains(stage)), "{stages:?}");
+}
+
+#[test]
+fn a_bad_line_of_a_batch_is_named_and_the_others_are_answered() {
+    let good = r#"{"src": "10.10.0.7", "dst": "10.20.0.10", "proto": "tcp", "dport": 443}"#;
+    let bad = good.replace("443", "70000");
+    let long = format!("{{\"src\": \"{}\"}}", "a".repeat(5_000));
+    let input = format!("{good}\n{bad}\nnonsense\n{long}\n\n{good}");
+    let output = fed(&["explain", "--policy", &cde(), "--batch", "-"], &input);
+    assert_eq!(code(&output), 2);
+    let rows = rows(&output);
+    assert_eq!(rows.len(), 6);
+    assert_eq!((&rows[0], &rows[0]["verdict"]), (&rows[5], &"allow".into()));
+    assert_eq!((&rows[1]["line"], &rows[1]["field"]), (&2.into(), &"dport".into()));
+    assert_eq!(rows[1]["error"], "line 2: dport: 70000 is not a number from 0 to 65535");
+    assert!(rows[2]["error"].as_str().unwrap().starts_with("line 3: at column 2 "), "{}", rows[2]);
+    assert_eq!(rows[3]["error"], "line 4: it is longer than 4096 bytes");
+    assert_eq!(rows[4]["error"], "line 5: it is empty");
+    let said = err(&output);
+    assert!(
+        said.starts_with("error: 4 of 6 lines got an error for an answer; the first is line 2: "),
+        "{said}"
+    );
+    assert!(said.contains("remedy: "), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queries.jsonl");
+    std::fs::write(&file, good).unwrap();
+    let from_file = portcullis(&["explain", "--policy", &cde(), "--batch", file.to_str().unwrap()]);
+    assert_eq!((code(&from_file), out(&from_file).lines().next()), (0, out(&output).lines().next()));
+    for missing in [folder.path().join("nothing"), folder.path().to_owned()] {
+        let output = portcullis(&["explain", "--policy", &cde(), "--batch", missing.to_str().unwrap()]);
+        assert_eq!(code(&output), 2);
+        assert!(err(&output).contains("can't read the queries of") && err(&output).contains("remedy: "));
+    }
+    for usage in [
+        &["explain", "--batch", "-"][..],
+        &["explain", "--policy", "x", "--batch", "-", "--from", "a"],
+        &["explain", "--policy", "x", "--batch", "-", "--format", "json"],
+        &["explain", "--policy", "x", "--from", "a", "--to", "b"],
+    ] {
+        assert_eq!(code(&portcullis(usage)), 2, "{usage:?}");
+    }
+}
+
+#[test]
+fn a_policy_explains_a_connection_as_a_tree() {
+    let output = portcullis(&[
+        "explain",
+        "--policy",
+        &cde(),
+        "--from",
+        "payments-7",
+        "--to",
+        "vault-1",
+        "--service",
+        "https",
+        "--format",
+        "tree",
+    ]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).starts_with("ALLOW, forwarded   payments-7"), "{}", out(&output));
+    assert!(out(&output).contains("\n├─ from  payments-7"), "{}", out(&output));
+}
+
+#[test]
+fn who_can_reach_a_zone_is_listed_in_both_forms() {
+    let policy = cde();
+    let zone = portcullis(&["reach", "--policy", &policy, "--to", "cde"]);
+    assert_eq!(code(&zone), 0, "{}", err(&zone));
+    assert!(out(&zone).starts_with("anyone → zone cde   "), "{}", out(&zone));
+    let output = portcullis(&["reach", "--policy", &policy, "--to", "vault-1"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let page = out(&output);
+    assert!(page.contains("allow.payments-to-vault   rules/payments.toml:"), "{page}");
+    assert!(page.contains("as payments-prod (held)"), "{page}");
+    assert!(page.contains("assumes every binding fresh"), "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+    let output = portcullis(&["reach", "--policy", &policy, "--from", "payments-7", "--format", "json"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let found = json(&output);
+    let rules: Vec<&str> =
+        found["allowed"].as_array().unwrap().iter().filter_map(|way| way["rule"]["id"].as_str()).collect();
+    assert!(rules.contains(&"allow.payments-to-vault"), "{rules:?}");
+    let wrong = |words: &str| {
+        let output = portcullis(&["reach", "--policy", &policy, "--to", words]);
+        assert_eq!(code(&output), 2, "{words}");
+        err(&output)
+    };
+    assert!(wrong("valt-1").contains("did you mean \"vault-1\"?"));
+    assert!(wrong("{ env = \"prd\" }").contains("did you mean \"prod\"?"));
+    assert!(wrong("{ app = \"nobody\" }").contains("nobody on this wire"));
+    assert_eq!(code(&portcullis(&["reach", "--policy", &policy])), 2);
+    assert_eq!(code(&portcullis(&["reach", "--to", "vault-1"])), 2);
+}
+
+#[test]
+fn a_statement_is_proved_or_refuted_by_exit_code() {
+    let policy = cde();
+    let prove = |statement: &str, more: &[&str]| {
+        portcullis(&[&["reach", "--policy", &policy, "--prove", statement][..], more].concat())
+    };
+    let output = prove("desktops !-> vault-1", &[]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(
+        out(&output).starts_with("PROVED   named desktops !-> named vault-1 on anything"),
+        "{}",
+        out(&output)
+    );
+    let output = prove("payments-7 !-> vault-1 on https", &["--format", "json"]);
+    assert_eq!(code(&output), 1);
+    let refuted = json(&output);
+    let example = &refuted["counterexample"];
+    assert_eq!(
+        (&refuted["proved"], &example["rule"]["id"]),
+        (&false.into(), &"allow.payments-to-vault".into())
+    );
+    let (src, dst, service) = (
+        example["src"].as_str().unwrap(),
+        example["dst"].as_str().unwrap(),
+        example["service"].as_str().unwrap(),
+    );
+    let asked = [
+        "explain",
+        "--format",
+        "json",
+        "--policy",
+        &policy,
+        "--from",
+        src,
+        "--to",
+        dst,
+        "--service",
+        service,
+    ];
+    assert_eq!(json(&portcullis(&asked))["rule"], example["rule"]);
+    for (statement, says) in [
+        ("desktops vault-1", "write A !-> B"),
+        ("desktop !-> vault-1", "did you mean \"desktops\"?"),
+        ("desktops !-> vault-1 on htps", "did you mean \"https\"?"),
+        ("vault-1 !-> carddb-1", "no pair that crosses this gate"),
+    ] {
+        let output = prove(statement, &[]);
+        assert_eq!(code(&output), 2, "{statement}");
+        assert!(err(&output).contains(says) && err(&output).contains("remedy: "), "{}", err(&output));
+        assert_eq!(out(&output), "");
+    }
+    assert_eq!(code(&prove("desktops !-> vault-1", &["--to", "vault-1"])), 2);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::control::question::BadQuestion;
 use crate::gateway::{ReleaseError, StartError};
 use crate::io::pcap::{CaptureError, ForwardedError};
 use crate::policy::diagnostic;
-use crate::policy::read::{Loaded, Rejected};
+use crate::policy::prove::NotProvable;
+use crate::policy::reach::NotReached;
+use crate::policy::read::{Loaded, NotMeant, Rejected};
 
 /// Ends a verb with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,18 @@ pub(crate) enum Fault {
     /// What crossed can't be written.
     #[error(transparent)]
     Forwarded(#[from] ForwardedError),
+    /// Words that mean nobody of the policy.
+    #[error(transparent)]
+    Meant(#[from] NotMeant),
+    /// Somebody who is not on the wire.
+    #[error(transparent)]
+    Reached(#[from] NotReached),
+    /// A statement that can't be proved or refuted.
+    #[error(transparent)]
+    Provable(#[from] NotProvable),
+    /// Queries can't be read.
+    #[error("can't read the queries of {0}: {1}")]
+    Batch(String, #[source] io::Error),
     /// A file can't be written.
     #[error("{0}: {1}")]
     File(String, #[source] io::Error),
@@ -75,9 +89,12 @@ impl Fault {
             Self::Usage(_, remedy) => Some((*remedy).into()),
             Self::NoLabel { .. } => Some("`[label]` of the policy lists the keys there are".into()),
             Self::System(..) => Some("look at the limits of this service: threads, open files".into()),
+            Self::Batch(..) => Some("name a file of JSON lines, or - for standard input".into()),
             Self::File(..) => Some("name a file in a folder that exists and may be written to".into()),
             Self::Forwarded(_) | Self::Output(_) => Some("make room where the output goes".into()),
-            Self::Question(_) => Some("`portcullis rules` and the inventory list what there is".into()),
+            Self::Question(_) | Self::Meant(_) | Self::Reached(_) | Self::Provable(_) => {
+                Some("`portcullis rules` and the inventory list what there is".into())
+            }
             Self::Release(error) => error.remedy(),
             Self::Policy(_) | Self::Start(_) | Self::Capture(_) | Self::Json(_) | Self::Lab(_) => None,
         }
@@ -95,6 +112,10 @@ impl Fault {
             | Self::Question(_)
             | Self::Capture(_)
             | Self::Forwarded(_)
+            | Self::Batch(..)
+            | Self::Meant(_)
+            | Self::Reached(_)
+            | Self::Provable(_)
             | Self::File(..)
             | Self::NoLabel { .. }
             | Self::System(..)

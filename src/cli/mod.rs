@@ -4,6 +4,7 @@
 //! not decide; pages are pure functions of answers, so golden files hold them. Exit codes: 0 done;
 //! 1 findings; 2 invalid input or environment.
 
+mod batch;
 mod check;
 mod completions;
 mod diff;
@@ -15,6 +16,7 @@ mod flows;
 mod inventory;
 mod lab;
 mod page;
+mod reach;
 mod release;
 mod reload;
 mod replay;
@@ -64,6 +66,8 @@ enum Verb {
     Rules(rules::RulesArgs),
     /// What another policy opens, closes and changes.
     Diff(diff::DiffArgs),
+    /// Everything that can reach a zone or a workload, or a proof that something can't.
+    Reach(reach::ReachArgs),
     /// Who is in a policy's inventory, and lists of hosts from elsewhere into it.
     Inventory(inventory::InventoryArgs),
     /// Print the JSON schema of policy files, for editors.
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(args, &mut screen),
         Verb::Rules(args) => rules::run(args, &mut screen),
         Verb::Diff(args) => diff::run(args, &mut screen),
+        Verb::Reach(args) => reach::run(args, &mut screen),
         Verb::Inventory(args) => inventory::run(args, &mut screen),
         Verb::Schema(_) => schema::run(&mut screen),
         Verb::Replay(args) => replay::run(args, &mut screen),

@@ -30,6 +30,27 @@ pub struct Question {
     pub side: Option<String>,
     /// Columns of the page.
     pub width: Option<usize>,
+    /// How the page is drawn; none: as text.
+    pub form: Option<Form>,
+}
+
+/// How a page is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// In lines.
+    Text,
+    /// As a tree.
+    Tree,
+}
+
+impl Form {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Tree => "tree",
+        }
+    }
 }
 
 /// A question without an answer.
@@ -75,7 +96,11 @@ impl Question {
             now,
         };
         let explanation = explain(policy, table, &query)?;
-        let text = explanation.text(self.width.unwrap_or(WIDTH));
+        let width = self.width.unwrap_or(WIDTH);
+        let text = match self.form {
+            Some(Form::Tree) => explanation.tree(width),
+            Some(Form::Text) | None => explanation.text(width),
+        };
         let answer =
             serde_json::to_value(&explanation).map_err(|error| BadQuestion::Json(error.to_string()))?;
         Ok(Told { text, answer })
@@ -85,6 +110,7 @@ impl Question {
     #[must_use]
     pub fn path(&self) -> String {
         let width = self.width.map(|width| width.to_string());
+        let form = self.form.map(|form| form.name().to_owned());
         let pairs = [
             ("from", Some(&self.from)),
             ("to", Some(&self.to)),
@@ -93,6 +119,7 @@ impl Question {
             ("vlan", self.vlan.as_ref()),
             ("side", self.side.as_ref()),
             ("width", width.as_ref()),
+            ("form", form.as_ref()),
         ];
         let written = pairs.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?.as_str())));
         super::client::with_query("/v1/explain", written)
@@ -184,6 +211,8 @@ mod tests {
             question.path(),
             "/v1/explain?from=acquirer-gateway&to=vault-1&service=a%26b%3Dc+d&width=80"
         );
+        let tree = Question { form: Some(Form::Tree), width: None, ..question };
+        assert!(tree.path().ends_with("&service=a%26b%3Dc+d&form=tree"), "{}", tree.path());
     }
 
     #[test]

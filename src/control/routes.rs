@@ -176,7 +176,7 @@ async fn get_explain(
     let Query(question) = query.map_err(|error| {
         Refusal::bad_request(
             error.body_text(),
-            "the query takes from, to and service, and may take mac, vlan, side and width",
+            "the query takes from, to and service, and may take mac, vlan, side, width and form=tree",
         )
     })?;
     width_of(question.width)?;

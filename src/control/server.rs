@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::control::answers::{Cuts, Flows, Status, WorkerTook};
     use crate::control::client::{self, ClientError};
-    use crate::control::question::Question;
+    use crate::control::question::{Form, Question};
     use crate::control::reload;
     use crate::control::{Clock, SocketError};
     use crate::flow::limits::HalfOpen;
@@ -314,6 +314,10 @@ mod tests {
         assert_eq!((&told.answer["verdict"], &told.answer["generation"]), (&"allow".into(), &1.into()));
         assert!(told.text.starts_with("ALLOW, forwarded"), "{}", told.text);
         assert!(client::rules(rig.path(), 100).unwrap().text.contains("payments-to-vault"));
+        let tree = Question { form: Some(Form::Tree), ..question.clone() };
+        let drawn = client::explain(rig.path(), &tree).unwrap();
+        assert!(drawn.text.contains("\n├─ from"), "{}", drawn.text);
+        assert_eq!(drawn.answer, told.answer);
         let nobody = Question { from: "nobody".into(), ..question };
         let (error, remedy) = refused(client::get_json(rig.path(), &nobody.path()));
         assert!(error.contains("nobody") && remedy.contains("portcullis rules"), "{error} {remedy}");

@@ -5,13 +5,16 @@
 //! mode are the table's own, and where rules are not asked, those of the stage that decides. Cost: one pass over the rules, and one judgement for each port of the service
 //! and each pair of addresses that the names stand for.
 
+mod batch;
 mod ends;
 mod excepted;
+mod line;
 mod nearest;
 mod ports;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tree;
 mod trial;
 
 use std::net::IpAddr;
@@ -24,7 +27,8 @@ use super::stage::{Stage, may_answer, oddity};
 use super::table::{RuleFace, Table};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
 use crate::wire::{Housekeeping, Mac, Service, Side, Vlans};
-use ends::Way;
+pub use batch::{Batch, LONGEST};
+use ends::{Decision, Way};
 pub use excepted::{ExceptionRef, Standing};
 pub use nearest::Nearest;
 pub(in crate::policy) use ports::text as service_text;
@@ -125,6 +129,8 @@ pub struct Explanation {
     pub reply: Option<&'static str>,
     /// Other rules that match, in order of precedence.
     pub also: Vec<RuleRef>,
+    /// The earliest moment at which the answer could change: `2027-05-31T12:00:00Z`; none: never.
+    pub judge_at: Option<String>,
     /// Who opens.
     pub from: End,
     /// To whom.
@@ -259,15 +265,10 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
     let zones = if on_the_wire { Vec::new() } else { way.zones(policy) };
     let denied =
         decision.stage == Stage::Rules && matches!(decision.reason, Some("no_rule" | "account_not_held"));
-    let reply = table.rule(decision.rule).and_then(|face| face.reply);
-    let reply = reply.filter(|reply| may_answer(*reply, way.from, way.to, service));
+    let (outcome, reply) = outcome(table, way, service, &decision);
     Ok(Explanation {
         verdict: if decision.reason.is_none() { "allow" } else { "deny" },
-        outcome: match reply {
-            _ if decision.crosses() => "forwarded",
-            Some(_) => "rejected",
-            None => "dropped",
-        },
+        outcome,
         stage: decision.stage.name(),
         instead: instead(table, decision.stage),
         mode: decision.mode.name(),
@@ -275,6 +276,7 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
         rule: named(&decision.rule),
         reply: reply.map(Reply::name),
         also: decision.also.iter().filter_map(named).collect(),
+        judge_at: moment(decision.judge_at),
         unzoned: (zones.is_empty() && !on_the_wire).then(|| policy.model.wire.unzoned.name()),
         guardrails: guardrails().count(),
         guardrails_matching: guardrails()
@@ -297,6 +299,28 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
         to,
         notes,
     })
+}
+
+/// What becomes of a packet, and what its rule wants to go back for it where its mode drops.
+fn outcome(
+    table: &Table,
+    way: &Way<'_>,
+    service: Service,
+    decision: &Decision,
+) -> (&'static str, Option<Reply>) {
+    let reply = table.rule(decision.rule).and_then(|face| face.reply);
+    let reply = reply.filter(|reply| may_answer(*reply, way.from, way.to, service));
+    let outcome = match reply {
+        _ if decision.crosses() => "forwarded",
+        Some(_) => "rejected",
+        None => "dropped",
+    };
+    (outcome, reply)
+}
+
+/// An instant, if it ever comes.
+fn moment(moment: Moment) -> Option<String> {
+    (moment != Moment::NEVER).then(|| moment.to_string())
 }
 
 /// A question about a frame without IP addresses, by its name in the profile.
@@ -363,7 +387,7 @@ pub(in crate::policy) const fn reason(denial: Denial) -> &'static str {
 }
 
 impl RuleRef {
-    fn of_face(policy: &Loaded, face: &RuleFace) -> Self {
+    pub(super) fn of_face(policy: &Loaded, face: &RuleFace) -> Self {
         Self { id: face.id.clone(), place: face.place(&policy.sources), owner: face.owner.clone() }
     }
 

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use super::Action;
 use super::model::{Model, Selector, ServiceSet};
 use super::prefix::Prefix;
-use super::selector::{Carried, Reading};
+use super::selector::{Carried, Reading, Subject};
 use super::services::{ALL, Region};
 use super::space::{Stretch, View};
 use super::stage::odd_source;
@@ -40,6 +40,11 @@ impl End<'_> {
     /// Whether a selector means it.
     pub(super) fn is_meant(&self, selector: &Selector, reading: Reading) -> bool {
         selector.matches(&self.view.subject(self.host), reading)
+    }
+
+    /// As a selector sees it, its account held if it can be.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        self.view.subject(self.host)
     }
 
     /// What `same` and `differs` look at.
@@ -99,6 +104,14 @@ impl<'a> Ground<'a> {
         ground
     }
 
+    /// Senders of each side, and whom they can open to.
+    pub(super) fn sides(&self) -> impl Iterator<Item = (&[End<'a>], &[End<'a>])> {
+        self.senders
+            .iter()
+            .zip(&self.receivers)
+            .map(|(senders, receivers)| (senders.as_slice(), receivers.as_slice()))
+    }
+
     /// With every sender a second time, as one whose MAC is not true: it holds no account.
     pub(super) fn with_strangers(mut self, model: &'a Model) -> Self {
         let (table, space) = (self.table, self.table.space());
@@ -120,8 +133,10 @@ impl<'a> Ground<'a> {
         let table = self.table;
         for ends in self.senders.iter_mut().chain(&mut self.receivers) {
             let mut seen = HashSet::new();
-            let kind =
-                |end: &End<'_>| (end.class, end.host, table.tags(end.address), end.address.is_ipv4());
+            let kind = |end: &End<'_>| {
+                let address = end.address;
+                (end.class, end.host, table.is_group(address), table.tags(address), address.is_ipv4())
+            };
             ends.retain(|end| seen.insert(kind(end)));
         }
         self
@@ -186,7 +201,9 @@ impl<'a> Ground<'a> {
         let mut seen = HashSet::new();
         let kind = |end: &End<'_>| {
             let kind = end.carried().kind(joining.joined());
-            (end.class, end.host, self.table.tags(end.address), end.address.is_ipv4(), kind)
+            // A group may be in the class of hosts, and has no tags.
+            let (address, group) = (end.address, self.table.is_group(end.address));
+            (end.class, end.host, group, self.table.tags(address), address.is_ipv4(), kind)
         };
         ends.iter().filter(|end| end.is_meant(selector, reading) && seen.insert(kind(end))).collect()
     }
@@ -210,12 +227,15 @@ pub(super) const fn exists(protocol: u8, v4: bool) -> bool {
 
 /// One packet of each part of the services that lies in a region.
 pub(super) fn within(region: Region, services: &ServiceSet) -> impl Iterator<Item = Service> {
+    parts(region, services).filter_map(|part| packet(part.protocol, part.from, part.to))
+}
+
+/// The parts of the services that lie in a region.
+pub(super) fn parts(region: Region, services: &ServiceSet) -> impl Iterator<Item = Region> {
     let any = services.any.then_some((ALL, ALL));
     let atoms = services.atoms.iter().filter(move |atom| atom.protocol == region.protocol);
     let parts = any.into_iter().chain(atoms.map(|atom| (atom.from, atom.to)));
-    let both = |(a, b): (u16, u16), (c, d): (u16, u16)| (a.max(c), b.min(d));
-    parts
-        .filter_map(move |(from, to)| packet(region.protocol, both(from, region.from), both(to, region.to)))
+    parts.filter_map(move |(from, to)| region.meet(Region { from, to, ..region }))
 }
 
 /// A packet with ports in these ranges; none where only port 0 is, which no packet may have.

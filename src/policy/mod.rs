@@ -31,7 +31,10 @@ pub mod prefix;
 #[cfg(test)]
 mod promises;
 pub mod proof;
+pub mod prove;
+pub mod reach;
 pub mod read;
+mod regions;
 mod relevance;
 mod runs;
 #[cfg(test)]

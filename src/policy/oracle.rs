@@ -3,9 +3,11 @@
 //! It shares nothing with the compiler but the model: every question scans every claim, network and rule,
 //! and what needs "some address that …" tries one address of every run that the policy's prefixes cut.
 
+mod batch;
 mod diff;
 mod proof;
 mod random;
+mod reach;
 
 pub(super) use random::{models, probes, rules};
 

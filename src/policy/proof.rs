@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Severity};
 use super::explain::service_text;
-use super::ground::{DYNAMIC, End, Ground, exists, packet, within};
+use super::ground::{DYNAMIC, End, Ground, exists, packet, parts};
 use super::model::{Expected, Model, ServiceSet, Test, Tier};
 use super::read::{Loaded, Rejected};
 use super::selector::Reading;
@@ -109,15 +109,29 @@ pub fn proofs(model: &Model, table: &Table) -> Vec<Proof> {
         return Vec::new();
     }
     let ground = Ground::new(model, table);
-    model.tests.iter().map(|test| prove(&ground, test)).collect()
+    model.tests.iter().map(|test| prove_one(&ground, test).0).collect()
 }
 
-fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
+/// How much a proof has looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Pairs of classes.
+    pub(super) pairs: u64,
+    /// Different programs, by family.
+    pub(super) programs: u64,
+    /// Ranges of ports of them.
+    pub(super) ranges: u64,
+    /// Ports, types, and protocols without, in these ranges.
+    pub(super) ports: u64,
+}
+
+/// What comes of one test, and how much was looked at for it.
+pub(super) fn prove_one(ground: &Ground<'_>, test: &Test) -> (Proof, Extent) {
     let reading = match test.expect.tier() {
         Tier::Exception | Tier::Allow => Reading::Granted,
         Tier::Guardrail | Tier::Deny => Reading::ByAddress,
     };
-    let mut proving = Proving { test, ground, answers: HashMap::new() };
+    let mut proving = Proving { test, ground, answers: HashMap::new(), extent: Extent::default() };
     let mut empty = true;
     let failed =
         ground.pairs((&test.from, &test.to), &test.to, reading, |from, to| match proving.pair(from, to) {
@@ -128,11 +142,12 @@ fn prove(ground: &Ground<'_>, test: &Test) -> Proof {
             }
             Proof::Fails(example) => ControlFlow::Break(Proof::Fails(example)),
         });
-    match failed {
+    let proof = match failed {
         ControlFlow::Break(failed) => failed,
         ControlFlow::Continue(()) if empty => Proof::Empty,
         ControlFlow::Continue(()) => Proof::Holds,
-    }
+    };
+    (proof, proving.extent)
 }
 
 /// One test, and what programs have answered to it.
@@ -141,14 +156,18 @@ struct Proving<'a> {
     ground: &'a Ground<'a>,
     /// By program and family: nothing of the services exists there, all is as expected, or this is not.
     answers: HashMap<(u32, bool), Result<bool, (Service, Answer)>>,
+    extent: Extent,
 }
 
 impl Proving<'_> {
     fn pair(&mut self, from: &End<'_>, to: &End<'_>) -> Proof {
         let v4 = from.address.is_ipv4();
         let program = self.ground.table.program(from.class, to.class);
+        let extent = &mut self.extent;
+        extent.pairs += 1;
         let answer = *self.answers.entry((program, v4)).or_insert_with(|| {
-            ports(self.ground.table, program, v4, &self.test.services, self.test.expect)
+            extent.programs += 1;
+            ports((self.ground.table, program), v4, &self.test.services, self.test.expect, extent)
         });
         let fails = |service, denial, rule| {
             Proof::Fails(Counterexample { from: from.address, to: to.address, service, denial, rule })
@@ -174,18 +193,21 @@ impl Proving<'_> {
 /// Looks at all ports of the services that exist in a family: whether there are any, else one that is not
 /// answered as expected.
 fn ports(
-    table: &Table,
-    program: u32,
+    (table, program): (&Table, u32),
     v4: bool,
     services: &ServiceSet,
     expect: Expected,
+    extent: &mut Extent,
 ) -> Result<bool, (Service, Answer)> {
     let mut some = false;
     let mut wrong: Option<(u8, Service, Answer)> = None;
     for (region, answer) in table.regions(program).filter(|(region, _)| exists(region.protocol, v4)) {
         let as_expected = answer.denial.is_none() == (expect == Expected::Allow);
-        for service in within(region, services) {
+        for part in parts(region, services) {
+            let Some(service) = packet(part.protocol, part.from, part.to) else { continue };
             some = true;
+            extent.ranges += 1;
+            extent.ports += part.ports();
             let likely = likelihood(service.protocol);
             if !as_expected && wrong.is_none_or(|(before, ..)| likely < before) {
                 wrong = Some((likely, service, *answer));
@@ -285,7 +307,7 @@ fn because(
 }
 
 /// `laptop (10.10.1.1)`, `192.0.2.1 (unknown)`.
-fn called(policy: &Loaded, table: &Table, address: IpAddr) -> String {
+pub(super) fn called(policy: &Loaded, table: &Table, address: IpAddr) -> String {
     let group = || {
         let space = table.space();
         let group = space.get(space.find(address))?.group?;

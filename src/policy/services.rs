@@ -77,7 +77,7 @@ fn rank(mask: &[u32], bits: usize) -> usize {
 }
 
 /// Services with one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Region {
     /// Protocol number.
     pub(super) protocol: u8,

@@ -16,7 +16,7 @@
 //!
 //! (`meet` has the steps.)
 
-mod classes;
+pub(super) mod classes;
 mod ends;
 mod meet;
 

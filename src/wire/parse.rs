@@ -4,7 +4,7 @@
 //! not: the layers themselves. Invariants: no index, no allocation, no panic; every length is held
 //! against what is really there before it is used. Cost: one pass over the headers.
 
-use super::{Facts, Ip, L4, Net, Odd, Unreadable, address, ethernet, ipv4, ipv6};
+use super::{Facts, Ip, L4, Net, Odd, Tcp, Unreadable, address, ethernet, ipv4, ipv6};
 
 /// Reads one frame.
 ///
@@ -51,14 +51,17 @@ fn judge(packet: &Packet) -> Option<Odd> {
 
 impl Ip {
     /// What is odd about a packet with these facts, as [`parse`] tells it of one without a route in its
-    /// header, impossible TCP flags or port 0.
+    /// header or impossible TCP flags.
     #[must_use]
     pub fn odd(&self) -> Option<Odd> {
-        let redirect = match self.l4 {
+        let upper = match self.l4 {
             L4::Icmp(icmp) => icmp.is_redirect(self.src.is_ipv6()).then_some(Odd::Redirect),
-            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
+            L4::Tcp(Tcp { sport, dport, .. }) | L4::Udp { sport, dport, .. } => {
+                (sport == 0 || dport == 0).then_some(Odd::PortZero)
+            }
+            L4::Other | L4::Absent | L4::Remembered { .. } => None,
         };
-        address::odd(self).or(redirect).or_else(|| address::link_local(self))
+        address::odd(self).or(upper).or_else(|| address::link_local(self))
     }
 }
 

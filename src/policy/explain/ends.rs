@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Account, End, Lease, NotExplained, Query, ZoneRef, reason};
-use crate::policy::model::{Model, Rule, Tier, Workload};
+use crate::policy::model::{Model, Rule, Tier, Workload, Zone};
 use crate::policy::neighbour::Misspoken;
 use crate::policy::prefix::Prefix;
 use crate::policy::read::{Loaded, nearest_name};
@@ -49,13 +49,15 @@ pub(super) struct Decision {
     pub(super) mode: Mode,
     pub(super) rule: RuleNumber,
     pub(super) also: [RuleNumber; 4],
+    /// The earliest moment at which it could change.
+    pub(super) judge_at: Moment,
 }
 
 impl Decision {
     /// What the rules say, and the checks that come with them.
     fn of(verdict: Verdict) -> Self {
-        let Verdict { denial, mode, rule, also, .. } = verdict;
-        Self { stage: Stage::Rules, reason: denial.map(reason), mode, rule, also }
+        let Verdict { denial, mode, rule, also, judge_at } = verdict;
+        Self { stage: Stage::Rules, reason: denial.map(reason), mode, rule, also, judge_at }
     }
 
     pub(super) fn crosses(&self) -> bool {
@@ -231,12 +233,16 @@ impl<'a> Way<'a> {
         let verdict = self.judge(table, service, now);
         let misplaced = verdict.denial.is_some_and(Denial::is_misplaced);
         let none = [RuleNumber::NONE; 4];
-        let own = |reason, mode| Decision { stage, reason, mode, rule: RuleNumber::NONE, also: none };
+        let judge_at = verdict.judge_at;
+        let own =
+            |reason, mode| Decision { stage, reason, mode, rule: RuleNumber::NONE, also: none, judge_at };
+        // The profile knows no bindings.
+        let profile = |reason| Decision { judge_at: Moment::NEVER, ..own(reason, table.strictest()) };
         match stage {
             Stage::Odd(odd) => own(Some(oddity(odd).0), verdict.mode),
             Stage::Profile(class) => match (table.profile(class), self.misspoken(table, class, service)) {
-                (Action::Drop, _) => own(Some("profile"), table.strictest()),
-                (Action::Forward, None) => own(None, table.strictest()),
+                (Action::Drop, _) => profile(Some("profile")),
+                (Action::Forward, None) => profile(None),
                 (Action::Forward, Some(why)) => {
                     let mode =
                         table.mode_of_claim(self.sender, self.from, self.to, service, self.side, now);
@@ -248,12 +254,13 @@ impl<'a> Way<'a> {
             Stage::Quoted if !misplaced => own(Some(NO_FLOW), verdict.mode),
             Stage::Requested => {
                 // Its mode is the stricter of both directions.
-                let mode = verdict.mode.max(self.asked(table, service, now).mode);
+                let asked = self.asked(table, service, now);
+                let mode = verdict.mode.max(asked.mode);
+                let judge_at = judge_at.min(asked.judge_at);
                 if misplaced {
-                    let rules = Decision::of(Verdict { mode, ..verdict });
-                    return rules;
+                    return Decision::of(Verdict { mode, judge_at, ..verdict });
                 }
-                own(Some(NO_FLOW), mode)
+                Decision { judge_at, ..own(Some(NO_FLOW), mode) }
             }
             Stage::Quoted | Stage::Rules => Decision::of(verdict),
         }
@@ -367,27 +374,34 @@ impl<'a> Way<'a> {
         Some(Account { name, held: end.holds, why })
     }
 
-    /// The zones whose modes count, each once.
-    pub(super) fn zones(&self, policy: &Loaded) -> Vec<ZoneRef> {
-        let mut seen: Vec<usize> = Vec::new();
-        let by = |zones: &[usize], by| zones.iter().map(|z| (*z, by)).collect::<Vec<_>>();
+    /// The zones whose modes count, each once, and why it counts.
+    pub(super) fn governed(&self, policy: &'a Loaded) -> Vec<(&'a Zone, &'static str)> {
         let all = [
-            by(&self.far.stretch.zones, "destination"),
-            by(&self.near.stretch.zones, "source"),
-            by(self.strangers, "mac"),
+            (&self.far.stretch.zones[..], "destination"),
+            (&self.near.stretch.zones[..], "source"),
+            (self.strangers, "mac"),
         ];
-        let once = all.into_iter().flatten().filter(|(zone, _)| {
-            let new = !seen.contains(zone);
-            seen.push(*zone);
-            new
-        });
-        once.filter_map(|(zone, by)| policy.model.zones.get(zone).map(|zone| (zone, by)))
-            .map(|(zone, by)| ZoneRef {
-                name: zone.name.clone(),
-                modes: if by == "destination" { governs(zone) } else { zone.mode.name().to_owned() },
-                by,
-            })
-            .collect()
+        let mut found: Vec<(usize, &Zone, &'static str)> = Vec::new();
+        for (zones, by) in all {
+            for zone in zones {
+                if found.iter().all(|(known, ..)| known != zone)
+                    && let Some(governing) = policy.model.zones.get(*zone)
+                {
+                    found.push((*zone, governing, by));
+                }
+            }
+        }
+        found.into_iter().map(|(_, zone, by)| (zone, by)).collect()
+    }
+
+    /// The same for people.
+    pub(super) fn zones(&self, policy: &'a Loaded) -> Vec<ZoneRef> {
+        let governed = self.governed(policy).into_iter();
+        let modes = |zone: &Zone, by: &str| match by {
+            "destination" => governs(zone),
+            _ => zone.mode.name().to_owned(),
+        };
+        governed.map(|(zone, by)| ZoneRef { name: zone.name.clone(), modes: modes(zone, by), by }).collect()
     }
 
     pub(super) fn assumes(&self, policy: &Loaded, what: &str) -> String {

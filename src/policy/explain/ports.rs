@@ -11,7 +11,7 @@ use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::wire::{Housekeeping, Service, is_extension};
 
 /// The first dynamic port (RFC 6335): a client's, where no rule says which.
-const DYNAMIC: u16 = 49_152;
+pub(super) const DYNAMIC: u16 = 49_152;
 
 /// The parts of the service that this family can have.
 pub(super) fn atoms(policy: &Loaded, query: &Query, v4: bool) -> Result<Vec<Atom>, NotExplained> {

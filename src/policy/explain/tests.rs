@@ -50,6 +50,27 @@ fn a_guardrail_names_itself_and_its_mode() {
 }
 
 #[test]
+fn the_same_is_drawn_as_a_tree() {
+    let drawn = |query: &Query| {
+        let loaded = sample::load(BIG);
+        format!(
+            "\n{}",
+            explain(&loaded, &compile(&loaded.model, &Exceptions::NONE), query).unwrap().tree(100)
+        )
+    };
+    let all = [
+        query("payments-7", "vault-1", "https"),
+        query("reports-3", "carddb-1", "postgres"),
+        query("laptop", "vault-1", "tcp/22"),
+        query("2001:db8:10::7", "vault-1", "icmpv6/neighbor-solicitation"),
+        query("acquirer", "224.0.0.18", "ip/112"),
+    ];
+    let trees: String = all.iter().map(drawn).collect();
+    assert!(trees.lines().all(|line| line.chars().count() <= 100), "{trees}");
+    insta::assert_snapshot!(trees);
+}
+
+#[test]
 fn an_account_that_is_not_held_says_why() {
     let mac = Some("02:00:00:00:00:99".parse().unwrap());
     insta::assert_snapshot!(shown(&Query {

@@ -51,14 +51,7 @@ impl Explanation {
                 }
             }
         }
-        let not_asked = match self.stage {
-            "rules" => None,
-            "odd" => Some("not asked: what is odd comes before them"),
-            "profile" => Some("not asked, nor zones: the strictest mode on the wire governs what it drops"),
-            "inventory" => Some("not asked: who speaks for an address comes before them"),
-            _ => Some("not asked: with its flow alive it crosses, without it is icmp_no_flow"),
-        };
-        match not_asked {
+        match self.not_asked() {
             Some(words) => row("rules", words, None),
             None if self.exceptions.is_empty() => row("exception", "none", None),
             None => {
@@ -84,17 +77,33 @@ impl Explanation {
         for note in &self.notes {
             row("note", note, None);
         }
-        let generation = match self.generation {
-            Some(generation) => format!("generation {generation}, the one the gate runs"),
-            None => "as the files say now".to_owned(),
-        };
-        let last = format!("assumes {} · table {}, {generation}", self.assumes, self.digest);
+        let last = format!("assumes {} · {}", self.assumes, self.table());
         wrap(&mut out, &last, 0, width);
         out.push('\n');
         out
     }
 
-    fn outcome_words(&self) -> String {
+    /// Why rules are not asked, where they are not.
+    pub(super) fn not_asked(&self) -> Option<&'static str> {
+        match self.stage {
+            "rules" => None,
+            "odd" => Some("not asked: what is odd comes before them"),
+            "profile" => Some("not asked, nor zones: the strictest mode on the wire governs what it drops"),
+            "inventory" => Some("not asked: who speaks for an address comes before them"),
+            _ => Some("not asked: with its flow alive it crosses, without it is icmp_no_flow"),
+        }
+    }
+
+    /// `table 9f2c41d0, generation 12, the one the gate runs`
+    pub(super) fn table(&self) -> String {
+        let generation = match self.generation {
+            Some(generation) => format!("generation {generation}, the one the gate runs"),
+            None => "as the files say now".to_owned(),
+        };
+        format!("table {}, {generation}", self.digest)
+    }
+
+    pub(super) fn outcome_words(&self) -> String {
         match (self.verdict, self.outcome) {
             (_, "rejected") if self.reply == Some(Reply::Reset.name()) => {
                 "rejected with a TCP reset".to_owned()
@@ -105,7 +114,7 @@ impl Explanation {
         }
     }
 
-    fn why(&self) -> String {
+    pub(super) fn why(&self) -> String {
         if let Some(instead) = &self.instead {
             return instead.clone();
         }

@@ -10,7 +10,7 @@ use super::{Oracle, grants, restricts, side_of, together};
 use crate::policy::model::{Expected, Model, Selector, ServiceSet, Test};
 use crate::policy::proof::{Counterexample, Proof, proofs};
 use crate::policy::source::Origin;
-use crate::policy::{Denial, Exceptions, Moment, Sender, SenderMac, compile};
+use crate::policy::{Denial, Exceptions, Moment, Sender, SenderMac, Verdict, compile};
 use crate::wire::{Service, Vlans};
 
 fn test() -> impl Strategy<Value = Test> {
@@ -49,12 +49,22 @@ fn asked(set: &ServiceSet, service: Service) -> bool {
 
 /// What the naive evaluator says of one connection of a test, as under enforce, every binding fresh, every
 /// account held; `None`: it is none of the test's.
-fn verdict(
+pub(super) fn verdict(
+    oracle: &Oracle<'_>,
+    test: &Test,
+    ends: (IpAddr, IpAddr),
+    service: Service,
+) -> Option<Result<(), Denial>> {
+    judged(oracle, test, ends, service).map(|judged| judged.denial.map_or(Ok(()), Err))
+}
+
+/// The same with everything else that it says.
+pub(super) fn judged(
     oracle: &Oracle<'_>,
     test: &Test,
     (src, dst): (IpAddr, IpAddr),
     service: Service,
-) -> Option<Result<(), Denial>> {
+) -> Option<Verdict> {
     const FRESH: Moment = Moment(0);
     let from = oracle.end(src, true, FRESH);
     let side = side_of(&from)?;
@@ -80,8 +90,7 @@ fn verdict(
     let judged = oracle.judge(sender, dst, service, side, FRESH);
     match judged.denial {
         Some(Denial::GateAddress | Denial::LinkLocal | Denial::UniqueLocal) => None,
-        Some(denial) => Some(Err(denial)),
-        None => Some(Ok(())),
+        Some(_) | None => Some(judged),
     }
 }
 

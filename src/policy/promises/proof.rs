@@ -158,6 +158,16 @@ fn a_test_knows_which_networks_no_frame_gets_between() {
 }
 
 #[test]
+fn a_group_is_told_from_hosts_that_no_frame_gets_to() {
+    let net = "[network.lab]\nat = \"w.inside\"\nprefixes = [\"10.30.0.0/16\"]\nvlans = [\"100\"]\n\
+               [workload.rig]\naddresses = [\"10.30.0.1\"]\nlabels = { app = \"rig\" }\n";
+    let strangers = "{ unknown = true }";
+    let open = allow("a", "{ app = \"rig\" }", strangers, r#"["tcp/22"]"#);
+    let example = example(&format!("{net}{open}{}", test("{ app = \"rig\" }", strangers, ANY, "deny")));
+    assert!(crate::policy::table::is_group(example.to), "{example:?}: no other has a VLAN in common");
+}
+
+#[test]
 fn a_test_may_be_of_pairs_that_agree_or_differ() {
     let rules = allow("a", "{ any = true }", "{ any = true }", r#"["https"]"#);
     let on =

@@ -7,6 +7,7 @@
 //! that could not be read, nothing is called undeclared. Cost: linear in the text, plus rules ×
 //! kinds of claims for the warnings.
 
+mod asked;
 mod bounds;
 mod document;
 mod duration;
@@ -43,6 +44,7 @@ use super::diagnostic::Diagnostic;
 use super::model::Model;
 use super::source::{NotRead, PARTS_LIMIT, POLICY_LIMIT, SourceFile, Sources, part_name, read_file};
 use super::verdict::Moment;
+pub use asked::{NotMeant, receiver, sender};
 use document::Value;
 use findings::Findings;
 pub(super) use instant::{end_of_day, moment};

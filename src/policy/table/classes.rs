@@ -6,9 +6,20 @@
 
 use std::net::IpAddr;
 
+use super::super::regions::overlaid;
 use super::super::services::Region;
-use super::{Answer, Spot, Table, at, is_group};
+use super::super::verdict::Mode;
+use super::{Answer, Column, Spot, Table, answered_mode, at, is_group};
 use crate::wire::{Side, Vlans};
+
+/// What tells the pieces of two pairs of classes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in super::super) struct Alike {
+    program: u32,
+    modes: u32,
+    strictest: Option<Mode>,
+    sender: Option<Mode>,
+}
 
 impl Table {
     /// Whether an address may be an end of a connection at all, as far as the policy says.
@@ -48,6 +59,36 @@ impl Table {
     pub(in super::super) fn regions(&self, program: u32) -> impl Iterator<Item = (Region, &Answer)> {
         let regions = self.programs.regions(program).into_iter();
         regions.map(|(region, answer)| (region, at(&self.answers, answer).unwrap_or(&Answer::DEFAULT)))
+    }
+
+    /// What a pair of classes has for [`Self::pieces`]: equal keys, equal pieces.
+    pub(in super::super) fn alike(&self, sender: u32, receiver: u32) -> Alike {
+        let (row, column) = (at(&self.rows, sender), at(&self.columns, receiver));
+        Alike {
+            program: self.program(sender, receiver),
+            modes: column.map_or(Column::ALIKE, |column| column.modes),
+            strictest: column.map_or(Some(Mode::Enforce), |column| column.strictest),
+            sender: row.map_or(Some(Mode::Enforce), |row| row.mode),
+        }
+    }
+
+    /// What rules say of a sender of one class who opens to one of another, and the mode that governs it: region
+    /// by region, in the order of protocols; they do not overlap and leave nothing out.
+    pub(in super::super) fn pieces(&self, sender: u32, receiver: u32) -> Vec<(Region, (&Answer, Mode))> {
+        let Alike { program, modes, strictest, sender } = self.alike(sender, receiver);
+        let rules: Vec<(Region, &Answer)> = self.regions(program).collect();
+        let governed = |answer: &Answer, zones: Option<Mode>| {
+            let mode = zones.max(sender).unwrap_or(self.unzoned);
+            answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode))
+        };
+        if modes == Column::ALIKE {
+            let all = rules.into_iter();
+            return all.map(|(region, answer)| (region, (answer, governed(answer, strictest)))).collect();
+        }
+        let zones = self.programs.regions(modes).into_iter();
+        let zones: Vec<_> = zones.map(|(region, mode)| (region, answered_mode(Some(mode)))).collect();
+        let both = overlaid(&rules, &zones).into_iter();
+        both.map(|(region, answer, zones)| (region, (answer, governed(answer, zones)))).collect()
     }
 
     /// The tags that the network of an address carries; none of a group and of what is in no network.
