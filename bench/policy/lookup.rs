@@ -2,7 +2,7 @@
 //!
 //! What is compared: the table with everything that it decides, and a scan of plain rows that share
 //! nothing with it but the text's meaning, strongest tier first, until one matches. The table is asked as the
-//! pipeline asks it: bursts from one side, found together ([`Table::meet_all`]); and one by one beside it. Before
+//! pipeline asks it: a large one bursts from one side, found together ([`Table::meet_all`]), a small one one by one; and the other way beside it. Before
 //! anything is timed all give the same answer to a million connections: half between hosts at random, half such as
 //! some rule names.
 

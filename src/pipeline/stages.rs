@@ -173,6 +173,7 @@ impl Pipeline {
         if let Some(Ahead { plains, batch, openers }) = ahead.as_deref_mut() {
             done = frames.len().min(BURST);
             openers.forget();
+            let in_steps = scene.table.asks_in_steps();
             let known = plains.iter().zip(batch.hints()).zip(frames);
             for ((place, ((found, hint), frame)), end) in (0..).zip(known).zip(&mut *ends) {
                 let is_plain = plain & 1 == 1;
@@ -180,8 +181,9 @@ impl Pipeline {
                 if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
                     room -= 1;
                 } else {
-                    // Of those without a flow, what rules say is found together, when the first of them has its turn.
-                    let met = if is_plain && hint.is_absent() {
+                    // Of those without a flow, what a large table says is found together, when the first of them has
+                    // its turn.
+                    let met = if in_steps && is_plain && hint.is_absent() {
                         let others = plain << 1 | 1;
                         let all = (0..).zip(plains.iter().zip(batch.hints()).zip(frames));
                         let ahead = all.skip_while(|(at, _)| *at < place);

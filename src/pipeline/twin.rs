@@ -104,7 +104,7 @@ impl Rig {
 #[test]
 fn frames_beyond_a_burst_are_judged_as_those_in_it() {
     let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
-    let table = compile(&loaded.model, &Exceptions::NONE);
+    let table = compile(&loaded.model, &Exceptions::NONE).asked_in_steps(true);
     let now = 1_800_000_000_000_000_000;
     let scene = Scene {
         table: &table,
@@ -154,9 +154,11 @@ proptest! {
     ) {
         let all = frames();
         let loaded = read::read_text(vec![("p.toml".to_owned(), POLICY.to_owned())]).unwrap();
-        let strict = compile(&loaded.model, &Exceptions::NONE);
+        // One is asked as a large one, the other as a small one.
+        let strict = compile(&loaded.model, &Exceptions::NONE).asked_in_steps(true);
         let relaxed = POLICY.replace("mode = \"enforce\"", "mode = \"observe\"");
-        let relaxed = compile(&read::read_text(vec![("p.toml".to_owned(), relaxed)]).unwrap().model, &Exceptions::NONE);
+        let relaxed = read::read_text(vec![("p.toml".to_owned(), relaxed)]).unwrap();
+        let relaxed = compile(&relaxed.model, &Exceptions::NONE).asked_in_steps(false);
         let (mut short, mut long) = (Rig::new(true, flows), Rig::new(false, flows));
         let (mut now, mut generation) = (1_800_000_000_000_000_000_u64, 1);
         for (inside, picks, room, seconds, publish) in bursts {

@@ -52,7 +52,7 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
     let exempt = exempt(model, &space, exceptions, &mut maker);
     let programs = maker.finish();
     let policy_digest = digest::of(model);
-    Table {
+    let table = Table {
         spots,
         leases,
         groups,
@@ -96,10 +96,12 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
         rules: faces(model, exceptions),
         exempt,
         exceptions: exceptions.clone(),
+        in_steps: false,
         policy_digest,
         digest: digest::with(policy_digest, exceptions),
         space,
-    }
+    };
+    table.sized()
 }
 
 fn spots(

@@ -58,6 +58,27 @@ impl Size {
 }
 
 impl Table {
+    /// Knows by its size how it is asked.
+    pub(super) fn sized(self) -> Self {
+        let in_steps = self.size().bytes > NEAR;
+        Self { in_steps, ..self }
+    }
+
+    /// Whether the packets of a burst are judged in steps that wait for memory together
+    /// ([`Self::meet_all`]): it is larger than what a core keeps to itself. Of a smaller one nothing is waited for,
+    /// and one after the other costs less (docs/BENCHMARKS.md).
+    #[must_use]
+    pub const fn asks_in_steps(&self) -> bool {
+        self.in_steps
+    }
+
+    /// The same, asked one way or the other whatever its size, for tests: both give the same.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn asked_in_steps(self, in_steps: bool) -> Self {
+        Self { in_steps, ..self }
+    }
+
     /// What it comes to.
     #[must_use]
     pub fn size(&self) -> Size {

@@ -84,6 +84,8 @@ pub struct Table {
     pub(super) exempt: Option<Box<Exempt>>,
     /// Their records.
     pub(super) exceptions: Exceptions,
+    /// It outgrows what a core keeps to itself ([`Self::asks_in_steps`]).
+    pub(super) in_steps: bool,
     /// Of text and inventory.
     pub(super) policy_digest: [u8; 32],
     /// Of text, inventory and exceptions.
