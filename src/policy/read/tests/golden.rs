@@ -1,6 +1,7 @@
 //! A picture of every finding. The name of a picture begins with the code it is of.
 
 mod cases;
+mod warnings;
 
 use std::collections::BTreeSet;
 
@@ -9,8 +10,9 @@ use super::super::super::diagnostic::{Diagnostic, Severity, render};
 use super::super::super::verdict::Moment;
 use super::super::super::{Exceptions, compile, lint};
 use super::super::{Loaded, Rejected, read, read_text};
-use cases::CASES;
 use cases::Case::{self, Line, More, Parts, Text};
+use cases::ERRORS;
+use warnings::WARNINGS;
 
 const BASE: &str = include_str!("base.toml");
 /// 2026-11-24T00:00:00Z, when yesterday has just ended.
@@ -60,7 +62,7 @@ fn the_base_has_no_finding() {
 #[test]
 fn every_finding_looks_as_drawn() {
     settings().bind(|| {
-        for (which, code, case) in CASES {
+        for (which, code, case) in ERRORS.iter().chain(WARNINGS) {
             let name = format!("{code} {which}").trim_end().replace(' ', "-");
             let result = run(case);
             let loads = result.is_ok();
@@ -88,7 +90,7 @@ fn every_finding_looks_as_drawn() {
 
 #[test]
 fn every_code_is_drawn() {
-    let drawn: BTreeSet<Code> = CASES.iter().map(|(_, code, _)| *code).collect();
+    let drawn: BTreeSet<Code> = ERRORS.iter().chain(WARNINGS).map(|(_, code, _)| *code).collect();
     // Those of files on a disk are tested in `files`.
     // And what a policy compiles to, where that is said.
     let on_disk = [Code::FileUnreadable, Code::NotAFile, Code::NotText, Code::TooLarge, Code::TableLarge];
