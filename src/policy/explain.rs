@@ -55,6 +55,23 @@ pub struct Query {
     pub now: Moment,
 }
 
+impl Query {
+    /// Nobody yet, at a moment, with nothing told of the frame.
+    #[must_use]
+    pub const fn at(now: Moment) -> Self {
+        Self {
+            from: String::new(),
+            to: String::new(),
+            service: String::new(),
+            mac: None,
+            vlans: None,
+            side: None,
+            generation: None,
+            now,
+        }
+    }
+}
+
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotExplained {

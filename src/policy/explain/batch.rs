@@ -68,17 +68,7 @@ impl<'a> Batch<'a> {
     /// `now` is when lines mean that do not say.
     #[must_use]
     pub const fn new(policy: &'a Loaded, table: &'a Table, now: Moment) -> Self {
-        let query = Query {
-            from: String::new(),
-            to: String::new(),
-            service: String::new(),
-            mac: None,
-            vlans: None,
-            side: None,
-            generation: None,
-            now,
-        };
-        Self { policy, table, now, query, lines: 0, wrong: 0, first: None }
+        Self { policy, table, now, query: Query::at(now), lines: 0, wrong: 0, first: None }
     }
 
     /// Answers the next line; its end is not part of it. One line is added to `out`.

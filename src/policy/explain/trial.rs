@@ -48,16 +48,7 @@ pub struct Disagreement {
 /// The first on which they do not.
 pub fn trial(policy: &Loaded, table: &Table, now: Moment) -> Result<usize, Disagreement> {
     let (ends, services) = (ends(policy, table), services(policy));
-    let query = Query {
-        from: String::new(),
-        to: String::new(),
-        service: String::new(),
-        mac: None,
-        vlans: None,
-        side: None,
-        generation: None,
-        now,
-    };
+    let query = Query::at(now);
     let tries = (READINGS / policy.model.rules.len().max(1)).clamp(LEAST, MOST);
     let mut draw = Draw(0);
     let mut agreed = 0;
