@@ -13,10 +13,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::bulk::BulkError;
 use crate::device::{Device, DeviceError, Place};
+use crate::hostile::ends::NoHost;
+use crate::hostile::{End, Ground};
 use crate::measure::{Phases, turn};
 use crate::processors::Ticks;
-use crate::records::{Block, Kind, Record, Run};
+use crate::records::{Block, Kind, Purpose, Record, Run};
 use crate::traffic::{ENDS, Generator, Hook, RigError, SHORTEST, Sink};
 use crate::width::width;
 
@@ -32,6 +35,15 @@ pub(crate) enum BlocksError {
     /// A device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// An end host.
+    #[error(transparent)]
+    Host(#[from] NoHost),
+    /// A stream of TCP.
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
+    /// There is nothing to measure from.
+    #[error("the gate loses more than 0.1 % at any rate tried: measure on a quieter machine")]
+    Lossy,
     /// The results file.
     #[error("{path}: {source}")]
     Results {
@@ -92,13 +104,25 @@ pub(crate) struct Common {
     size: usize,
     /// Frames a second offered while times are taken.
     #[arg(long, default_value_t = 1_500_000)]
-    offered: u64,
+    pub(crate) offered: u64,
     /// Short phases: for trying the rig, not for figures.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Namespace of the generator, of the device, of the sink.
     #[arg(long, value_delimiter = ',', default_value = "pc-bench-gen,pc-bench-dut,pc-bench-out")]
     pub(crate) namespaces: Vec<String>,
+}
+
+impl Common {
+    /// The two end hosts and the gate between them.
+    pub(crate) fn ground(&self) -> Ground {
+        let name = |i: usize| self.namespaces.get(i).cloned().unwrap_or_default();
+        Ground {
+            sender: End { space: name(0), link: "sender".to_owned() },
+            receiver: End { space: name(2), link: "receiver".to_owned() },
+            gate: name(1),
+        }
+    }
 }
 
 /// `veth`.
@@ -120,7 +144,7 @@ pub(crate) struct RingsLine {
     #[command(flatten)]
     common: Common,
     /// Depths.
-    #[arg(long, value_delimiter = ',', default_value = "64,128,256,512,1024,2048")]
+    #[arg(long, value_delimiter = ',', default_value = "64,128,256,512,1024,2048,4096")]
     depths: Vec<u32>,
     /// Times each.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
@@ -134,6 +158,8 @@ pub(crate) struct Rig {
     pub(crate) place: Place,
     pub(crate) phases: Phases,
     devices: Vec<Kind>,
+    /// How long a stream of TCP is measured after each turn; `None`: there is none, and no host.
+    bulk: Option<(Ground, Duration)>,
     pub(crate) results: File,
     pub(crate) path: PathBuf,
     pub(crate) stop: Arc<AtomicBool>,
@@ -145,6 +171,7 @@ pub(crate) struct Rig {
 /// The rig, a device or the results file fails, or it was stopped.
 pub(crate) fn veth(line: &BlocksLine) -> Result<(), BlocksError> {
     let mut rig = Rig::open(&line.common)?;
+    rig.begin(Purpose::Veth, &line.common)?;
     rig.blocks(line.blocks, |block| {
         let mut order = vec![Kind::Gate, Kind::Forwarder, Kind::Forwarder, Kind::Gate];
         order.insert(if block.is_multiple_of(2) { 0 } else { order.len() }, Kind::Bridge);
@@ -158,6 +185,10 @@ pub(crate) fn veth(line: &BlocksLine) -> Result<(), BlocksError> {
 /// As [`veth`].
 pub(crate) fn rings(line: &RingsLine) -> Result<(), BlocksError> {
     let mut rig = Rig::open(&line.common)?;
+    rig.begin(Purpose::Rings, &line.common)?;
+    let ground = line.common.ground();
+    ground.settle()?;
+    rig.bulk = Some((ground, Duration::from_secs(if line.common.quick { 1 } else { 3 })));
     rig.blocks(line.blocks, |block| {
         let mut order: Vec<_> =
             line.depths.iter().flat_map(|d| [(Kind::Gate, *d), (Kind::Forwarder, *d)]).collect();
@@ -169,7 +200,7 @@ pub(crate) fn rings(line: &RingsLine) -> Result<(), BlocksError> {
 }
 
 /// Where the gate puts its worker; the generator has core 0.
-fn last_core() -> usize {
+pub(crate) fn last_core() -> usize {
     core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)).unwrap_or(0)
 }
 
@@ -186,7 +217,7 @@ impl Rig {
         let path = common.results.clone();
         let results = |source| BlocksError::Results { path: path.clone(), source };
         let directory = path.parent().map(PathBuf::from).unwrap_or_default();
-        let mut rig = Self {
+        let rig = Self {
             generator: Generator::open(&common.object, name(0), "sender", ENDS, 0)?,
             sink: Sink::open(&common.object, name(2), "receiver", Hook::Tcx)?,
             place: Place {
@@ -196,6 +227,7 @@ impl Rig {
                 policy: common.policy.clone(),
                 directory,
                 core: last_core(),
+                polls: None,
             },
             phases: Phases {
                 overload: Duration::from_millis(if common.quick { 300 } else { 1000 }),
@@ -208,23 +240,57 @@ impl Rig {
                 frame: common.size,
             },
             devices: common.devices.clone(),
+            bulk: None,
             results: File::create(&path).map_err(results)?,
             path: path.clone(),
             stop,
         };
-        rig.write(&Record::Run(Run {
+        Ok(rig)
+    }
+
+    /// Writes what is run: the first line of the results.
+    ///
+    /// # Errors
+    /// The results file.
+    pub(crate) fn begin(&mut self, purpose: Purpose, common: &Common) -> Result<(), BlocksError> {
+        self.write(&Record::Run(Run {
+            purpose,
             command: common.command.clone(),
             machine: common.machine.clone(),
             date: common.date.clone(),
             source: common.source.clone(),
             frame: common.size,
             flows: common.flows,
-            offered: common.offered,
-        }))?;
-        Ok(rig)
+            offered: self.phases.offered,
+        }))
     }
 
-    fn blocks(&mut self, blocks: u32, order: impl Fn(u32) -> Vec<(Kind, u32)>) -> Result<(), BlocksError> {
+    /// The highest rate at which the device that stands loses no more than one in a thousand: the median of
+    /// what several turns found, for one search ends low where a core stalls in its first trials. `None`: it
+    /// loses more at any rate.
+    ///
+    /// # Errors
+    /// The generator or the sink fails.
+    pub(crate) fn lossless(&mut self, turns: usize) -> Result<Option<f64>, BlocksError> {
+        let mut found = Vec::new();
+        for _ in 0..turns {
+            let turn = turn(&mut self.generator, &self.sink, &self.phases)?;
+            // A turn in which every trial lost more counts as the lowest.
+            found.push(turn.lossless.unwrap_or(0.0));
+        }
+        found.sort_by(f64::total_cmp);
+        Ok(found.get(found.len() / 2).copied().filter(|rate| *rate > 0.0))
+    }
+
+    /// Measures blocks until so many are kept; `order` says what stands one after the other in a block.
+    ///
+    /// # Errors
+    /// The rig, a device or the results file fails, it was stopped, or too many blocks were stolen from.
+    pub(crate) fn blocks(
+        &mut self,
+        blocks: u32,
+        order: impl Fn(u32) -> Vec<(Kind, u32)>,
+    ) -> Result<(), BlocksError> {
         let (mut kept, mut discarded, mut number) = (0, 0, 0);
         while kept < blocks {
             let quiet = Ticks::read();
@@ -260,8 +326,12 @@ impl Rig {
         }
         let stands = Device::raise(device, depth, &self.place)?;
         let turn = turn(&mut self.generator, &self.sink, &self.phases)?;
-        drop(stands);
         let depth = if device == Kind::Bridge { 0 } else { depth };
+        if let Some((ground, time)) = &self.bulk {
+            let bits = ground.bulk(*time)?;
+            self.write(&Record::Bulk { block, device, depth, bits })?;
+        }
+        drop(stands);
         self.write(&Record::Turn { block, device, depth, turn })?;
         let _ = writeln!(
             io::stderr(),

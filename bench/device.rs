@@ -3,7 +3,7 @@
 //! Invariant: one stands at a time, and what is dropped leaves the namespace as it was found. Where work
 //! runs: the generator, its veth's reception and so every kernel program on `outside` on core 0; the
 //! device's own thread, and in its transmit kick the sink's reception, on the last. A bridge has no thread:
-//! all of it is core 0's.
+//! all of it is core 0's, unless a kernel thread is told to poll its first port ([`Place::polls`]).
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::records::Kind;
 
@@ -61,6 +62,8 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// The device's core.
     pub(crate) core: usize,
+    /// The core of a kernel thread that polls a bridge's first port; `None`: whoever sends there polls it.
+    pub(crate) polls: Option<usize>,
 }
 
 /// The bridge's name.
@@ -120,7 +123,11 @@ impl Device {
             ip(&format!("link set {port} master {BRIDGE}"))?;
         }
         let mac = crate::traffic::ENDS.destination_mac.map(|b| format!("{b:02x}")).join(":");
-        self.place.system("bridge", &format!("fdb add {mac} dev inside master static"))
+        self.place.system("bridge", &format!("fdb add {mac} dev inside master static"))?;
+        match self.place.polls {
+            Some(core) => self.place.poll_on(core),
+            None => Ok(()),
+        }
     }
 
     fn write_policy(&self, depth: u32) -> Result<(), DeviceError> {
@@ -170,6 +177,9 @@ impl Drop for Device {
             }
             Kind::Forwarder => {}
             Kind::Bridge => {
+                if self.place.polls.is_some() {
+                    let _ = self.place.threaded(false);
+                }
                 let _ = self.place.system("ip", &format!("link del {BRIDGE}"));
                 for port in ["outside", "inside"] {
                     let _ = self.place.system("ethtool", &format!("-K {port} gro off"));
@@ -192,19 +202,53 @@ impl Place {
         command
     }
 
+    /// Has `outside` polled by a kernel thread on this core.
+    fn poll_on(&self, core: usize) -> Result<(), DeviceError> {
+        let before = pollers();
+        self.threaded(true)?;
+        let failed = |what| DeviceError::Command { command: "poll outside by a thread".to_owned(), what };
+        let new: Vec<Pid> = pollers().into_iter().filter(|pid| !before.contains(pid)).collect();
+        let [poller] = new[..] else {
+            return Err(failed(format!("{} threads came up for it", new.len())));
+        };
+        let mut cores = CpuSet::new();
+        cores.set(core);
+        sched_setaffinity(Some(poller), &cores).map_err(|errno| failed(errno.to_string()))
+    }
+
+    /// Only a file of sysfs, and only one mounted inside the namespace, has this switch everywhere (netlink's
+    /// `napi-set` knows it since Linux 6.17).
+    fn threaded(&self, on: bool) -> Result<(), DeviceError> {
+        let script =
+            format!("mount -t sysfs sysfs /sys && echo {} > /sys/class/net/outside/threaded", u8::from(on));
+        self.run("unshare", &["--mount", "sh", "-c", &script])
+    }
+
     fn system(&self, program: &str, line: &str) -> Result<(), DeviceError> {
-        let failed = |what| DeviceError::Command { command: format!("{program} {line}"), what };
-        let done = self
-            .command(Path::new(program))
-            .args(line.split_whitespace())
-            .output()
-            .map_err(|e| failed(e.to_string()))?;
+        self.run(program, &line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn run(&self, program: &str, words: &[&str]) -> Result<(), DeviceError> {
+        let failed =
+            |what| DeviceError::Command { command: format!("{program} {}", words.join(" ")), what };
+        let done =
+            self.command(Path::new(program)).args(words).output().map_err(|e| failed(e.to_string()))?;
         if done.status.success() {
             Ok(())
         } else {
             Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
         }
     }
+}
+
+/// The kernel threads that poll a port of this name.
+fn pollers() -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let named = processes.filter(|process| {
+        std::fs::read_to_string(process.path().join("comm"))
+            .is_ok_and(|comm| comm.starts_with("napi/outside-"))
+    });
+    named.filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// Asks every 10 ms until there is an answer, at most [`PATIENCE`].

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 
-use records::{Block, Kind, Record, Run, Turn};
+use records::{Block, Kind, Purpose, Record, Run, Turn};
 use statistics::{Promise, Ratio, Verdict, ratio, spread};
 
 /// A plain forwarder that does not reach this multiple of the bridge is no yardstick.
@@ -43,6 +43,8 @@ enum ResultsError {
 struct Results {
     run: Option<Run>,
     turns: Vec<(u32, Kind, u32, Turn)>,
+    /// Block, device, depth, bits a second.
+    bulks: Vec<(u32, Kind, u32, f64)>,
     blocks: Vec<Block>,
 }
 
@@ -65,34 +67,57 @@ impl Results {
                 Record::Turn { block, device, depth, turn } => {
                     results.turns.push((block, device, depth, turn));
                 }
+                Record::Bulk { block, device, depth, bits } => {
+                    results.bulks.push((block, device, depth, bits));
+                }
                 Record::Block(block) => results.blocks.push(block),
             }
         }
         // A block that was cut short or stolen from is not used.
         let whole = |b: u32| results.blocks.iter().any(|x| x.number == b && !x.discarded);
         results.turns.retain(|(block, ..)| whole(*block));
+        results.bulks.retain(|(block, ..)| whole(*block));
         Ok(results)
     }
 
     /// Blocks of (A's, B's) of one measure.
-    fn pairs(&self, a: Kind, b: Kind, measure: impl Fn(&Turn) -> f64) -> Vec<(Vec<f64>, Vec<f64>)> {
+    fn pairs(&self, a: Which, b: Which, measure: impl Fn(&Turn) -> f64) -> Vec<(Vec<f64>, Vec<f64>)> {
         let mut blocks: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
-        for (block, device, _, turn) in &self.turns {
+        for (block, device, depth, turn) in &self.turns {
             let pair = blocks.entry(*block).or_default();
-            if *device == a {
+            if a.is(*device, *depth) {
                 pair.0.push(measure(turn));
-            } else if *device == b {
+            } else if b.is(*device, *depth) {
                 pair.1.push(measure(turn));
             }
         }
         blocks.into_values().filter(|(a, b)| !a.is_empty() && !b.is_empty()).collect()
     }
 
-    fn depths(&self) -> usize {
-        let mut depths: Vec<u32> = self.turns.iter().filter(|t| t.1 != Kind::Bridge).map(|t| t.2).collect();
-        depths.sort_unstable();
-        depths.dedup();
-        depths.len()
+    /// Bits a second of each stream of TCP through one device.
+    fn bulk(&self, device: Kind, depth: u32) -> Vec<f64> {
+        let which = Which(device, Some(depth));
+        self.bulks.iter().filter(|b| which.is(b.1, b.2)).map(|b| b.3).collect()
+    }
+
+    /// The least and the greatest depth of the gate's rings.
+    fn depths(&self) -> Option<(u32, u32)> {
+        let depths = || self.turns.iter().filter(|t| t.1 == Kind::Gate).map(|t| t.2);
+        Some((depths().min()?, depths().max()?))
+    }
+}
+
+/// A device, at one depth of its rings or at any.
+#[derive(Clone, Copy)]
+struct Which(Kind, Option<u32>);
+
+impl Which {
+    const GATE: Self = Self(Kind::Gate, None);
+    const FORWARDER: Self = Self(Kind::Forwarder, None);
+    const BRIDGE: Self = Self(Kind::Bridge, None);
+
+    fn is(self, device: Kind, depth: u32) -> bool {
+        self.0 == device && self.1.is_none_or(|wanted| wanted == depth)
     }
 }
 
@@ -150,10 +175,11 @@ fn report(results: &Results) -> (String, bool) {
         }
     }
     text += &table(results);
-    if results.depths() > 1 {
-        return (text, true);
-    }
-    let (judged, met) = judge(results);
+    let (judged, met) = match results.run.as_ref().map_or(Purpose::Veth, |run| run.purpose) {
+        Purpose::Veth => judge(results),
+        Purpose::Rings => (String::new(), true),
+        Purpose::Overload => judge_overload(results),
+    };
     (text + &judged, met)
 }
 
@@ -179,6 +205,7 @@ fn table(results: &Results) -> String {
         "p50, µs",
         "p99, µs",
         "reordered",
+        "TCP, Gbit/s",
     ]);
     for ((device, depth), turns) in &groups {
         let cell = |measure: &dyn Fn(&Turn) -> Option<f64>, unit: f64, digits: usize| {
@@ -200,6 +227,10 @@ fn table(results: &Results) -> String {
             cell(&|t| Some(t.p50), 1e3, 0),
             cell(&|t| Some(t.p99), 1e3, 0),
             turns.iter().map(|t| t.reordered).sum::<u64>().to_string(),
+            spread(&results.bulk(*device, *depth)).map_or_else(
+                || "–".to_owned(),
+                |(m, low, high)| format!("{:.2} ({:.2}–{:.2})", m / 1e9, low / 1e9, high / 1e9),
+            ),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {
@@ -211,39 +242,28 @@ fn table(results: &Results) -> String {
 /// A measure of a turn.
 type Measure = fn(&Turn) -> f64;
 
+/// A ratio and what is promised of it.
+type Row = (&'static str, Which, Which, Measure, Promise);
+
 fn judge(results: &Results) -> (String, bool) {
-    let rows: [(&str, Kind, Kind, Measure, Promise); 4] = [
-        ("gate / forwarder, most", Kind::Gate, Kind::Forwarder, |t| t.most, Promise::AtLeast(0.90)),
-        (
-            "gate / forwarder, ≤ 0.1 % loss",
-            Kind::Gate,
-            Kind::Forwarder,
-            |t| t.lossless.unwrap_or(0.0),
-            Promise::AtLeast(0.90),
-        ),
-        (
-            "gate / forwarder, forwarded of offered",
-            Kind::Gate,
-            Kind::Forwarder,
-            |t| t.overload,
-            Promise::AtLeast(0.90),
-        ),
-        ("gate / forwarder, p99 one way", Kind::Gate, Kind::Forwarder, |t| t.p99, Promise::AtMost(1.1)),
-    ];
-    let mut text = String::new();
-    let mut met = true;
-    for (name, a, b, measure, promise) in rows {
-        let verdict = if let Some(r) = ratio(&results.pairs(a, b, measure)) {
-            let verdict = promise.judge(&r);
-            let _ = writeln!(text, "{}", sentence(name, &r, promise, verdict));
-            verdict
-        } else {
-            let _ = writeln!(text, "{name:40} not measured");
-            Verdict::NotResolved
-        };
-        met &= verdict == Verdict::Met;
-    }
-    if let Some(r) = ratio(&results.pairs(Kind::Forwarder, Kind::Bridge, |t| t.most)) {
+    let (gate, forwarder) = (Which::GATE, Which::FORWARDER);
+    let lossless: Measure = |t| t.lossless.unwrap_or(0.0);
+    let (mut text, mut met) = judge_rows(
+        results,
+        &[
+            ("gate / forwarder, most", gate, forwarder, |t| t.most, Promise::AtLeast(0.90)),
+            ("gate / forwarder, ≤ 0.1 % loss", gate, forwarder, lossless, Promise::AtLeast(0.90)),
+            (
+                "gate / forwarder, forwarded of offered",
+                gate,
+                forwarder,
+                |t| t.overload,
+                Promise::AtLeast(0.90),
+            ),
+            ("gate / forwarder, p99 one way", gate, forwarder, |t| t.p99, Promise::AtMost(1.1)),
+        ],
+    );
+    if let Some(r) = ratio(&results.pairs(forwarder, Which::BRIDGE, |t| t.most)) {
         let verdict = Promise::AtLeast(YARDSTICK).judge(&r);
         let words = match verdict {
             Verdict::Met => {
@@ -265,6 +285,39 @@ fn judge(results: &Results) -> (String, bool) {
     } else {
         met = false;
         let _ = writeln!(text, "THIS RUN DOES NOT COUNT: forwarder and bridge were not both measured");
+    }
+    (text, met)
+}
+
+/// All devices were offered the same, more than the gate forwards without loss.
+fn judge_overload(results: &Results) -> (String, bool) {
+    let Some((depth, deep)) = results.depths() else {
+        return ("THIS RUN DOES NOT COUNT: the gate was not measured\n".to_owned(), false);
+    };
+    let (gate, deep) = (Which(Kind::Gate, Some(depth)), Which(Kind::Gate, Some(deep)));
+    judge_rows(
+        results,
+        &[
+            ("gate / forwarder, p99 one way", gate, Which::FORWARDER, |t| t.p99, Promise::AtMost(1.3)),
+            ("gate / bridge, p99 one way", gate, Which::BRIDGE, |t| t.p99, Promise::AtMost(0.6)),
+            ("gate / with deep rings, forwarded", gate, deep, |t| t.overload, Promise::AtLeast(0.97)),
+        ],
+    )
+}
+
+fn judge_rows(results: &Results, rows: &[Row]) -> (String, bool) {
+    let mut text = String::new();
+    let mut met = true;
+    for (name, a, b, measure, promise) in rows {
+        let verdict = if let Some(r) = ratio(&results.pairs(*a, *b, measure)) {
+            let verdict = promise.judge(&r);
+            let _ = writeln!(text, "{}", sentence(name, &r, *promise, verdict));
+            verdict
+        } else {
+            let _ = writeln!(text, "{name:40} not measured");
+            Verdict::NotResolved
+        };
+        met &= verdict == Verdict::Met;
     }
     (text, met)
 }
@@ -345,6 +398,58 @@ mod tests {
     fn a_bad_yardstick_makes_a_run_worthless() {
         let (text, met) = report(&Results::parse(&file(0.98e6, 1.0e6, 0.7e6)).expect("parses"));
         assert!(!met && text.contains("THIS RUN DOES NOT COUNT, "), "{text}");
+    }
+
+    fn overloaded(deep: f64, bridge: f64) -> String {
+        let run = Run {
+            purpose: Purpose::Overload,
+            command: String::new(),
+            machine: String::new(),
+            date: String::new(),
+            source: String::new(),
+            frame: 64,
+            flows: 1,
+            offered: 1_500_000,
+        };
+        let mut lines = vec![serde_json::to_string(&Record::Run(run)).expect("serializes")];
+        for block in 0..15 {
+            for (device, depth, overload, p99) in [
+                (Kind::Gate, 256, 1e6, 100.0),
+                (Kind::Forwarder, 256, 1e6, 90.0),
+                (Kind::Gate, 4096, deep, 4_000.0),
+                (Kind::Bridge, 0, 1e6, bridge),
+            ] {
+                let turn = Turn { overload, p99, ..Turn::default() };
+                let record = Record::Turn { block, device, depth, turn };
+                lines.push(serde_json::to_string(&record).expect("serializes"));
+            }
+            let end =
+                Block { number: block, stolen: 0.0, background: 0.0, width: [0.0; 2], discarded: false };
+            lines.push(serde_json::to_string(&Record::Block(end)).expect("serializes"));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn an_overloaded_gate_is_held_against_each_device_at_its_own_depth() {
+        let judged = |deep, bridge| report(&Results::parse(&overloaded(deep, bridge)).expect("parses"));
+        let (text, met) = judged(1e6, 200.0);
+        assert!(met, "{text}");
+        assert!(text.contains("1.111 [1.111, 1.111] of 15 blocks, ≤ 1.30: met"), "{text}");
+        assert!(text.contains("0.500 [0.500, 0.500] of 15 blocks, ≤ 0.60: met"), "{text}");
+        let (text, met) = judged(1e6, 150.0);
+        assert!(!met && text.contains("≤ 0.60: missed"), "{text}");
+        let (text, met) = judged(1.1e6, 200.0);
+        assert!(!met && text.contains("≥ 0.97: missed"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_of_tcp_stands_in_the_row_of_its_device() {
+        let bulk = Record::Bulk { block: 0, device: Kind::Gate, depth: 256, bits: 2.5e9 };
+        let bulk = serde_json::to_string(&bulk).expect("serializes");
+        let (text, _) =
+            report(&Results::parse(&format!("{}\n{bulk}", file(1.1e6, 1.2e6, 0.7e6))).expect("parses"));
+        assert!(text.contains("2.50 (2.50–2.50)"), "{text}");
     }
 
     #[test]

@@ -33,13 +33,40 @@ pub(crate) enum Record {
         #[serde(flatten)]
         turn: Turn,
     },
+    /// A stream of TCP between two hosts, right after a turn.
+    Bulk {
+        /// Which block.
+        block: u32,
+        /// What stood.
+        device: Kind,
+        /// As of a turn.
+        depth: u32,
+        /// Payload received, bits a second.
+        bits: f64,
+    },
     /// A block is over.
     Block(Block),
+}
+
+/// What a run is for, and so what it is held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Purpose {
+    /// Gate beside forwarder and bridge.
+    #[default]
+    Veth,
+    /// The curve over ring depths: nothing is promised of it.
+    Rings,
+    /// More than the gate forwards without loss, offered to every device.
+    Overload,
 }
 
 /// What was run, where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
+    /// What it is for.
+    #[serde(default)]
+    pub(crate) purpose: Purpose,
     /// The command.
     pub(crate) command: String,
     /// Processor, count of cores, kernel.

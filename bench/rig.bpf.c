@@ -298,16 +298,17 @@ INLINE __u32 msb(__u64 v)
 	return n + (v >> 1);
 }
 
-INLINE void arrive(char *data, char *end)
+// Whether it is the generator's.
+INLINE int arrive(char *data, char *end)
 {
 	if (data + LEAST > end) {
 		count(STRANGERS, 1);
-		return;
+		return 0;
 	}
 	struct stamp *stamp = (struct stamp *)(data + STAMP);
 	if (stamp->magic != MAGIC) {
 		count(STRANGERS, 1);
-		return;
+		return 0;
 	}
 	count(FRAMES, 1);
 	count(BYTES, (__u64)(end - data));
@@ -331,6 +332,7 @@ INLINE void arrive(char *data, char *end)
 	__u64 *n = map_lookup(&DELAY, &bucket);
 	if (n)
 		*n += 1;
+	return 1;
 }
 
 SEC("xdp") int sink_frame(struct xdp_md *ctx)
@@ -341,8 +343,8 @@ SEC("xdp") int sink_frame(struct xdp_md *ctx)
 
 SEC("classifier") int sink_packet(struct __sk_buff *skb)
 {
-	arrive((char *)(long)skb->data, (char *)(long)skb->data_end);
-	return TC_ACT_SHOT;
+	// What the generator did not make goes on to its host.
+	return arrive((char *)(long)skb->data, (char *)(long)skb->data_end) ? TC_ACT_SHOT : TC_ACT_OK;
 }
 
 // ---- sorting ------------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 //! What it is not: a judge (`ratios.rs` is), nor the topology's maker (`scripts/bench` is).
 
 mod blocks;
+mod bulk;
 mod device;
 mod hostile;
 mod measure;
+mod overload;
 mod processors;
 mod records;
 mod siege;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use blocks::{BlocksError, BlocksLine, RingsLine};
+use overload::OverloadLine;
 use siege::SiegeLine;
 use traffic::{ENDS, Generator, Hook, Load, RigError, SHORTEST, Sink};
 
@@ -38,6 +41,8 @@ enum Verb {
     Veth(BlocksLine),
     /// Measures gate and plain forwarder at one ring depth after the other.
     Rings(RingsLine),
+    /// Offers every device more than the gate forwards without loss.
+    Overload(OverloadLine),
     /// Floods the gate with hostile traffic beside legitimate connections, and says what held.
     Hostile(SiegeLine),
 }
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         Verb::Traffic(line) => traffic(&line).map_err(BlocksError::from),
         Verb::Veth(line) => blocks::veth(&line),
         Verb::Rings(line) => blocks::rings(&line),
+        Verb::Overload(line) => overload::overload(&line),
         Verb::Hostile(line) => match siege::siege(&line) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,

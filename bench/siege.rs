@@ -8,9 +8,8 @@ use clap::Args;
 
 use crate::blocks::{BlocksError, Common, Rig};
 use crate::device::Device;
-use crate::hostile::{self, End, Ground, HostileError, Plan, Terms};
-use crate::measure::turn;
-use crate::records::Kind;
+use crate::hostile::{self, HostileError, Plan, Terms};
+use crate::records::{Kind, Purpose};
 
 /// Of the rate without loss; half of it is promised, and a generator that shares its core falls short.
 const AIM: f64 = 0.56;
@@ -49,9 +48,6 @@ pub(crate) enum SiegeError {
     /// The flood.
     #[error(transparent)]
     Hostile(#[from] HostileError),
-    /// There is nothing to take half of.
-    #[error("the gate loses more than 0.1 % at any rate tried: measure on a quieter machine")]
-    Lossy,
 }
 
 /// Runs it. True: every promise was kept.
@@ -61,19 +57,16 @@ pub(crate) enum SiegeError {
 pub(crate) fn siege(line: &SiegeLine) -> Result<bool, SiegeError> {
     let mut rig = Rig::open(&line.common)?;
     let gate = Device::raise(Kind::Gate, line.depth, &rig.place).map_err(BlocksError::from)?;
-    let (lossless, rate) = match (median_lossless(&mut rig, line.common.quick)?, line.rate) {
+    rig.begin(Purpose::Veth, &line.common)?;
+    let found = rig.lossless(if line.common.quick { 1 } else { TURNS })?;
+    let (lossless, rate) = match (found, line.rate) {
         (lossless, Some(rate)) => (lossless, rate),
         (Some(lossless), None) => (Some(lossless), whole(lossless * AIM)),
-        (None, None) => return Err(SiegeError::Lossy),
+        (None, None) => return Err(BlocksError::Lossy.into()),
     };
-    let name = |i: usize| line.common.namespaces.get(i).cloned().unwrap_or_default();
     let quick = line.common.quick;
     let plan = Plan {
-        ground: Ground {
-            sender: End { space: name(0), link: "sender".to_owned() },
-            receiver: End { space: name(2), link: "receiver".to_owned() },
-            gate: name(1),
-        },
+        ground: line.common.ground(),
         object: line.common.object.clone(),
         socket: rig.place.socket(),
         pid: gate.pid(),
@@ -110,18 +103,6 @@ pub(crate) fn siege(line: &SiegeLine) -> Result<bool, SiegeError> {
     results.write_all(text.as_bytes()).map_err(|source| BlocksError::Results { path, source })?;
     let _ = write!(io::stdout(), "{report}");
     Ok(report.is_kept())
-}
-
-/// The median of what several turns found: one search ends low where a core stalls in its first trials.
-fn median_lossless(rig: &mut Rig, quick: bool) -> Result<Option<f64>, SiegeError> {
-    let mut found = Vec::new();
-    for _ in 0..if quick { 1 } else { TURNS } {
-        let turn = turn(&mut rig.generator, &rig.sink, &rig.phases).map_err(BlocksError::from)?;
-        // A turn in which every trial lost more counts as the lowest.
-        found.push(turn.lossless.unwrap_or(0.0));
-    }
-    found.sort_by(f64::total_cmp);
-    Ok(found.get(found.len() / 2).copied().filter(|rate| *rate > 0.0))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rates are below 2^40")]

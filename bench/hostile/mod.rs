@@ -10,12 +10,12 @@
 //! all, a lost segment is sent again. What is lost before it is read is lost to friend and foe alike: so the
 //! flood stays below the rate at which the gate reads everything.
 
-mod ends;
+pub(crate) mod ends;
 pub(crate) mod flood;
 pub(crate) mod group;
 mod judge;
 pub(crate) mod kinds;
-mod talk;
+pub(crate) mod talk;
 mod watch;
 
 use std::path::PathBuf;
