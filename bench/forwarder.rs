@@ -115,7 +115,7 @@ fn run(mut queues: AfXdpQueuePair, heartbeat: &QueueHeartbeat, stop: &AtomicBool
             idle += 1;
             if idle > SPIN_TURNS {
                 let patience = if queues.sending() { 1 } else { 100 };
-                queues.wait(Duration::from_millis(patience));
+                queues.wait(Duration::from_millis(patience), None);
                 turns = 0;
             } else {
                 std::hint::spin_loop();

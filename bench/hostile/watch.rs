@@ -112,7 +112,7 @@ fn wrong_in(status: &Status) -> Vec<String> {
         if !worker.equation.holds || worker.sides.iter().any(|side| !side.balances) {
             wrong.push(format!("the equation does not hold: {:?}", worker.equation));
         }
-        if frames.free + frames.receiving + frames.held + frames.sending != frames.total {
+        if frames.free + frames.receiving + frames.held + frames.sending + frames.handed != frames.total {
             wrong.push(format!("frames are lost: {frames:?}"));
         }
         if worker.flows > worker.flow_capacity {

@@ -228,6 +228,7 @@ impl From<Census> for FrameStatus {
             receiving: census.receiving,
             held: census.held,
             sending: census.sending,
+            handed: census.handed,
             total: census.total(),
         }
     }
@@ -380,7 +381,7 @@ mod tests {
         assert_eq!((busy.turn_p50_nanos, busy.turn_p99_nanos), (1_800, 9_400));
         assert_eq!(
             busy.frames,
-            FrameStatus { free: 10, receiving: 400, held: 0, sending: 102, total: 512 }
+            FrameStatus { free: 10, receiving: 400, held: 0, sending: 102, handed: 0, total: 512 }
         );
         let count = |reason: &str, n| (reason.to_owned(), n);
         assert_eq!(busy.sides[0].dropped, [count("no_rule", 1), count("spoofed", 1)].into());

@@ -6,8 +6,8 @@ use crate::wire::Side;
 
 /// One frame of a UMEM, owned. Neither `Copy` nor `Clone`: whoever has it must send it or recycle it.
 ///
-/// One word, also as an `Option` or a `Result`, for it is passed on at every step: its number in its queue
-/// pair plus 1 (32 bits; the outside pool's first, then the inside pool's), its bytes (16: no frame holds
+/// One word, also as an `Option` or a `Result`, for it is passed on at every step, also from worker to worker:
+/// its number among all of its wire ([`Pools`](super::Pools)) plus 1 (32 bits), its bytes (16: no frame holds
 /// 2^16), the side whose pool it belongs to (1).
 #[derive(Debug)]
 #[must_use = "a frame that is dropped is lost to its pool"]
@@ -33,7 +33,7 @@ impl Frame {
         Self::new(u32::try_from(self.number()).unwrap_or(u32::MAX), length, self.home())
     }
 
-    /// Its number in its queue pair.
+    /// Its number among the frames of its wire.
     #[inline]
     pub(super) fn number(&self) -> usize {
         let number = (self.0.get() & u64::from(u32::MAX)).wrapping_sub(1);

@@ -1,12 +1,18 @@
 //! Ports in memory, for tests and for measurements without a kernel.
 //!
-//! The same UMEM, pools and ring bounds as the real port; frames are injected and taken by the caller.
+//! The same UMEM, pools and ring bounds as the real port; frames are injected and taken by the caller. The pairs
+//! of several workers share one memory and may each be in a thread of its own.
 //! Invariant: a frame is in exactly one place, [`Census::total`] never changes.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BURST, Census, Frame, KernelCounts, QueuePair};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::arena::Arena;
+use super::{BURST, Census, Frame, KernelCounts, Pools, QueuePair};
 use crate::wire::Side;
 
 /// Bytes of one frame, as on the real port.
@@ -38,13 +44,15 @@ struct Port {
     taken: usize,
     refused: u64,
     held: u32,
+    handed: u32,
 }
 
-/// Queue 0 of both ports, in memory.
+/// A queue of both ports, in memory.
 #[derive(Debug)]
 pub struct MemoryQueuePair {
-    umem: Vec<u8>,
+    arena: Arc<Arena>,
     ports: [Port; 2],
+    reserve: u32,
     tx_ring: usize,
     drain: Drain,
 }
@@ -53,18 +61,31 @@ impl MemoryQueuePair {
     /// A pair whose sides have `pool` frames each and TX rings of `tx_ring` places.
     #[must_use]
     pub fn new(pool: u32, tx_ring: usize, drain: Drain) -> Self {
+        let pools = Pools::new(1, pool);
+        Self::over(Arc::new(Arena::new(pools.total())), (pools, 0), tx_ring, drain)
+    }
+
+    /// A pair for each worker of these pools, over one memory.
+    #[must_use]
+    pub fn among(pools: Pools, tx_ring: usize, drain: Drain) -> Vec<Self> {
+        let arena = Arc::new(Arena::new(pools.total()));
+        (0..pools.workers())
+            .map(|worker| Self::over(Arc::clone(&arena), (pools, worker), tx_ring, drain))
+            .collect()
+    }
+
+    fn over(arena: Arc<Arena>, (pools, worker): (Pools, u32), tx_ring: usize, drain: Drain) -> Self {
         let mut ports = [Port::default(), Port::default()];
         for (side, port) in Side::BOTH.into_iter().zip(&mut ports) {
-            let first = pool * u32::from(side as u8);
-            let places = usize::try_from(pool).unwrap_or(0);
+            let first = pools.first(worker, side);
+            let places = usize::try_from(pools.pool()).unwrap_or(0);
             port.rx.reserve(places);
             port.ready.reserve(places);
             port.sent.reserve(places * 2);
             port.staged.reserve(places * 2);
-            port.pool = (first..first + pool).map(|number| Frame::new(number, 0, side)).collect();
+            port.pool = (first..first + pools.pool()).map(|number| Frame::new(number, 0, side)).collect();
         }
-        let bytes = usize::try_from(pool).unwrap_or(0) * 2 * FRAME_SIZE;
-        Self { umem: vec![0; bytes], ports, tx_ring, drain }
+        Self { arena, ports, reserve: pools.reserve(), tx_ring, drain }
     }
 
     #[inline]
@@ -78,8 +99,13 @@ impl MemoryQueuePair {
 
     /// Lets a frame arrive. False, and counted as an empty fill ring, when the pool is dry.
     pub fn inject(&mut self, side: Side, bytes: &[u8]) -> bool {
-        let Some(frame) = self.port(side).pool.pop() else {
-            self.port(side).refused += 1;
+        let reserve = self.reserve;
+        let port = self.port(side);
+        // What is kept to be exchanged is not there to be received into.
+        let kept = usize::try_from(reserve.saturating_sub(port.handed)).unwrap_or(usize::MAX);
+        let frame = if port.pool.len() > kept { port.pool.pop() } else { None };
+        let Some(frame) = frame else {
+            port.refused += 1;
             return false;
         };
         match self.rewrite(frame, bytes) {
@@ -120,12 +146,6 @@ impl MemoryQueuePair {
     }
 }
 
-/// Where a frame's bytes begin.
-#[inline]
-fn start(frame: &Frame) -> usize {
-    frame.number().saturating_mul(FRAME_SIZE)
-}
-
 impl QueuePair for MemoryQueuePair {
     #[inline]
     fn receive(&mut self, side: Side, into: &mut Vec<Frame>) {
@@ -144,20 +164,15 @@ impl QueuePair for MemoryQueuePair {
     }
 
     #[inline]
-    fn bytes(&self, frame: &Frame) -> &[u8] {
-        let start = start(frame);
-        let length = usize::try_from(frame.length()).unwrap_or(usize::MAX);
-        self.umem.get(start..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        self.arena.bytes(frame)
     }
 
     fn rewrite(&mut self, frame: Frame, bytes: &[u8]) -> Result<Frame, Frame> {
-        let room = self.umem.get_mut(start(&frame)..).and_then(|rest| rest.get_mut(..FRAME_SIZE));
-        let room = room.and_then(|room| room.get_mut(..bytes.len()));
-        if let (Some(room), Ok(length)) = (room, u16::try_from(bytes.len())) {
-            room.copy_from_slice(bytes);
-            Ok(frame.of_length(length))
-        } else {
-            Err(frame)
+        let mut frame = frame;
+        match u16::try_from(bytes.len()) {
+            Ok(length) if self.arena.write(&mut frame, bytes) => Ok(frame.of_length(length)),
+            Ok(_) | Err(_) => Err(frame),
         }
     }
 
@@ -189,6 +204,26 @@ impl QueuePair for MemoryQueuePair {
         self.end(frame);
     }
 
+    fn hand_over(&mut self, frame: Frame) -> Frame {
+        let port = self.port(frame.home());
+        port.held -= 1;
+        port.handed += 1;
+        frame
+    }
+
+    fn take_over(&mut self, frame: &Frame) -> Option<Frame> {
+        let port = self.port(frame.home());
+        let free = port.pool.pop()?;
+        port.held += 1;
+        Some(free)
+    }
+
+    fn regain(&mut self, frame: Frame) {
+        let port = self.port(frame.home());
+        port.handed -= 1;
+        port.pool.push(frame);
+    }
+
     fn flush(&mut self) {
         for port in &mut self.ports {
             port.sent.extend(port.staged.drain(..));
@@ -200,8 +235,15 @@ impl QueuePair for MemoryQueuePair {
         self.ports.iter().any(|port| !port.staged.is_empty() || !port.sent.is_empty())
     }
 
-    fn wait(&mut self, _timeout: Duration) {
-        std::thread::yield_now();
+    /// No frame comes while the caller sleeps: only a bell is worth waiting for.
+    fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) {
+        let Some(bell) = bell else {
+            std::thread::yield_now();
+            return;
+        };
+        let limit = Timespec::try_from(timeout).ok();
+        // A signal ends the sleep early, which a caller must expect anyway.
+        let _ = poll(&mut [PollFd::from_borrowed_fd(bell, PollFlags::IN)], limit.as_ref());
     }
 
     fn census(&mut self) -> Census {
@@ -211,6 +253,7 @@ impl QueuePair for MemoryQueuePair {
             receiving: sum.receiving + count(port.rx.len() + port.ready.len()),
             held: sum.held + port.held,
             sending: sum.sending + count(port.staged.len() + port.sent.len()),
+            handed: sum.handed + port.handed,
         })
     }
 
@@ -237,7 +280,7 @@ mod tests {
         let mut burst = Vec::new();
         pair.receive(Side::Outside, &mut burst);
         assert_eq!(burst.len(), 4);
-        assert_eq!(pair.census(), Census { free: 4, receiving: 0, held: 4, sending: 0 });
+        assert_eq!(pair.census(), Census { free: 4, receiving: 0, held: 4, sending: 0, handed: 0 });
         let mut back = 0;
         for frame in burst {
             if let Err(frame) = pair.send(Side::Inside, frame) {
@@ -247,11 +290,11 @@ mod tests {
         }
         pair.flush();
         assert_eq!(back, 2, "two places in the ring, two frames come back");
-        assert_eq!(pair.census(), Census { free: 6, receiving: 0, held: 0, sending: 2 });
+        assert_eq!(pair.census(), Census { free: 6, receiving: 0, held: 0, sending: 2, handed: 0 });
         assert_eq!(pair.take_sent(Side::Inside), Some(vec![0; 60]));
         assert_eq!(pair.take_sent(Side::Inside), Some(vec![1; 60]));
         assert_eq!(pair.take_sent(Side::Inside), None);
-        assert_eq!(pair.census(), Census { free: 8, receiving: 0, held: 0, sending: 0 });
+        assert_eq!(pair.census(), Census { free: 8, receiving: 0, held: 0, sending: 0, handed: 0 });
     }
 
     #[test]
@@ -283,13 +326,43 @@ mod tests {
         assert!(pair.send(Side::Outside, frame).is_ok());
         pair.flush();
         assert_eq!(pair.take_sent(Side::Outside), Some(vec![7; FRAME_SIZE]));
-        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0 });
+        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0, handed: 0 });
+    }
+
+    #[test]
+    fn a_frame_changes_pairs_for_a_free_one_of_its_side_and_both_pools_keep_their_size() {
+        let pools = Pools::lending(2, 2, 1);
+        let mut pairs = MemoryQueuePair::among(pools, 4, Drain::Keep);
+        let [here, there] = pairs.as_mut_slice() else { panic!("a pair a worker") };
+        for n in 0..2 {
+            assert!(here.inject(Side::Outside, &[n; 60]));
+        }
+        assert!(!here.inject(Side::Outside, &[9; 60]), "two circulate, two are kept");
+        let mut burst = Vec::new();
+        here.receive(Side::Outside, &mut burst);
+        let frame = here.hand_over(burst.remove(0));
+        assert_eq!(here.census(), Census { free: 6, receiving: 0, held: 1, sending: 0, handed: 1 });
+        let free = there.take_over(&frame).unwrap();
+        assert_eq!(there.census(), Census { free: 7, receiving: 0, held: 1, sending: 0, handed: 0 });
+        assert_eq!(there.bytes(&frame), [0; 60]);
+        assert_eq!((frame.home(), free.home()), (Side::Outside, Side::Outside));
+        here.regain(free);
+        assert_eq!(here.census(), Census { free: 7, receiving: 0, held: 1, sending: 0, handed: 0 });
+        // Only as many as are free.
+        for n in 4..7 {
+            assert!(there.take_over(&Frame::new(n, 0, Side::Outside)).is_some());
+        }
+        assert!(there.take_over(&Frame::new(1, 0, Side::Outside)).is_none());
+        assert!(there.take_over(&Frame::new(9, 0, Side::Inside)).is_some(), "each side for itself");
+        assert!(there.send(Side::Inside, frame).is_ok());
+        there.flush();
+        assert_eq!(there.take_sent(Side::Inside), Some(vec![0; 60]));
     }
 
     #[test]
     fn a_frame_too_long_is_never_truncated() {
         let mut pair = MemoryQueuePair::new(1, 1, Drain::Keep);
         assert!(!pair.inject(Side::Inside, &vec![0; FRAME_SIZE + 1]));
-        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0 });
+        assert_eq!(pair.census(), Census { free: 2, receiving: 0, held: 0, sending: 0, handed: 0 });
     }
 }

@@ -7,14 +7,18 @@
 
 #[cfg(feature = "xdp")]
 pub mod af_xdp;
+mod arena;
 pub mod clock;
 mod frame;
 pub mod memory;
 pub mod pcap;
+mod pools;
 pub mod region;
 
 pub use frame::Frame;
+pub use pools::Pools;
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::wire::Side;
@@ -31,12 +35,16 @@ pub const LONGEST: u32 = 4096 - 256 - 128;
 /// Each side has a pool of its own: a frame received on a side goes back to that side's fill ring,
 /// whichever way it ended, so the pool's size bounds what is in flight in that direction (fill, RX, TX
 /// of the other port and completion together).
+///
+/// All pairs of a wire share the memory of their frames, and a frame's number is one for all of them. A frame
+/// changes pairs only by exchange: the pair that takes one over gives a free one of the same side for it, which
+/// the other regains, so every pool keeps its size. Between the two a frame counts as handed.
 pub trait QueuePair {
     /// Takes up to [`BURST`] received frames of one side, in order. `into` is empty and has room.
     fn receive(&mut self, side: Side, into: &mut Vec<Frame>);
 
     /// The bytes of a frame.
-    fn bytes(&self, frame: &Frame) -> &[u8];
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8];
 
     /// Writes over a frame from its first byte on; it is then as long as what was written.
     ///
@@ -56,14 +64,25 @@ pub trait QueuePair {
     /// Gives a frame back to its pool.
     fn recycle(&mut self, frame: Frame);
 
+    /// Gives up a frame for another pair of the wire, which is passed what this gives back.
+    fn hand_over(&mut self, frame: Frame) -> Frame;
+
+    /// Takes over a frame that another pair gave up, and gives the free one that goes back for it; `None` while
+    /// no frame of its side is free, and the other keeps it.
+    fn take_over(&mut self, frame: &Frame) -> Option<Frame>;
+
+    /// Takes the free frame that came for one given up.
+    fn regain(&mut self, frame: Frame);
+
     /// Publishes what was staged, kicks the ports that need it, reaps completions, refills.
     fn flush(&mut self);
 
     /// Frames are in a TX or completion ring: the worker must not sleep long.
     fn sending(&self) -> bool;
 
-    /// Sleeps until a frame may be there, or the timeout. Polls every descriptor of the worker.
-    fn wait(&mut self, timeout: Duration);
+    /// Sleeps until a frame may be there, `bell` is readable, or the timeout. Polls every descriptor of the
+    /// worker.
+    fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>);
 
     /// Where the frames are.
     fn census(&mut self) -> Census;
@@ -151,13 +170,15 @@ pub struct Census {
     pub held: u32,
     /// Handed to the kernel for transmission and not yet reaped.
     pub sending: u32,
+    /// Given up for another worker, who has given none for it yet.
+    pub handed: u32,
 }
 
 impl Census {
     /// All frames.
     #[must_use]
     pub const fn total(&self) -> u32 {
-        self.free + self.receiving + self.held + self.sending
+        self.free + self.receiving + self.held + self.sending + self.handed
     }
 }
 

@@ -105,7 +105,7 @@ fn worker(queue: u32) -> Arc<WorkerFace> {
     let face = WorkerFace { pages, ..WorkerFace::new(queue, Some(2 + queue as usize)) };
     face.gauges.store(Gauges {
         kernel: [kernel, KernelCounts::default()],
-        frames: Census { free: 10, receiving: 400, held: 0, sending: 102 },
+        frames: Census { free: 10, receiving: 400, held: 0, sending: 102, handed: 0 },
         flows: 17,
         flow_capacity: 65_536,
         evicted: 3,

@@ -141,7 +141,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 idle += 1;
                 if settled && idle > SPIN_TURNS {
                     let patience = self.patience();
-                    self.queues.wait(patience);
+                    self.queues.wait(patience, None);
                 } else {
                     std::hint::spin_loop();
                 }
@@ -340,7 +340,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 break;
             }
             if !busy {
-                self.queues.wait(Duration::from_millis(1));
+                self.queues.wait(Duration::from_millis(1), None);
             }
         }
         self.publish();

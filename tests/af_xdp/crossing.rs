@@ -156,14 +156,14 @@ fn waiting_ends_with_a_frame_or_with_the_time() {
     let (mut pair, heartbeat) = wire.queues.remove(0);
     heartbeat.beat(boot_nanos());
     let before = boot_nanos();
-    pair.wait(Duration::from_millis(50));
+    pair.wait(Duration::from_millis(50), None);
     let slept = boot_nanos() - before;
     assert!((50_000_000..5_000_000_000).contains(&slept), "slept {slept} ns");
     // Either port wakes it.
     for (host, side) in [("out", Side::Outside), ("in", Side::Inside)] {
         send(&mut *rig.sender(host), 0..1, 60);
         let before = boot_nanos();
-        pair.wait(Duration::from_mins(1));
+        pair.wait(Duration::from_mins(1), None);
         assert!(boot_nanos() - before < 10_000_000_000);
         let mut frames = Vec::with_capacity(64);
         pair.receive(side, &mut frames);
@@ -175,7 +175,7 @@ fn waiting_ends_with_a_frame_or_with_the_time() {
     // A port that is gone does not make it spin.
     run(&format!("ip -n {} link del outside", rig.netns("gate")));
     let before = boot_nanos();
-    pair.wait(Duration::from_millis(50));
+    pair.wait(Duration::from_millis(50), None);
     assert!(boot_nanos() - before >= 50_000_000);
     assert_eq!(pair.census(), ALL);
 }

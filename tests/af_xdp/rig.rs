@@ -23,7 +23,7 @@ pub(crate) const RINGS: u32 = 256;
 pub(crate) const PATIENT: Duration = Duration::from_mins(10);
 /// Frames sent before they are looked for; fits the smallest ring on the way.
 pub(crate) const CHUNK: u32 = 32;
-pub(crate) const ALL: Census = Census { free: 0, receiving: 2 * RINGS, held: 0, sending: 0 };
+pub(crate) const ALL: Census = Census { free: 0, receiving: 2 * RINGS, held: 0, sending: 0, handed: 0 };
 
 /// One test at a time: a process that one test starts holds the sockets of another between its fork and
 /// its exec, and they share two cores. `None`: skip.

@@ -273,6 +273,8 @@ pub struct FrameStatus {
     pub held: u32,
     /// With the kernel for transmission.
     pub sending: u32,
+    /// Given up for another worker, who has given none for it yet.
+    pub handed: u32,
     /// Their sum, which never changes.
     pub total: u32,
 }

@@ -8,6 +8,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,7 @@ use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, TxQueue, Umem};
 
 use super::FRAME_SIZE;
-use crate::io::{BURST, Census, Frame, KernelCounts, QueuePair};
+use crate::io::{BURST, Census, Frame, KernelCounts, LONGEST, Pools, QueuePair};
 use crate::wire::Side;
 
 /// Kicks a flush gives a port that answers `EAGAIN` and gets on. One kick carries up to 256 frames.
@@ -31,6 +32,12 @@ pub(super) struct Port {
     pub(super) completion: CompQueue,
     /// TX ring size.
     pub(super) places: u32,
+    /// Fill ring size: the frames that circulate.
+    rings: u32,
+    /// Frames of this pool kept out of the fill ring, those given up for others and not regained among them.
+    reserve: u32,
+    /// Frames of this pool given up for others and not regained.
+    handed: u32,
     /// Frames of this pool that are nowhere, latest last.
     pub(super) free: Vec<FrameDesc>,
     /// Frames to transmit here, of either pool.
@@ -47,10 +54,27 @@ impl Port {
     pub(super) fn new(
         (tx, rx, fill, completion): (TxQueue, RxQueue, FillQueue, CompQueue),
         places: u32,
+        pools: Pools,
         free: Vec<FrameDesc>,
     ) -> Self {
         let staged = Vec::with_capacity(usize::try_from(places).unwrap_or(usize::MAX).min(1 << 16));
-        Self { rx, tx, fill, completion, places, free, staged, receiving: 0, sending: 0, room: 0 }
+        let (rings, reserve) = (pools.rings(), pools.reserve());
+        let (handed, receiving, sending, room) = (0, 0, 0, 0);
+        Self {
+            rx,
+            tx,
+            fill,
+            completion,
+            places,
+            rings,
+            reserve,
+            handed,
+            free,
+            staged,
+            receiving,
+            sending,
+            room,
+        }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -58,21 +82,27 @@ impl Port {
         unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) }
     }
 
-    /// Puts all free frames into the fill ring, the one freed last first.
+    /// Puts free frames into the fill ring, the one freed last first: all but those that are kept to be
+    /// exchanged.
     pub(super) fn refill(&mut self) {
-        if self.free.is_empty() {
+        let kept = self.reserve.saturating_sub(self.handed);
+        let room = self.rings.saturating_sub(self.receiving);
+        let takes = count(self.free.len()).saturating_sub(kept).min(room);
+        if takes == 0 {
             return;
         }
-        self.free.reverse();
+        let first = self.free.len().saturating_sub(usize::try_from(takes).unwrap_or(0));
+        let Some(latest) = self.free.get_mut(first..) else { return };
+        latest.reverse();
         // SAFETY: each descriptor is of this UMEM (the pool was cut from it) and was free, so nobody else
         // has it.
-        let taken = unsafe { self.fill.produce(&self.free) };
-        // All or nothing; the ring holds the whole pool, so it is never nothing.
-        if taken == self.free.len() {
+        let taken = unsafe { self.fill.produce(latest) };
+        // All or nothing; the ring has room for what is not being received, so it is never nothing.
+        if taken == latest.len() {
             self.receiving += count(taken);
-            self.free.clear();
+            self.free.truncate(first);
         } else {
-            self.free.reverse();
+            latest.reverse();
         }
         if self.fill.needs_wakeup() {
             self.wake_receive();
@@ -142,12 +172,11 @@ pub struct AfXdpQueuePair {
     outside: Port,
     inside: Port,
     umem: Umem,
-    /// As last seen in an RX ring, by number in this pair: the outside pool, then the inside pool.
+    /// As last seen in an RX ring, by number.
     descriptors: Vec<FrameDesc>,
-    /// Number of this pair's first frame in the UMEM.
-    first: usize,
-    /// Frames of one pool.
-    pool: usize,
+    /// As they were cut from the UMEM, by number: the packet behind the headroom, nothing in it.
+    blank: Arc<[FrameDesc]>,
+    pools: Pools,
     /// Taken from RX and not yet ended.
     held: u32,
     scratch: [FrameDesc; BURST],
@@ -156,13 +185,18 @@ pub struct AfXdpQueuePair {
 }
 
 impl AfXdpQueuePair {
-    pub(super) fn new(umem: Umem, queue: u32, pool: u32, outside: Port, inside: Port) -> Self {
-        let pool = usize::try_from(pool).unwrap_or(usize::MAX);
-        let first = usize::try_from(queue).unwrap_or(usize::MAX).saturating_mul(2).saturating_mul(pool);
-        let descriptors = outside.free.iter().chain(&inside.free).copied().collect();
+    pub(super) fn new(
+        umem: Umem,
+        blank: Arc<[FrameDesc]>,
+        pools: Pools,
+        outside: Port,
+        inside: Port,
+    ) -> Self {
+        let descriptors = blank.to_vec();
         let scratch = [FrameDesc::default(); BURST];
-        let reaped = Vec::with_capacity(pool.saturating_mul(2));
-        Self { outside, inside, umem, descriptors, first, pool, held: 0, scratch, reaped }
+        // No more than one ring's completions at a time, which may be of both pools.
+        let reaped = Vec::with_capacity(usize::try_from(outside.places).unwrap_or(0));
+        Self { outside, inside, umem, descriptors, blank, pools, held: 0, scratch, reaped }
     }
 
     pub(super) const fn port(&self, side: Side) -> &Port {
@@ -184,21 +218,51 @@ impl AfXdpQueuePair {
         self.port(side).fd()
     }
 
-    /// A frame's number in this pair and the side whose pool it is of.
-    fn place(&self, address: usize) -> Option<(usize, Side)> {
-        let number = (address / FRAME_SIZE).checked_sub(self.first)?;
-        if number < self.pool {
-            Some((number, Side::Outside))
-        } else if number < self.pool.saturating_mul(2) {
-            Some((number, Side::Inside))
-        } else {
-            None
-        }
+    /// A frame's number and the side whose pool it is of.
+    fn place(&self, address: usize) -> Option<(u32, Side)> {
+        let number = u32::try_from(address / FRAME_SIZE).ok()?;
+        Some((number, self.pools.home(number)?))
     }
 
     /// A frame's descriptor as it was last seen in an RX ring.
     fn descriptor(&self, frame: &Frame) -> Option<&FrameDesc> {
         self.descriptors.get(frame.number())
+    }
+
+    /// Makes the descriptor of a frame that this pair has not received: the packet stands where it does in every
+    /// frame.
+    fn describe(&mut self, frame: &Frame) {
+        let blank = self.blank.get(frame.number()).copied();
+        let (Some(blank), Some(descriptor)) = (blank, self.descriptors.get_mut(frame.number())) else {
+            return;
+        };
+        *descriptor = blank;
+        let length = usize::try_from(frame.length()).unwrap_or(0);
+        // SAFETY: the descriptor is of this UMEM; whoever has the `Frame` has the only claim to its bytes.
+        unsafe { self.umem.data_mut(descriptor) }.cursor().set_pos(length);
+    }
+
+    /// Whether a packet stands elsewhere than in a frame of nothing else: some drivers put a time stamp in front
+    /// of it.
+    fn stands_elsewhere(&self, frame: &Frame) -> bool {
+        let address = |all: &[FrameDesc]| all.get(frame.number()).map(FrameDesc::addr);
+        address(&self.descriptors) != address(&self.blank)
+    }
+
+    /// Moves a packet to where others look for it.
+    #[cold]
+    fn put_in_place(&mut self, frame: &Frame) {
+        let mut copy = [0; LONGEST as usize];
+        let bytes = self.bytes(frame);
+        let Some(copy) = copy.get_mut(..bytes.len()) else { return };
+        copy.copy_from_slice(bytes);
+        self.describe(frame);
+        let Some(descriptor) = self.descriptors.get_mut(frame.number()) else { return };
+        // SAFETY: as in `describe`.
+        let mut data = unsafe { self.umem.data_mut(descriptor) };
+        if let Some(place) = data.contents_mut().get_mut(..copy.len()) {
+            place.copy_from_slice(copy);
+        }
     }
 
     fn reap(&mut self, side: Side) {
@@ -235,16 +299,17 @@ impl QueuePair for AfXdpQueuePair {
         self.held += count(got);
         for descriptor in self.scratch.iter().take(got) {
             let Some((number, home)) = self.place(descriptor.addr()) else { continue };
-            if let Some(slot) = self.descriptors.get_mut(number) {
+            let slot = usize::try_from(number).ok().and_then(|number| self.descriptors.get_mut(number));
+            if let Some(slot) = slot {
                 *slot = *descriptor;
             }
             // A frame holds 4 KiB.
             let length = u16::try_from(descriptor.lengths().data()).unwrap_or(u16::MAX);
-            into.push(Frame::new(count(number), length, home));
+            into.push(Frame::new(number, length, home));
         }
     }
 
-    fn bytes(&self, frame: &Frame) -> &[u8] {
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         let Some(descriptor) = self.descriptor(frame) else { return &[] };
         // SAFETY: the descriptor is of this UMEM, as the kernel wrote it. Whoever has the `Frame` has the
         // only claim to its bytes: it left the RX ring and is in no other, and to put it into one the
@@ -292,6 +357,31 @@ impl QueuePair for AfXdpQueuePair {
         self.port_mut(frame.home()).free.push(descriptor);
     }
 
+    fn hand_over(&mut self, frame: Frame) -> Frame {
+        if self.stands_elsewhere(&frame) {
+            self.put_in_place(&frame);
+        }
+        self.held = self.held.saturating_sub(1);
+        self.port_mut(frame.home()).handed += 1;
+        frame
+    }
+
+    fn take_over(&mut self, frame: &Frame) -> Option<Frame> {
+        let home = frame.home();
+        let free = self.port_mut(home).free.pop()?;
+        let (number, _) = self.place(free.addr())?;
+        self.describe(frame);
+        self.held += 1;
+        Some(Frame::new(number, 0, home))
+    }
+
+    fn regain(&mut self, frame: Frame) {
+        let Some(descriptor) = self.blank.get(frame.number()).copied() else { return };
+        let port = self.port_mut(frame.home());
+        port.handed = port.handed.saturating_sub(1);
+        port.free.push(descriptor);
+    }
+
     fn flush(&mut self) {
         for side in Side::BOTH {
             self.port_mut(side).transmit();
@@ -310,23 +400,39 @@ impl QueuePair for AfXdpQueuePair {
         Side::BOTH.into_iter().any(|side| self.port(side).sending > 0 || !self.port(side).staged.is_empty())
     }
 
-    fn wait(&mut self, timeout: Duration) {
+    fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) {
         let nanos = i64::from(timeout.subsec_nanos());
         let limit =
             Timespec { tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX), tv_nsec: nanos };
         let (outside, inside) = (self.outside.fd(), self.inside.fd());
-        let mut both = [
+        let ports = [
             PollFd::from_borrowed_fd(outside, PollFlags::IN),
             PollFd::from_borrowed_fd(inside, PollFlags::IN),
         ];
-        // A signal or an error ends the sleep early, which a caller must expect anyway.
-        let _ = poll(&mut both, Some(&limit));
         let failed = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        if both.iter().any(|one| one.revents().intersects(failed))
-            && !both.iter().any(|one| one.revents().contains(PollFlags::IN))
-        {
-            // A port that is gone answers at once, always: without this the worker would spin on it.
-            let _ = poll(&mut [], Some(&limit));
+        // A signal or an error ends the sleep early, which a caller must expect anyway.
+        let gone = |ports: &[PollFd<'_>]| {
+            ports.iter().any(|one| one.revents().intersects(failed))
+                && !ports.iter().any(|one| one.revents().contains(PollFlags::IN))
+        };
+        // A port that is gone answers at once, always: without a second sleep the worker would spin on it.
+        match bell.map(|bell| PollFd::from_borrowed_fd(bell, PollFlags::IN)) {
+            None => {
+                let mut all = ports;
+                let _ = poll(&mut all, Some(&limit));
+                if gone(&all) {
+                    let _ = poll(&mut [], Some(&limit));
+                }
+            }
+            Some(bell) => {
+                let [outside, inside] = ports;
+                let mut all = [outside, inside, bell];
+                let _ = poll(&mut all, Some(&limit));
+                if gone(&all) {
+                    let [_, _, bell] = all;
+                    let _ = poll(&mut [bell], Some(&limit));
+                }
+            }
         }
     }
 
@@ -336,6 +442,7 @@ impl QueuePair for AfXdpQueuePair {
             census.free += count(port.free.len());
             census.receiving += port.receiving;
             census.sending += port.sending + count(port.staged.len());
+            census.handed += port.handed;
         }
         census
     }

@@ -8,15 +8,17 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
 use xsk_rs::umem::frame::FrameDesc;
-use xsk_rs::{Socket, Umem};
+use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use super::queue::{AfXdpQueuePair, Port};
 use super::{AfXdpError, FRAME_SIZE, HEADROOM};
+use crate::io::Pools;
 use crate::wire::Side;
 
 /// How long a queue may stay busy.
@@ -35,7 +37,7 @@ const TX_BUDGET: u32 = 256;
 pub(super) struct Shape<'a> {
     pub(super) interfaces: [&'a str; 2],
     pub(super) queues: u32,
-    /// Frames of a pool, a power of two.
+    /// Frames of a pool that circulate, a power of two.
     pub(super) pool: u32,
 }
 
@@ -85,7 +87,8 @@ enum Refused {
 }
 
 fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Refused> {
-    let frames = shape.pool.saturating_mul(2).saturating_mul(shape.queues);
+    let pools = Pools::new(shape.queues, shape.pool);
+    let frames = pools.total();
     let kib = u64::from(frames) * (u64::try_from(FRAME_SIZE).unwrap_or(u64::MAX) / 1024);
     let no_umem = |source| Refused::Umem { kib, source };
 
@@ -115,22 +118,24 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Ref
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
         .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP)
         .build();
-    let mut pools = descriptors.chunks(usize::try_from(shape.pool).unwrap_or(usize::MAX).max(1));
+    let blank: Arc<[FrameDesc]> = descriptors.into();
     let mut pairs = Vec::new();
     for queue in 0..shape.queues {
-        let mut port = |side: Side| {
+        let port = |side: Side| {
             let [outside, inside] = shape.interfaces;
             let interface = match side {
                 Side::Outside => outside,
                 Side::Inside => inside,
             };
-            let pool = pools.next().unwrap_or_default();
-            bind(config, &umem, interface, queue, places, pool, zero_copy)
+            let first = usize::try_from(pools.first(queue, side)).unwrap_or(usize::MAX);
+            let pool = blank.iter().skip(first).take(usize::try_from(pools.pool()).unwrap_or(0));
+            let port = bind(config, &umem, interface, queue, places, zero_copy);
+            port.map(|rings| Port::new(rings, places, pools, pool.copied().collect()))
                 .map_err(|source| Refused::Socket { interface: interface.to_owned(), queue, source })
         };
         let outside = port(Side::Outside)?;
         let inside = port(Side::Inside)?;
-        pairs.push(AfXdpQueuePair::new(umem.clone(), queue, shape.pool, outside, inside));
+        pairs.push(AfXdpQueuePair::new(umem.clone(), Arc::clone(&blank), pools, outside, inside));
     }
     Ok(pairs)
 }
@@ -141,9 +146,8 @@ fn bind(
     interface: &str,
     queue: u32,
     places: u32,
-    pool: &[FrameDesc],
     zero_copy: bool,
-) -> io::Result<Port> {
+) -> io::Result<(TxQueue, RxQueue, FillQueue, CompQueue)> {
     let name: Interface = interface.parse().map_err(io::Error::other)?;
     // SAFETY: no pair of interface and queue is bound twice over one UMEM, and the flag that forbids
     // libxdp to load a program of its own is set.
@@ -158,7 +162,7 @@ fn bind(
     if !zero_copy {
         raise_budget(fd, places)?;
     }
-    Ok(Port::new((tx, rx, fill, completion), places, pool.to_vec()))
+    Ok((tx, rx, fill, completion))
 }
 
 /// The kernel refuses a budget beyond the TX ring's size.
