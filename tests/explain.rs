@@ -217,7 +217,9 @@ fn every_protocol_and_dhcp_are_explained_as_they_are_decided() {
                 let own = dhcp && (sport > 500) == ends.src.is_ipv6();
                 assert_eq!(stage, if own { "profile" } else { "rules" }, "{sport} → {dport}");
             }
-            for protocol in (0..=u8::MAX).filter(|p| ![1, 6, 17, 58].contains(p)) {
+            let frame = ends.sctp(49_152, 3_868, 0, &[]);
+            assert_eq!(same(policy, &ends, Side::Outside, "ip/132", &frame), "rules");
+            for protocol in (0..=u8::MAX).filter(|p| ![1, 6, 17, 58, 132].contains(p)) {
                 let service = format!("ip/{protocol}");
                 if ends.src.is_ipv6() && is_extension(protocol) {
                     let why = asked(policy, &ends, &service, Side::Outside).unwrap_err();

@@ -41,7 +41,9 @@ fuzz_target!(|frame: &[u8]| {
         match ip.l4 {
             L4::Tcp(tcp) => assert_eq!(plain.tcp, Some(tcp)),
             L4::Udp { .. } => assert_eq!(plain.tcp, None),
-            L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => unreachable!(),
+            L4::Sctp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => {
+                unreachable!()
+            }
         }
     }
 });
@@ -79,6 +81,6 @@ fn packet(ip: Ip, vlans: Vlans, frame: usize) {
                 assert_eq!(quote.key(vlans).0.is_v6(), ip.src.is_ipv6());
             }
         }
-        L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {}
+        L4::Udp { .. } | L4::Sctp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {}
     }
 }

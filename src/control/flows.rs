@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answers::{CutLine, Cuts, FlowCounts, FlowEnd, FlowLine, Flows, RuleLine};
 use super::instant;
-use super::lines::{has_ports, words_of};
+use super::lines::words_of;
 use super::view::View;
 use crate::flow::{Phase, Slot};
 use crate::gateway::{Cursor, LookError, Policy};
@@ -22,7 +22,7 @@ use crate::policy::model::Atom;
 use crate::policy::read::{nearest_name, service_atoms};
 use crate::policy::table::Place;
 use crate::record::{CutPage, CutTally, Generation, NamedCut, RuleName};
-use crate::wire::protocol::icmp_of;
+use crate::wire::protocol::{has_ports, icmp_of};
 use crate::wire::{self, Service};
 
 /// Flows or cuts that a page holds at most.
@@ -507,6 +507,14 @@ mod tests {
                 ..expected
             }
         );
+    }
+
+    #[test]
+    fn an_association_has_its_ports_and_the_service_that_rules_name() {
+        let service = Service { protocol: 132, sport: 40_000, dport: 3_868, readable: true };
+        let there = "2001:db8:9::7".parse().unwrap();
+        assert_eq!(super::end((there, 40_000), None, service, (1, 90)).port, Some(40_000));
+        assert_eq!(super::words((there, 40_000), service), "ip/132");
     }
 
     /// The identifier is the asker's, whoever was seen first.

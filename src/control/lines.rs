@@ -1,6 +1,6 @@
 //! Events → [`EventLine`]s, with names in place of numbers.
 
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP, icmp_of};
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP, has_ports, icmp_of};
 use std::net::IpAddr;
 
 use super::answers::EventLine;
@@ -62,11 +62,6 @@ pub(super) fn line(seq: u64, event: &Event, names: &Names) -> EventLine {
         service: service_words(event),
         length: event.length,
     }
-}
-
-/// Whether a protocol's packets have ports.
-pub(super) const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, TCP | UDP)
 }
 
 /// Over the other family's header either ICMP is a protocol without type and code.
@@ -195,6 +190,18 @@ mod tests {
         assert_eq!(line.rule.as_deref(), Some("guardrail.only-prod-reaches-cards"));
         assert_eq!(line.rule_place.as_deref(), Some("rules.toml:1"));
         assert_eq!((line.src_name.as_deref(), line.dst_name.as_deref()), (None, Some("vault-1")));
+    }
+
+    #[test]
+    fn an_sctp_packet_has_its_ports_and_the_service_that_rules_name() {
+        let of = |readable| {
+            let service = Some(Service { protocol: 132, sport: 40_000, dport: 3_868, readable });
+            line(1, &Event { service, ..fixture::no_rule() }, &names())
+        };
+        let (whole, fragment) = (of(true), of(false));
+        assert_eq!((whole.sport, whole.dport), (Some(40_000), Some(3_868)));
+        assert_eq!((fragment.sport, fragment.dport), (None, None));
+        assert_eq!([whole.service, fragment.service], ["ip/132", "ip/132"]);
     }
 
     #[test]

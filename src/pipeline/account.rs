@@ -167,7 +167,12 @@ impl Pipeline {
         let quote = match &facts.net {
             Net::Ip(ip) => match ip.l4 {
                 L4::Icmp(icmp) => icmp.quote,
-                L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => None,
+                L4::Tcp(_)
+                | L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. } => None,
             },
             Net::Arp(_) | Net::Bpdu | Net::Other => None,
         };

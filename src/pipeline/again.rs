@@ -100,9 +100,12 @@ fn cut(verdict: &Verdict, mode: Mode, ip: &Ip) -> Objection {
     let reason = verdict.denial.map_or_else(
         || match &ip.l4 {
             L4::Icmp(_) => Reason::from(Refusal::IcmpNoFlow),
-            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
-                Reason::from(Refusal::TcpNoSession)
-            }
+            L4::Tcp(_)
+            | L4::Udp { .. }
+            | L4::Sctp { .. }
+            | L4::Other
+            | L4::Absent
+            | L4::Remembered { .. } => Reason::from(Refusal::TcpNoSession),
         },
         Denial::into,
     );

@@ -97,7 +97,13 @@ impl Pipeline {
                 return self.miss(scene, facts, ip, (key, from_a), None);
             }
             (
-                L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                L4::Tcp(_)
+                | L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Icmp(_)
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. },
                 _,
             ) => Progress::Packet,
         };
@@ -374,7 +380,9 @@ impl Pipeline {
 fn first_track(ip: &Ip, from_a: bool) -> Option<Track> {
     match &ip.l4 {
         L4::Tcp(tcp) => Track::first(tcp, from_a),
-        L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => None,
+        L4::Udp { .. } | L4::Sctp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => {
+            None
+        }
     }
 }
 
@@ -387,7 +395,7 @@ fn missed_first(ip: &Ip) -> Option<Refusal> {
         L4::Remembered { .. } if ip.protocol == TCP => Some(Refusal::TcpNoSession),
         L4::Remembered { .. } => remembered_icmp(ip)
             .and_then(|icmp| icmp.answers(ip.src.is_ipv6()).then_some(Refusal::IcmpNoFlow)),
-        L4::Udp { .. } | L4::Other | L4::Absent => None,
+        L4::Udp { .. } | L4::Sctp { .. } | L4::Other | L4::Absent => None,
     }
 }
 

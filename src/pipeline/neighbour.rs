@@ -111,7 +111,12 @@ impl Arrival<'_> {
                 _ => None,
             },
             // DHCP: from a link-local address, from none, or from one that belongs here.
-            L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
+            L4::Tcp(_)
+            | L4::Udp { .. }
+            | L4::Sctp { .. }
+            | L4::Other
+            | L4::Absent
+            | L4::Remembered { .. } => {
                 let belongs = ip.src.is_unspecified()
                     || is_link_local(ip.src)
                     || self.table.belongs(ip.src, self.vlans, self.side);

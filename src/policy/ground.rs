@@ -18,7 +18,7 @@ use super::space::{Stretch, View};
 use super::stage::odd_source;
 use super::table::Table;
 use super::witness::witnesses;
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, has_ports};
 use crate::wire::{Odd, Service, Side, is_extension};
 
 /// The first dynamic port (RFC 6335): a client's, where no rule says which.
@@ -240,7 +240,7 @@ pub(super) fn parts(region: Region, services: &ServiceSet) -> impl Iterator<Item
 
 /// A packet with ports in these ranges; none where only port 0 is, which no packet may have.
 pub(super) fn packet(protocol: u8, from: (u16, u16), to: (u16, u16)) -> Option<Service> {
-    let ported = protocol == TCP || protocol == UDP;
+    let ported = has_ports(protocol);
     let least = |range: (u16, u16)| if ported { range.0.max(1) } else { range.0 };
     let (sport, dport) = (least(from), least(to));
     if sport > from.1 || dport > to.1 {

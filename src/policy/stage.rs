@@ -14,7 +14,7 @@ use super::prefix::Prefix;
 use super::services::ALL;
 use super::table::Table;
 use crate::wire::dhcp::is_between;
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use crate::wire::{
     Facts, Fragment, Housekeeping, Icmp, Ip, L4, Mac, Net, Odd, Reply, Service, Tcp, TcpFlags, Vlans,
     is_extension,
@@ -58,9 +58,13 @@ impl Stage {
             L4::Icmp(_) if table.is_some_and(|table| table.is_group(dst)) => Self::Rules,
             L4::Icmp(icmp) if icmp.is_error(v6) => Self::Quoted,
             L4::Icmp(icmp) if icmp.answers(v6) => Self::Requested,
-            L4::Icmp(_) | L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
-                Self::Rules
-            }
+            L4::Icmp(_)
+            | L4::Tcp(_)
+            | L4::Udp { .. }
+            | L4::Sctp { .. }
+            | L4::Other
+            | L4::Absent
+            | L4::Remembered { .. } => Self::Rules,
         }
     }
 
@@ -102,6 +106,7 @@ fn packet(src: IpAddr, dst: IpAddr, service: Service) -> Ip {
             L4::Tcp(Tcp { sport, dport, seq: 0, ack: 0, flags, window: 0, payload: 0, scale: None })
         }
         (UDP, _) => L4::Udp { sport, dport, dhcp: is_between(v6, sport, dport) },
+        (SCTP, _) => L4::Sctp { sport, dport },
         (ICMP, false) | (ICMPV6, true) => L4::Icmp(Icmp { kind, code, id: None, quote: None }),
         _ => L4::Other,
     };

@@ -203,6 +203,13 @@ pub enum L4 {
         /// It is a whole packet between DHCP's ports, in the form of a message of DHCP or DHCPv6.
         dhcp: bool,
     },
+    /// SCTP: only its common header is read.
+    Sctp {
+        /// Source port.
+        sport: u16,
+        /// Destination port.
+        dport: u16,
+    },
     /// ICMP over IPv4, or ICMPv6 over IPv6.
     Icmp(Icmp),
     /// Another protocol; only its number is known.
@@ -411,7 +418,7 @@ pub enum Odd {
     SourceRoute,
     /// SYN with FIN or RST, FIN without ACK (so FIN PSH URG too), or no flag at all.
     TcpFlags,
-    /// TCP or UDP port 0.
+    /// Port 0 of TCP, UDP or SCTP.
     PortZero,
     /// ICMP or ICMPv6 redirect.
     Redirect,

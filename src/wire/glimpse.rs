@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::protocol::{ICMP, ICMPV6, TCP, UDP};
+use super::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use super::{Mac, Service, Vlans, ethernet, ipv6};
 
 /// Tags that are looked behind; a packet may have two.
@@ -130,7 +130,7 @@ fn service(protocol: u8, v6: bool, upper: Option<&[u8]>) -> Service {
     let hidden = Service { protocol, sport: 0, dport: 0, readable: false };
     let Some([a, b, c, d, ..]) = upper.and_then(|upper| upper.first_chunk::<4>()) else { return hidden };
     match (protocol, v6) {
-        (TCP | UDP, _) => Service {
+        (TCP | UDP | SCTP, _) => Service {
             sport: u16::from_be_bytes([*a, *b]),
             dport: u16::from_be_bytes([*c, *d]),
             readable: true,

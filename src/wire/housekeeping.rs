@@ -49,7 +49,13 @@ impl Ip {
                 }
             }
             (
-                L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                L4::Tcp(_)
+                | L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Icmp(_)
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. },
                 _,
             ) => None,
         }

@@ -172,7 +172,7 @@ impl Ip {
     pub const fn key_ports(&self) -> (u16, u16) {
         match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
-            L4::Udp { sport, dport, .. } => (sport, dport),
+            L4::Udp { sport, dport, .. } | L4::Sctp { sport, dport } => (sport, dport),
             L4::Icmp(icmp) => match (icmp.id, Query::of(icmp.kind, self.src.is_ipv6())) {
                 (Some(id), Some((query, asks))) => query.ports(id, asks),
                 (Some(_) | None, _) => (0, 0),
@@ -187,7 +187,7 @@ impl Ip {
     pub const fn service(&self) -> Service {
         let (sport, dport) = match self.l4 {
             L4::Tcp(tcp) => (tcp.sport, tcp.dport),
-            L4::Udp { sport, dport, .. } => (sport, dport),
+            L4::Udp { sport, dport, .. } | L4::Sctp { sport, dport } => (sport, dport),
             L4::Icmp(icmp) => (0, u16::from_be_bytes([icmp.kind, icmp.code])),
             L4::Remembered { service: [source, target], .. } => (source, target),
             L4::Other | L4::Absent => (0, 0),

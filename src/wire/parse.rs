@@ -56,9 +56,9 @@ impl Ip {
     pub fn odd(&self) -> Option<Odd> {
         let upper = match self.l4 {
             L4::Icmp(icmp) => icmp.is_redirect(self.src.is_ipv6()).then_some(Odd::Redirect),
-            L4::Tcp(Tcp { sport, dport, .. }) | L4::Udp { sport, dport, .. } => {
-                (sport == 0 || dport == 0).then_some(Odd::PortZero)
-            }
+            L4::Tcp(Tcp { sport, dport, .. })
+            | L4::Udp { sport, dport, .. }
+            | L4::Sctp { sport, dport } => (sport == 0 || dport == 0).then_some(Odd::PortZero),
             L4::Other | L4::Absent | L4::Remembered { .. } => None,
         };
         address::odd(self).or(upper).or_else(|| address::link_local(self))

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::protocol::{ICMP, ICMPV6, TCP, UDP};
+use super::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use super::{Fragment, Icmp, Query, Quote, ipv6};
 
 /// Reads an IPv4 quote.
@@ -46,7 +46,7 @@ fn upper(src: IpAddr, dst: IpAddr, protocol: u8, rest: &[u8]) -> Option<Quote> {
             quote.dport = u16::from_be_bytes([d0, d1]);
             quote.seq = Some(u32::from_be_bytes([q0, q1, q2, q3]));
         }
-        (UDP, _) => {
+        (UDP | SCTP, _) => {
             let [s0, s1, d0, d1] = *rest.first_chunk::<4>()?;
             quote.sport = u16::from_be_bytes([s0, s1]);
             quote.dport = u16::from_be_bytes([d0, d1]);

@@ -70,10 +70,15 @@ impl Reply {
             // What a fragmented segment carries its first fragment does not say.
             (Self::Reset, L4::Tcp(tcp)) => ip.fragment == Fragment::Whole && !tcp.flags.has(TcpFlags::RST),
             (Self::Unreachable, L4::Icmp(icmp)) => is_no_error(icmp, ip.src.is_ipv6()),
-            (Self::Unreachable, L4::Tcp(_) | L4::Udp { .. } | L4::Other) => true,
+            (Self::Unreachable, L4::Tcp(_) | L4::Udp { .. } | L4::Sctp { .. } | L4::Other) => true,
             (
                 Self::Reset,
-                L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Icmp(_)
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. },
             )
             | (Self::Unreachable, L4::Absent | L4::Remembered { .. }) => false,
         }
@@ -96,7 +101,12 @@ impl Reply {
             (Self::Unreachable, _) => unreachable(ip, packet, &mut to)?,
             (
                 Self::Reset,
-                L4::Udp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. },
+                L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Icmp(_)
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. },
             ) => {
                 return None;
             }

@@ -132,6 +132,13 @@ impl Ends {
         self.ip(17, &[&header.to_bytes(), payload].concat())
     }
 
+    /// An SCTP packet: its common header, the checksum zero, and these chunks.
+    #[must_use]
+    pub fn sctp(&self, sport: u16, dport: u16, tag: u32, chunks: &[u8]) -> Vec<u8> {
+        let header = [&sport.to_be_bytes()[..], &dport.to_be_bytes(), &tag.to_be_bytes(), &[0; 4]].concat();
+        self.ip(132, &[&header, chunks].concat())
+    }
+
     /// An ICMP message over IPv4, an ICMPv6 message over IPv6; `rest` are its bytes 4–7.
     #[must_use]
     pub fn icmp(&self, kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
@@ -389,10 +396,13 @@ pub fn every_kind() -> Vec<(&'static str, Vec<u8>)> {
         ("unknown-ethertype", padded(&v4.ethernet(0x88b5, &[1, 2, 3]))),
     ];
     for (ends, names) in [
-        (v4, ["tcp4", "udp4", "echo4", "echo-reply4", "error4", "first4", "later4", "gre4"]),
-        (v6.on(two), ["tcp6", "udp6", "echo6", "echo-reply6", "error6", "first6", "later6", "gre6"]),
+        (v4, ["tcp4", "udp4", "echo4", "echo-reply4", "error4", "first4", "later4", "gre4", "sctp4"]),
+        (
+            v6.on(two),
+            ["tcp6", "udp6", "echo6", "echo-reply6", "error6", "first6", "later6", "gre6", "sctp6"],
+        ),
     ] {
-        let [tcp, udp, echo, echo_reply, error, first, later, gre] = names;
+        let [tcp, udp, echo, echo_reply, error, first, later, gre, sctp] = names;
         let unreachable = if ends.v6() { 1 } else { 3 };
         let quoted = ends.reply().tcp(443, 40_000, TcpFlags::ACK, 7, 2, b"quoted");
         frames.extend([
@@ -404,6 +414,7 @@ pub fn every_kind() -> Vec<(&'static str, Vec<u8>)> {
             (first, ends.fragment(17, 77, 0, true, &[0, 53, 0, 53, 0, 24, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])),
             (later, ends.fragment(17, 77, 16, false, &[1, 2, 3, 4, 5, 6, 7, 8])),
             (gre, ends.ip(47, &[0, 0, 8, 0])),
+            (sctp, ends.sctp(40_000, 3_868, 7, &[3, 0, 0, 4])),
         ]);
     }
     frames.push(("tcp4-one-tag", v4.on(one).tcp(40_000, 443, TcpFlags::ACK, 9, 9, b"data")));

@@ -1,10 +1,10 @@
-//! The upper layers: TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792) and ICMPv6 (RFC 4443).
+//! The upper layers: TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260), ICMP (RFC 792) and ICMPv6 (RFC 4443).
 //!
 //! ICMP is read over IPv4 and ICMPv6 over IPv6 only; the other way round they are unknown protocols.
 //! Checksums are not verified: a sender on the same machine leaves them to the NIC, and the receiver
 //! verifies them anyway.
 
-use super::protocol::{ICMP, ICMPV6, TCP, UDP};
+use super::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use super::{Fragment, Icmp, L4, Odd, Query, Tcp, TcpFlags, Unreadable, dhcp, quote};
 
 /// A first fragment holds the whole TCP header, at least 20 bytes, and ends at a multiple of eight.
@@ -30,6 +30,7 @@ pub(super) fn read(
     match (protocol, v6) {
         (TCP, _) => tcp(first, bytes),
         (UDP, _) => udp(v6, first, bytes),
+        (SCTP, _) => sctp(first, bytes),
         (ICMP, false) | (ICMPV6, true) => icmp(v6, first, bytes),
         _ if first && bytes.is_empty() => Err(Unreadable::FragmentTiny),
         _ => Ok((L4::Other, None)),
@@ -119,6 +120,14 @@ fn udp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreada
     Ok((L4::Udp { sport, dport, dhcp }, odd))
 }
 
+/// The common header alone (RFC 9260 §3.1): what chunks say moves no flow.
+fn sctp(first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {
+    let [s0, s1, d0, d1, ..] = *bytes.first_chunk::<12>().ok_or(short(first))?;
+    let (sport, dport) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+    let odd = if sport == 0 || dport == 0 { Some(Odd::PortZero) } else { None };
+    Ok((L4::Sctp { sport, dport }, odd))
+}
+
 fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unreadable> {
     let (head, body) = bytes.split_first_chunk::<8>().ok_or(short(first))?;
     let [kind, code, _, _, i0, i1, _, _] = *head;
@@ -137,6 +146,8 @@ fn icmp(v6: bool, first: bool, bytes: &[u8]) -> Result<(L4, Option<Odd>), Unread
 pub(super) const fn is_discovery(l4: &L4) -> bool {
     match l4 {
         L4::Icmp(icmp) => matches!(icmp.kind, 133..=137 | 148),
-        L4::Tcp(_) | L4::Udp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => false,
+        L4::Tcp(_) | L4::Udp { .. } | L4::Sctp { .. } | L4::Other | L4::Absent | L4::Remembered { .. } => {
+            false
+        }
     }
 }

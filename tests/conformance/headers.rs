@@ -143,7 +143,7 @@ fn tcp_flags_that_mean_nothing_are_dropped() {
 }
 
 #[test]
-fn a_tcp_or_udp_header_that_cannot_be_is_dropped_by_name() {
+fn a_tcp_udp_or_sctp_header_that_cannot_be_is_dropped_by_name() {
     let Some(mut ground) = Ground::under(&everything("")) else { return };
     for (side, ends) in both_ways() {
         ground.about("F1.6i", &ends);
@@ -165,7 +165,7 @@ fn a_tcp_or_udp_header_that_cannot_be_is_dropped_by_name() {
             datagram[4..6].copy_from_slice(&length.to_be_bytes());
             ends.fragment(17, 9, 0, true, &datagram)
         };
-        let short = Some(Reason::Truncated);
+        let (short, tiny) = (Some(Reason::Truncated), Some(Reason::FragmentTiny));
         ground.table(
             side,
             &[
@@ -173,6 +173,11 @@ fn a_tcp_or_udp_header_that_cannot_be_is_dropped_by_name() {
                 ("TCP to port 0", ends.tcp(40_000, 0, TcpFlags::SYN, 1, 0, b""), zero),
                 ("UDP from port 0", ends.udp(0, 53, b"question"), zero),
                 ("UDP to port 0", ends.udp(40_000, 0, b"question"), zero),
+                ("SCTP from port 0", ends.sctp(0, 3_868, 0, b""), zero),
+                ("SCTP to port 0", ends.sctp(40_000, 0, 0, b""), zero),
+                ("SCTP to the highest", ends.sctp(40_000, u16::MAX, 0, b""), None),
+                ("SCTP cut in its header", ends.ip(132, &[9; 11]), short),
+                ("SCTP cut in its first fragment", ends.fragment(132, 9, 0, true, &[9; 8]), tiny),
                 ("UDP to the highest", ends.udp(40_000, u16::MAX, b"question"), None),
                 ("a data offset of 0", words(0, 8), offset),
                 ("a data offset of 4", words(4, 8), offset),

@@ -79,6 +79,18 @@ pub(crate) fn rules(gate: &str) -> String {
     [&ground(gate), PROFILE, RULES].concat()
 }
 
+/// The same, and the client may open SCTP with the server.
+pub(crate) fn associations() -> String {
+    let rule = r#"
+[allow.associations]
+from = { app = "client" }
+to = { app = "server" }
+services = ["ip/132"]
+log = true
+"#;
+    [&rules(""), rule].concat()
+}
+
 const RULES: &str = r#"
 [workload.client]
 addresses = ["10.10.0.5", "2001:db8:10::5"]

@@ -218,7 +218,7 @@ fn what_no_rule_names_is_denied() {
                 ("TCP", ends.tcp(40_000, 9_999, SYN, 1, 0, b"")),
                 ("UDP", ends.udp(40_000, 9_999, b"ask")),
                 ("ICMP", ends.icmp(19, 0, [0; 4], &[0; 12])),
-                ("SCTP", ends.ip(132, &[0x9c, 0x40, 0x27, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0])),
+                ("SCTP", ends.sctp(40_000, 9_999, 0, &[])),
                 ("protocol 253", ends.ip(253, &[1, 2, 3, 4])),
             ] {
                 ground.drops(what, Side::Outside, &frame, Reason::NoRule);

@@ -6,7 +6,7 @@ use portcullis::wire::{Side, Vlans};
 
 use crate::bytes::{ACK, FIN, PSH, RST, SYN};
 use crate::ground::Ground;
-use crate::policy::{client_to_server, rules};
+use crate::policy::{associations, client_to_server, rules};
 use crate::rig::until;
 
 const OUT: Side = Side::Outside;
@@ -182,7 +182,7 @@ fn a_session_of_another_protocol_is_its_addresses_tags_and_protocol() {
         for protocol in [50, 51, 132] {
             // An authentication header is an extension header of IPv6.
             if protocol != 51 || ends.src.is_ipv4() {
-                let other = back.ip(protocol, &[0; 16]);
+                let other = back.ip(protocol, &[9; 16]);
                 ground.drops(&format!("protocol {protocol}"), IN, &other, Reason::NoRule);
             }
         }
@@ -193,6 +193,56 @@ fn a_session_of_another_protocol_is_its_addresses_tags_and_protocol() {
             ground.logged(&format!("{what}: another session"), IN, &gre(&other), rule);
             ground.crosses("and its answer", OUT, &gre(&other.reply()));
         }
+    }
+}
+
+/// An INIT chunk (RFC 9260 §3.3.2), which no state machine asks for.
+const INIT: [u8; 20] = [1, 0, 0, 20, 1, 2, 3, 4, 0, 1, 0, 0, 0, 10, 0, 10, 5, 6, 7, 8];
+
+/// The rule names no ports, holds one way and says `log`: each flow that opens is told once.
+#[test]
+fn an_sctp_association_is_its_addresses_and_ports() {
+    let Some(mut ground) = Ground::under(&associations()) else { return };
+    let mut flows = 0;
+    for ends in client_to_server() {
+        ground.about("F1.5a", &ends);
+        let back = ends.reply();
+        let (none, rule) = (Reason::NoRule, "allow.associations");
+        let data =
+            |ends: &Ends, sport, dport| ends.sctp(sport, dport, 0x0102_0304, &[0, 3, 0, 20, 0, 0, 0, 1]);
+        ground.drops("an answer to nothing", IN, &data(&back, 3_868, 40_000), none);
+        ground.logged("an association", OUT, &ends.sctp(40_000, 3_868, 0, &INIT), rule);
+        ground.logged("another of the same hosts", OUT, &ends.sctp(40_001, 3_868, 0, &INIT), rule);
+        flows += 2;
+        for (what, other) in altered(&back) {
+            ground.drops(what, IN, &data(&other, 3_868, 40_000), none);
+        }
+        ground.drops("another source port", IN, &data(&back, 3_869, 40_000), none);
+        ground.drops("another destination port", IN, &data(&back, 3_868, 40_002), none);
+        ground.drops("another protocol", IN, &back.udp(3_868, 40_000, b"data"), none);
+        ground.drops("the other side", OUT, &data(&back, 3_868, 40_000), Reason::Spoofed);
+        for port in [40_000, 40_001] {
+            ground.crosses("the answer itself", IN, &data(&back, 3_868, port));
+            ground.crosses("and what follows it", OUT, &data(&ends, port, 3_868));
+        }
+        let (kind, code) = if ends.src.is_ipv4() { (3, 3) } else { (1, 4) };
+        let error = |port| back.icmp_error(kind, code, [0; 4], &data(&ends, port, 3_868));
+        ground.crosses("an error about it", IN, &error(40_000));
+        ground.drops("one about no association", IN, &error(40_002), Reason::IcmpNoFlow);
+        // In two fragments: what follows goes by the ports of the first.
+        let pieces = |id, dport: u16| {
+            let first = [&3_868_u16.to_be_bytes()[..], &dport.to_be_bytes(), &[9; 12]].concat();
+            let last = back.fragment(132, id, 16, false, &[8; 16]);
+            [back.fragment(132, id, 0, true, &first), last]
+        };
+        for piece in pieces(1, 40_000) {
+            ground.crosses("an answer in fragments", IN, &piece);
+        }
+        for piece in pieces(2, 40_002) {
+            ground.drops("one to another port", IN, &piece, none);
+        }
+        let all = flows + ground.witnesses();
+        until("every flow to be told", || ground.gate().status().workers[0].flows == all);
     }
 }
 

@@ -45,6 +45,15 @@ impl Told {
             // Nobody knows what its header is.
             return said;
         }
+        let whole = |part: &etherparse::LaxIpPayloadSlice<'_>| {
+            let [s0, s1, d0, d1] = *part.payload.first_chunk().filter(|_| !part.fragmented)?;
+            Some([u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])])
+        };
+        let sctp = match &packet.net {
+            Some(LaxNetSlice::Ipv4(v4)) => whole(v4.payload()),
+            Some(LaxNetSlice::Ipv6(v6)) => whole(v6.payload()),
+            Some(LaxNetSlice::Arp(_)) | None => None,
+        };
         let (ends, protocol): ([IpAddr; 2], Option<u8>) = match packet.net {
             Some(LaxNetSlice::Ipv4(v4)) => {
                 let header = v4.header();
@@ -68,6 +77,8 @@ impl Told {
             Some(TransportSlice::Icmpv6(_)) if ends[0].is_ipv4() => None,
             Some(TransportSlice::Icmpv4(icmp)) => Some([icmp.type_u8().into(), icmp.code_u8().into()]),
             Some(TransportSlice::Icmpv6(icmp)) => Some([icmp.type_u8().into(), icmp.code_u8().into()]),
+            // etherparse has no SCTP; its ports come first (RFC 9260 §3.1).
+            None if protocol == Some(132) => sctp,
             Some(TransportSlice::Igmp(_)) | None => None,
         };
         Self { ends: Some(ends), protocol, ports, ..said }

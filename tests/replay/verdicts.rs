@@ -108,6 +108,17 @@ fn a_conversation_is_judged_as_the_gate_would() {
 }
 
 #[test]
+fn a_row_has_the_ports_of_sctp() {
+    let bench = Bench::new();
+    let packet = taken(0, &vault().sctp(40_000, 3_868, 0, &[3, 0, 0, 4]));
+    bench.put("out.pcap", &pcap(&[packet])).put("in.pcap", &pcap(&[]));
+    let said = bench.replay(&BOTH);
+    assert_eq!(briefs(&said.rows), ["1 outside deny dropped no_rule - - none"]);
+    let row = &said.rows[0];
+    assert_eq!([&row["proto"], &row["sport"], &row["dport"]], [132, 40_000, 3_868]);
+}
+
+#[test]
 fn what_a_rule_wants_answered_is_rejected_or_would_be() {
     let there = vault();
     let tries =

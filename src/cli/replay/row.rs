@@ -131,7 +131,7 @@ fn ip(facts: &Facts) -> Option<&Ip> {
 fn ports(ip: &Ip) -> Option<(u16, u16)> {
     match ip.l4 {
         L4::Tcp(tcp) => Some((tcp.sport, tcp.dport)),
-        L4::Udp { sport, dport, .. } => Some((sport, dport)),
+        L4::Udp { sport, dport, .. } | L4::Sctp { sport, dport } => Some((sport, dport)),
         L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => None,
     }
 }

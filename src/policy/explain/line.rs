@@ -13,7 +13,7 @@ use serde_json::error::Category;
 use super::ports::DYNAMIC;
 use crate::policy::read::nearest_name;
 use crate::policy::verdict::Moment;
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use crate::wire::{Mac, Service, Side};
 
 /// The fields that a line may have.
@@ -116,6 +116,11 @@ impl<'l> Line<'l> {
                 let dport =
                     dport.ok_or_else(|| Wrong::of("dport", "is missing: TCP and UDP have ports"))?;
                 (sport.unwrap_or(DYNAMIC), dport)
+            }
+            SCTP => {
+                none(types, "SCTP has ports")?;
+                // No rule tells them apart.
+                (sport.unwrap_or(DYNAMIC), dport.unwrap_or(1))
             }
             ICMP | ICMPV6 => {
                 none(ports, "ICMP has types: write icmp_type and icmp_code")?;
@@ -339,6 +344,8 @@ mod tests {
         assert_eq!(of(r#"{"proto": "icmp", "icmp_type": 3, "icmp_code": 4}"#), (1, 0, 0x0304));
         assert_eq!(of(r#"{"proto": "icmpv6", "icmp_type": 128, "dport": 0}"#), (58, 0, 0x8000));
         assert_eq!(of(r#"{"proto": 50}"#), (50, 0, 0));
+        assert_eq!(of(r#"{"proto": 132, "sport": 5, "dport": 3868}"#), (132, 5, 3_868));
+        assert_eq!(of(r#"{"proto": 132}"#), (132, 49_152, 1));
         let line = Line::parse(
             br#"{"proto": 50, "side": "inside", "mac": "02:00:00:00:00:05", "at": "1970-01-01T01:00:01+01:00"}"#,
         );
@@ -366,6 +373,7 @@ mod tests {
             (r#"{"proto": "icmp", "icmp_type": 256}"#, "icmp_type", "from 0 to 255"),
             (r#"{"proto": "icmp", "icmp_type": 8, "dport": 8}"#, "dport", "ICMP has types"),
             (r#"{"proto": 50, "dport": 8}"#, "dport", "no ports"),
+            (r#"{"proto": 132, "icmp_type": 8}"#, "icmp_type", "SCTP has ports"),
             (r#"{"proto": 50, "side": "left"}"#, "side", "\"left\" is not outside or inside"),
             (r#"{"proto": 50, "side": true}"#, "side", "a boolean is not a text"),
             (r#"{"proto": 50, "mac": "02:00"}"#, "mac", ""),

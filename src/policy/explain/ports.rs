@@ -7,7 +7,7 @@ use crate::policy::read::{Loaded, service_atoms};
 use crate::policy::services::ALL;
 use crate::policy::stage::{Stage, has_dhcp};
 use crate::policy::table::Table;
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP, has_ports};
 use crate::wire::{Housekeeping, Service, is_extension};
 
 /// The first dynamic port (RFC 6335): a client's, where no rule says which.
@@ -30,7 +30,7 @@ pub(super) fn atoms(policy: &Loaded, query: &Query, v4: bool) -> Result<Vec<Atom
 
 /// A packet of this port.
 pub(super) fn probe(atom: Atom, port: u16) -> Service {
-    let ported = atom.protocol == TCP || atom.protocol == UDP;
+    let ported = has_ports(atom.protocol);
     let sport = match (ported, atom.from) {
         (false, _) => 0,
         (true, ALL) => DYNAMIC,

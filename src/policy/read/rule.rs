@@ -199,7 +199,8 @@ fn reply(
     Some(reply)
 }
 
-/// A protocol without ports has no client, so an allow of it says that both may begin.
+/// A protocol without ports has no client, so an allow of it says that both may begin. SCTP has ports, in flows and
+/// not in rules: an allow of it may say so.
 fn both_ways(
     tier: Tier,
     id: &str,
@@ -211,7 +212,7 @@ fn both_ways(
     let written = value.and_then(|value| value.boolean(findings));
     let Some(services) = services else { return written.unwrap_or_default() };
     let portless = services.atoms.iter().find(|atom| atom.is_portless());
-    let mixed = !services.any && services.atoms.iter().any(|atom| !atom.is_portless());
+    let mixed = !services.any && services.atoms.iter().any(|atom| !atom.is_whole());
     match (written, portless) {
         (Some(true), _) if tier != Tier::Allow => {
             let origin = value.map_or(fields.origin, |value| value.origin);

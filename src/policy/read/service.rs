@@ -1,6 +1,6 @@
 //! `[service]` and `services = [ … ]`.
 
-use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 use std::collections::BTreeMap;
 
 use super::super::code::Code;
@@ -52,6 +52,11 @@ impl Atom {
     /// A protocol with neither ports nor types: its flows have no client.
     #[must_use]
     pub const fn is_portless(self) -> bool {
+        self.is_whole() && self.protocol != SCTP
+    }
+
+    /// A protocol that rules name by its number alone: one may hold in both directions.
+    pub(super) const fn is_whole(self) -> bool {
         !matches!(self.protocol, ICMP | TCP | UDP | ICMPV6)
     }
 }

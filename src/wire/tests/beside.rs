@@ -60,7 +60,11 @@ fn only_we_refuse(frame: &[u8], theirs: &SlicedPacket<'_>, why: Unreadable) -> b
         Unreadable::FragmentNdp => fragment_header,
         Unreadable::Truncated => {
             let length = theirs.ether_payload().is_some_and(|ether| ether.ether_type.0 < 0x600);
-            unlimited || (length && theirs.net.is_none() && frame.len() >= 14)
+            // It has no SCTP.
+            let sctp = ip_payload(theirs).len() < 12
+                && (v4.is_some_and(|v4| v4.protocol().0 == 132)
+                    || v6.is_some_and(|v6| v6.payload().ip_number.0 == 132));
+            unlimited || sctp || (length && theirs.net.is_none() && frame.len() >= 14)
         }
         Unreadable::Version | Unreadable::TotalLength => false,
     }
@@ -88,7 +92,7 @@ fn only_they_refuse(ours: &Facts) -> bool {
             // It reads on behind a later fragment's header.
             L4::Absent if ip.src.is_ipv4() => ip.protocol == 51,
             L4::Absent | L4::Remembered { .. } => [0, 43, 44, 51, 60].contains(&ip.protocol),
-            L4::Tcp(_) | L4::Udp { .. } => false,
+            L4::Tcp(_) | L4::Udp { .. } | L4::Sctp { .. } => false,
         },
         Net::Arp(_) | Net::Bpdu => false,
     }
@@ -186,7 +190,8 @@ fn agree(theirs: &SlicedPacket<'_>, ours: &Facts) {
         (None, L4::Tcp(_) | L4::Udp { .. } | L4::Icmp(_)) => {
             assert!(matches!(ip.fragment, Fragment::First { .. }), "{ip:?}");
         }
-        (None, L4::Other | L4::Absent) => {}
+        // It has no SCTP.
+        (None, L4::Other | L4::Absent | L4::Sctp { .. }) => {}
         // Protocols that we leave alone.
         (Some(_), L4::Other) => {
             let left =

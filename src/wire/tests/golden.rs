@@ -107,6 +107,15 @@ fn udp() {
 }
 
 #[test]
+fn sctp() {
+    for (ends, ethertype, length) in [(four(), 0x0800, 50), (six(), 0x86dd, 70)] {
+        let frame = ends.sctp(40_000, 3_868, 0x0102_0304, &[3, 0, 0, 4]);
+        let l4 = L4::Sctp { sport: 40_000, dport: 3_868 };
+        assert_eq!(facts(&frame), expect(&ends, length, ethertype, whole(&ends, 132, l4)));
+    }
+}
+
+#[test]
 fn echo() {
     for (ends, request, reply) in [(four(), 8, 0), (six(), 128, 129)] {
         let protocol = if ends == four() { 1 } else { 58 };
@@ -136,6 +145,7 @@ fn icmp_errors_quote() {
                 Some(quote(&back, 6, (443, 40_000), Some(77))),
             );
             tells(&back.udp(53, 40_000, b"answer"), Some(quote(&back, 17, (53, 40_000), None)));
+            tells(&back.sctp(3_868, 40_000, 7, &[]), Some(quote(&back, 132, (3_868, 40_000), None)));
             tells(&back.echo(9, 1, b""), Some(quote(&back, protocol, (9, 8), None)));
             tells(&back.echo_reply(9, 1, b""), Some(quote(&back, protocol, (8, 9), None)));
             tells(&back.icmp(10, 0, [9; 4], b""), Some(quote(&back, protocol, (0, 0), None)));

@@ -145,9 +145,11 @@ fn port_zero() {
         for (sport, dport) in [(0, 443), (443, 0), (0, 0)] {
             odd(&ends.tcp(sport, dport, TcpFlags::SYN, 1, 0, b""), Odd::PortZero);
             odd(&ends.udp(sport, dport, b""), Odd::PortZero);
+            odd(&ends.sctp(sport, dport, 7, &[]), Odd::PortZero);
         }
         odd(&ends.udp(1, u16::MAX, b""), None);
-        odd(&ends.ip(132, &[0; 12]), None);
+        odd(&ends.sctp(1, u16::MAX, 7, &[]), None);
+        odd(&ends.ip(253, &[0; 12]), None);
     }
 }
 

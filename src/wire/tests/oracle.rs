@@ -327,6 +327,17 @@ fn upper(ip: &Ip, bytes: &[u8], odds: &mut Vec<Odd>) -> Result<L4, Unreadable> {
             let (sport, dport) = (udp.source_port(), udp.destination_port());
             Ok(L4::Udp { sport, dport, dhcp: !first && dhcp(v6, (sport, dport), &bytes[8..]) })
         }
+        // etherparse has no SCTP. RFC 9260 §3.1: ports, verification tag, checksum.
+        132 => {
+            if bytes.len() < 12 {
+                return Err(short);
+            }
+            let port = |at: usize| u16::from(bytes[at]) * 256 + u16::from(bytes[at + 1]);
+            if port(0) == 0 || port(2) == 0 {
+                odds.push(Odd::PortZero);
+            }
+            Ok(L4::Sctp { sport: port(0), dport: port(2) })
+        }
         protocol if protocol == if v6 { 58 } else { 1 } => {
             if bytes.len() < 8 {
                 return Err(short);
@@ -398,7 +409,7 @@ fn quote(v6: bool, bytes: &[u8]) -> Option<Quote> {
             let seq = u32::from(word(4)?) << 16 | u32::from(word(6)?);
             Quote { sport: word(0)?, dport: word(2)?, seq: Some(seq), ..bare }
         }
-        17 => Quote { sport: word(0)?, dport: word(2)?, ..bare },
+        17 | 132 => Quote { sport: word(0)?, dport: word(2)?, ..bare },
         protocol if protocol == if v6 { 58 } else { 1 } => {
             let (id, kind) = (word(4)?, u16::from(rest[0]));
             let less = |number| id.wrapping_sub(number);

@@ -59,7 +59,9 @@ fn glance(frame: &[u8]) -> bool {
     match ip.l4 {
         L4::Tcp(tcp) => assert_eq!(plain.tcp, Some(tcp)),
         L4::Udp { .. } => assert_eq!(plain.tcp, None),
-        L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => panic!("{facts:?}"),
+        L4::Sctp { .. } | L4::Icmp(_) | L4::Other | L4::Absent | L4::Remembered { .. } => {
+            panic!("{facts:?}")
+        }
     }
     if plain.fills_frame {
         assert_eq!(residue(frame), None, "{frame:02x?}");
@@ -214,10 +216,12 @@ fn the_recipe_reaches_every_reason() {
         "other",
         "Whole Tcp",
         "Whole Udp",
+        "Whole Sctp",
         "Whole Icmp",
         "Whole Other",
         "First Tcp",
         "First Udp",
+        "First Sctp",
         "First Icmp",
         "First Other",
         "Later Absent",
@@ -260,6 +264,7 @@ proptest! {
         let pairs = [
             (ends.tcp(sport, dport, flags, 1, 2, &payload), back.tcp(dport, sport, flags, 3, 4, &payload)),
             (ends.udp(sport, dport, &payload), back.udp(dport, sport, &payload)),
+            (ends.sctp(sport, dport, 1, &payload), back.sctp(dport, sport, 2, &payload)),
             (ends.echo(sport, 1, &payload), back.echo_reply(sport, 1, &payload)),
             (ends.ip(47, &payload), back.ip(47, &payload)),
         ];
@@ -296,6 +301,11 @@ proptest! {
         prop_assert_ne!(this, key(&ends.tcp(sport + 1, dport, 2, 0, 0, b"")));
         prop_assert_ne!(this, key(&ends.tcp(sport, dport + 1, 2, 0, 0, b"")));
         prop_assert_ne!(this, key(&ends.udp(sport, dport, b"")));
+        let association = key(&ends.sctp(sport, dport, 1, b""));
+        prop_assert_ne!(this, association);
+        prop_assert_ne!(association, key(&ends.sctp(sport + 1, dport, 1, b"")));
+        prop_assert_ne!(association, key(&ends.sctp(sport, dport + 1, 1, b"")));
+        prop_assert_eq!(association, key(&ends.sctp(sport, dport, 2, b"more")));
         prop_assert_ne!(this, key(&ends.on(elsewhere).tcp(sport, dport, 2, 0, 0, b"")));
         if sport != dport {
             prop_assert_ne!(this, key(&ends.reply().tcp(sport, dport, 2, 0, 0, b"")));

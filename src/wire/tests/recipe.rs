@@ -99,7 +99,12 @@ fn icmp(kinds: Vec<u8>, payload: Bytes) -> Bytes {
         .boxed()
 }
 
-/// An upper layer with its protocol number; ICMP errors quote when `deep`.
+fn sctp() -> Bytes {
+    (port(), port(), vec(any::<u8>(), 4..40))
+        .prop_map(|(sport, dport, rest)| [&sport.to_be_bytes()[..], &dport.to_be_bytes(), &rest].concat())
+        .boxed()
+}
+
 /// DHCP and DHCPv6 between ports that are theirs, with one byte that may be another.
 fn housekeeping() -> Bytes {
     let ports = prop::sample::select(vec![67_u16, 68, 546, 547]);
@@ -118,6 +123,7 @@ fn housekeeping() -> Bytes {
         .boxed()
 }
 
+/// An upper layer with its protocol number; ICMP errors quote when `deep`.
 fn upper(deep: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
     let quote = || {
         if deep { prop_oneof![four(false), six(false)].boxed() } else { vec(any::<u8>(), 0..40).boxed() }
@@ -130,6 +136,7 @@ fn upper(deep: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
         1 => (Just(17_u8), housekeeping()),
         2 => (prop_oneof![9 => Just(1_u8), 1 => Just(58)], icmp(kinds4, quote())),
         2 => (prop_oneof![9 => Just(58_u8), 1 => Just(1)], icmp(kinds6, quote())),
+        2 => (Just(132_u8), sctp()),
         1 => (any::<u8>(), vec(any::<u8>(), 0..40)),
         1 => (prop::sample::select(vec![2_u8, 50, 51, 59]), vec(any::<u8>(), 0..40)),
     ]

@@ -48,7 +48,7 @@ fn truncated() {
             refused(&whole[..length], Unreadable::Truncated);
         }
         // The upper layer's own header.
-        for (protocol, least) in [(6, 20), (17, 8), (if ends == four() { 1 } else { 58 }, 8)] {
+        for (protocol, least) in [(6, 20), (17, 8), (132, 12), (if ends == four() { 1 } else { 58 }, 8)] {
             for length in 0..least {
                 refused(&ends.ip(protocol, &[0; 20][..length]), Unreadable::Truncated);
             }
@@ -334,6 +334,10 @@ fn fragment_tiny() {
         tiny(6, &TCP[..16]);
         tiny(17, &[]);
         tiny(icmp, &[]);
+        tiny(132, &[]);
+        tiny(132, &[9; 8]);
+        facts(&ends.fragment(132, 1, 0, true, &[9; 16]));
+        facts(&ends.fragment(132, 1, 8, true, &[9; 8]));
         tiny(47, &[]);
         // Options of a TCP header count: 24 bytes of a header of 28.
         let mut options = [&TCP[..], &[1; 12]].concat();

@@ -223,6 +223,26 @@ fn rules_carry_all_their_keys() {
     assert!(model.rules[3].both_ways);
 }
 
+/// Its ports tell who opens, though no rule names them.
+#[test]
+fn sctp_is_allowed_one_way_or_both() {
+    let sctp = ("esp   = [\"ip/50\"]", "esp   = [\"ip/132\"]");
+    let rule = |services: &str, more: &str| {
+        format!(
+            "[allow.more]\nfrom = {{ app = \"payments\", env = \"prod\" }}\nto = {{ app = \"vault\", env = \"prod\" }}\n\
+             services = {services}\nowner = \"pay\"\njustification = \"why\"\n{more}"
+        )
+    };
+    for (services, more, both) in [
+        ("[\"esp\"]", "", false),
+        ("[\"esp\", \"https\"]", "", false),
+        ("[\"esp\"]", "both_ways = true\n", true),
+        ("[\"esp\", \"ip/47\"]", "both_ways = true\n", true),
+    ] {
+        assert_eq!(model(&[sctp], &rule(services, more)).rules[2].both_ways, both, "{services}");
+    }
+}
+
 #[test]
 fn inherited_labels_count_when_a_zone_looks_for_members() {
     let labels = "labels    = { app = \"vault\", env = \"prod\", data = \"cardholder\" }";
