@@ -13,6 +13,7 @@ mod hash;
 pub mod limits;
 mod owner;
 mod region;
+pub mod rss;
 mod slot;
 mod source;
 mod table;
