@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use portcullis::io::af_xdp::{AfXdpError, AfXdpQueuePair, OpenRequest, QueueHeartbeat, open, release};
+use portcullis::io::af_xdp::{
+    AfXdpError, AfXdpQueuePair, OpenRequest, QueueCount, QueueHeartbeat, open, release,
+};
 use portcullis::io::{BURST, Heartbeat, QueuePair, clock};
 use portcullis::wire::Side;
 
@@ -71,7 +73,7 @@ fn forward(line: &Line) -> Result<(), AfXdpError> {
         interfaces: [&line.outside, &line.inside],
         pins: &line.pins,
         saved: &line.saved,
-        queues: 1,
+        queues: QueueCount::Exactly(1),
         rings: line.frames,
         heartbeat_limit: Duration::from_secs(2),
     })?;

@@ -191,21 +191,6 @@ fn ports_that_cannot_be_had_are_refused() {
     let policy = scene.write(changed(r#"inside = "inside""#, r#"inside = "nowhere""#));
     scene.run_refused(&[], &policy, &["no interface `nowhere`", "`ip link` lists what is there"]);
 
-    let gate = scene.rig.netns("gate");
-    let wide =
-        ["-n", &gate, "link", "add", "wide", "numrxqueues", "2", "type", "veth", "peer", "name", "far"];
-    rig::run("ip", &wide);
-    let policy = scene.write(changed(r#"inside = "inside""#, r#"inside = "wide""#));
-    let told =
-        ["`wide` has 2 receive queue(s) and this gate serves 1", "`ethtool -L wide combined 1`, or `rx 1`"];
-    scene.run_refused(&[], &policy, &told);
-    // The remedy is one.
-    assert!(scene.command(&["ethtool", "-L", "wide", "rx", "1"]).status.success());
-    let queues = scene.command(&["ethtool", "-l", "wide"]).stdout;
-    assert!(
-        String::from_utf8(queues).unwrap().ends_with("RX:\t\t1\nTX:\t\t1\nOther:\t\tn/a\nCombined:\tn/a\n")
-    );
-
     let policy = scene.write(POLICY);
     let theirs = scene.rig.sink_at("gate", "inside");
     let id = programs(&scene.rig)[1].expect("attached").to_string();

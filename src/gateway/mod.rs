@@ -7,6 +7,8 @@
 mod look;
 mod past;
 mod place;
+#[cfg(feature = "xdp")]
+mod placement;
 mod publish;
 mod release;
 mod shared;

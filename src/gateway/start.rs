@@ -1,5 +1,7 @@
 //! Start and stop of one wire.
 
+#[cfg(feature = "xdp")]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 #[cfg(feature = "xdp")]
@@ -12,7 +14,11 @@ use arc_swap::ArcSwap;
 #[cfg(feature = "xdp")]
 use super::place::Place;
 use super::place::{Lock, PlaceError};
+#[cfg(feature = "xdp")]
+use super::placement::{Placement, place};
 use super::shared::Shared;
+#[cfg(feature = "xdp")]
+use crate::io::topology::{self, Processor};
 use crate::policy::proof::Proven;
 #[cfg(feature = "xdp")]
 use crate::policy::{Table, read::Loaded};
@@ -109,7 +115,7 @@ pub const fn permitted() -> Result<(), StartError> {
 /// See [`StartError`]; nothing is left attached, pinned or changed.
 #[cfg(feature = "xdp")]
 pub fn start(policy: Proven) -> Result<Running, StartError> {
-    use crate::io::af_xdp::{self, OpenRequest};
+    use crate::io::af_xdp::{self, OpenRequest, QueueCount};
 
     let (loaded, table) = policy.into_parts();
     let place = Place::of(&loaded.model.wire.name)?;
@@ -121,7 +127,7 @@ pub fn start(policy: Proven) -> Result<Running, StartError> {
         interfaces: [outside, inside],
         pins: &place.pins,
         saved: &saved,
-        queues: 1,
+        queues: QueueCount::Exactly(1),
         rings: gate.rings,
         heartbeat_limit: heartbeat,
     });
@@ -137,7 +143,7 @@ pub fn start(policy: Proven) -> Result<Running, StartError> {
     };
 
     let fresh = !wire.ports.iter().any(|port| port.took_over);
-    work(wire, loaded, table, lock).inspect_err(|_| {
+    work(wire, loaded, table, lock, &saved).inspect_err(|_| {
         if fresh {
             // Nothing of this start stays; over a stopped gate the wire stays as it was found.
             let _ = af_xdp::release(&place.pins, &saved);
@@ -152,6 +158,7 @@ fn work(
     loaded: Loaded,
     table: Table,
     lock: Lock,
+    saved: &Path,
 ) -> Result<Running, StartError> {
     use crate::flow::limits::HalfOpen;
     use crate::flow::{Bounds, Owner, random_secret};
@@ -166,17 +173,20 @@ fn work(
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
     let owner = Owner::new(workers, random_secret());
     let half_open = Arc::new(HalfOpen::new(HALF_OPEN_DESTINATIONS, random_secret()));
-    let cores = Cores::share(wire.queues.len());
+    let own = processors();
+    let placement =
+        place(&own, wire.queues.len(), near(wire.ports.each_ref().map(|port| &*port.interface)));
     let mut clock = Clock::start();
     let started = clock.read().now;
 
     let mut faces = Vec::new();
     let mut threads = Vec::new();
     let mut notes = wire.notes;
-    for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(cores.workers) {
+    for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(&placement.workers) {
+        let core = *core;
         let bounds = Bounds::under(&gate, workers);
         let (region, pages) = crate::io::region::flows(bounds.flows);
-        let face = Arc::new(WorkerFace { pages, ..WorkerFace::new(queue, core.map(|core| core.id)) });
+        let face = Arc::new(WorkerFace { pages, ..WorkerFace::new(queue, core) });
         let orders =
             Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
         let failed = |reason: String| StartError::Worker { queue, reason };
@@ -193,9 +203,7 @@ fn work(
         let thread = std::thread::Builder::new()
             .name(format!("worker-{queue}"))
             .spawn(move || {
-                if let Some(core) = core {
-                    core_affinity::set_for_current(core);
-                }
+                pin(core);
                 let work = std::panic::AssertUnwindSafe(|| drop(worker.run()));
                 if std::panic::catch_unwind(work).is_err() {
                     // The panic's own message is on stderr. The wire is the pinned program's now.
@@ -206,12 +214,8 @@ fn work(
         faces.push(face);
         threads.push(thread);
     }
-    match cores.control {
-        Some(core) => {
-            core_affinity::set_for_current(core);
-        }
-        None => notes.push("every core has a worker: control shares the last one".to_owned()),
-    }
+    pin(placement.control);
+    notes.extend(placed(&placement, saved));
 
     let took_over = wire.ports.iter().any(|port| port.took_over);
     let zero_copy = wire.zero_copy;
@@ -265,21 +269,44 @@ pub fn start(_policy: Proven) -> Result<Running, StartError> {
     Err(StartError::NoXdp)
 }
 
-/// Which core is whose: the last ones for workers, the first for everything else.
+/// The processors that this process may use.
 #[cfg(feature = "xdp")]
-struct Cores {
-    workers: Vec<Option<core_affinity::CoreId>>,
-    control: Option<core_affinity::CoreId>,
+fn processors() -> Vec<Processor> {
+    let allowed: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    topology::processors(Path::new("/"), &allowed)
+}
+
+/// The node of memory near both ports, if one is.
+#[cfg(feature = "xdp")]
+fn near(interfaces: [&str; 2]) -> Option<usize> {
+    let node = |interface| topology::node_of(Path::new("/"), &crate::io::af_xdp::bus(interface));
+    let [outside, inside] = interfaces.map(node);
+    outside.filter(|_| outside == inside)
 }
 
 #[cfg(feature = "xdp")]
-impl Cores {
-    fn share(workers: usize) -> Self {
-        let mut cores = core_affinity::get_core_ids().unwrap_or_default();
-        let mut theirs: Vec<_> = (0..workers).map(|_| cores.pop()).collect();
-        theirs.reverse();
-        Self { workers: theirs, control: cores.first().copied() }
+fn pin(core: Option<usize>) {
+    if let Some(id) = core {
+        core_affinity::set_for_current(core_affinity::CoreId { id });
     }
+}
+
+/// Brings interrupts to the workers, and says what is not plain: one worker with a core of its own is.
+#[cfg(feature = "xdp")]
+fn placed(placement: &Placement, saved: &Path) -> Vec<String> {
+    let mut notes = Vec::new();
+    if placement.control.is_none() || placement.workers.len() > 1 {
+        notes.push(format!("placement: {}", placement.why));
+    }
+    match crate::io::af_xdp::take_interrupts(saved, &placement.workers) {
+        Ok(0) => {}
+        Ok(count) => {
+            notes.push(format!("the interrupts of {count} queues come to their workers' processors"));
+        }
+        Err(error) => notes.push(format!("interrupts stay where they are: {error}")),
+    }
+    notes
 }
 
 /// Destinations whose half-open connections are counted at a time.

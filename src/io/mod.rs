@@ -1,7 +1,8 @@
 //! Ports: where frames come from and go to.
 //!
 //! What it is: the affine [`Frame`], the [`QueuePair`] a worker drives, the `af_xdp` port over real
-//! interfaces, the `memory` port for tests and null-I/O measurements, captures (`pcap`), and the memory of flow tables (`region`). What it is
+//! interfaces, the `memory` port for tests and null-I/O measurements, captures (`pcap`), the memory of flow tables (`region`), and what this machine has of
+//! processors and interrupts (`topology`, `interrupts`). What it is
 //! not: no frame is judged here. Invariant: frames are conserved; [`QueuePair::census`] adds up to the same
 //! total always.
 
@@ -10,10 +11,13 @@ pub mod af_xdp;
 mod arena;
 pub mod clock;
 mod frame;
+pub mod hardware;
+pub mod interrupts;
 pub mod memory;
 pub mod pcap;
 mod pools;
 pub mod region;
+pub mod topology;
 
 pub use frame::Frame;
 pub use pools::Pools;

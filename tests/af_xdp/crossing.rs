@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig::{ALL, Forwarder, Rig, alone, frame, run, send, until};
-use portcullis::io::af_xdp::Released;
+use portcullis::io::af_xdp::{QueueCount, Released, Steering};
 use portcullis::io::clock::boot_nanos;
 use portcullis::io::{BpfCounts, Heartbeat, KernelCounts, QueuePair, XdpMode};
 use portcullis::wire::Side;
@@ -138,14 +138,37 @@ fn full_size_frames_cross_both_ways_unchanged() {
 }
 
 #[test]
-fn each_queue_has_its_own_rings() {
+fn each_queue_has_its_own_rings_and_a_release_gives_the_ports_their_own_count() {
     let Some(_alone) = alone() else { return };
     let rig = Rig::with("numtxqueues 2 numrxqueues 2");
-    let wire = rig.try_open(|request| request.queues = 2).unwrap();
+    let queues = |port: &str| {
+        let all = rig.gate(|| run(&format!("ethtool -l {port}")));
+        let now = all.rsplit_once("Current hardware settings:").unwrap().1;
+        now.lines()
+            .filter_map(|line| line.split_once(":\t\t"))
+            .map(|(_, n)| n.to_owned())
+            .take(2)
+            .collect::<Vec<_>>()
+    };
+    rig.gate(|| run("ethtool -L outside rx 1 tx 1"));
+    let wire = rig.try_open(|request| request.queues = QueueCount::Exactly(2)).unwrap();
     assert_eq!(wire.queues.len(), 2);
+    let why = "outside has no receive-side scaling".to_owned();
+    assert_eq!(wire.steering, Steering::HandOver { why });
+    for port in ["outside", "inside"] {
+        assert_eq!(queues(port), ["2", "2"], "{port}");
+    }
     drop(wire);
     rig.release();
     rig.assert_untouched();
+    assert_eq!(queues("outside"), ["1", "1"]);
+    assert_eq!(queues("inside"), ["2", "2"]);
+    // What spreads nothing by itself keeps what it has, and the other port gets as many.
+    let wire = rig.try_open(|request| request.queues = QueueCount::Auto { workers: 1 }).unwrap();
+    assert_eq!(wire.queues.len(), 2);
+    drop(wire);
+    rig.release();
+    assert_eq!(queues("outside"), ["1", "1"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::rig::{Forwarder, Rig, alone, run};
 use portcullis::io::XdpMode;
-use portcullis::io::af_xdp::{MAX_MTU, OpenRequest};
+use portcullis::io::af_xdp::{MAX_MTU, OpenRequest, QueueCount};
 use portcullis::wire::Side;
 
 #[test]
@@ -34,7 +34,7 @@ fn a_port_with_another_program_is_refused_by_its_name() {
 #[test]
 fn what_cannot_be_opened_leaves_nothing_behind() {
     let Some(_alone) = alone() else { return };
-    let rig = Rig::new();
+    let rig = Rig::with("numtxqueues 1 numrxqueues 1");
     let refused = |change: fn(&mut OpenRequest<'_>)| {
         let error = rig.try_open(change).err().unwrap().to_string();
         rig.assert_untouched();
@@ -49,9 +49,14 @@ fn what_cannot_be_opened_leaves_nothing_behind() {
         "`inside` is named as both ports; a wire needs two interfaces"
     );
     assert_eq!(
-        refused(|request| request.queues = 2),
-        "`outside` has 1 receive queue(s) and this gate serves 2; each queue needs its worker: `ethtool -L \
-         outside combined 2`, or `rx 2` where `ethtool -l` shows no combined ones"
+        refused(|request| request.queues = QueueCount::Exactly(2)),
+        "`outside` can have 1 queue(s) at most and this gate would serve 2 on each port: lower `[gate] queues`, or \
+         take a port with more (a veth has as many as it was made with: `ip link add NAME numrxqueues 2 \
+         numtxqueues 2 type veth …`)"
+    );
+    assert_eq!(
+        refused(|request| request.queues = QueueCount::Exactly(65)),
+        "queues = 65: it must be between 1 and 64"
     );
     assert_eq!(
         refused(|request| request.rings = 100),

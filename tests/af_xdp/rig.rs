@@ -11,7 +11,7 @@ use std::time::Duration;
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use portcullis::io::af_xdp::kernel::on_bpffs;
 use portcullis::io::af_xdp::{
-    AfXdpError, AfXdpQueuePair, OpenRequest, QueueHeartbeat, Released, Wire, open, release,
+    AfXdpError, AfXdpQueuePair, OpenRequest, QueueCount, QueueHeartbeat, Released, Wire, open, release,
 };
 use portcullis::io::clock::boot_nanos;
 use portcullis::io::{Census, Frame, Heartbeat, QueuePair};
@@ -131,7 +131,7 @@ impl Rig {
                 interfaces: ["outside", "inside"],
                 pins: &pins,
                 saved: &saved,
-                queues: 1,
+                queues: QueueCount::Exactly(1),
                 rings: RINGS,
                 heartbeat_limit: PATIENT,
             };

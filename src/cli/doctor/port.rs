@@ -251,6 +251,7 @@ mod tests {
     fn facts() -> PortFacts {
         PortFacts {
             driver: "veth".into(),
+            bus: String::new(),
             mtu: 1_500,
             up: true,
             queues: 1,

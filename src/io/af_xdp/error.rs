@@ -70,6 +70,20 @@ pub enum AfXdpError {
         /// Asked for.
         wanted: u32,
     },
+    /// A port that can't have so many queues.
+    #[error(
+        "`{interface}` can have {most} queue(s) at most and this gate would serve {wanted} on each port: lower `[gate] \
+         queues`, or take a port with more (a veth has as many as it was made with: `ip link add NAME numrxqueues \
+         {wanted} numtxqueues {wanted} type veth …`)"
+    )]
+    FewQueues {
+        /// The interface.
+        interface: String,
+        /// What it can have.
+        most: u32,
+        /// Asked for, or what the other port has.
+        wanted: u32,
+    },
     /// Tags would not be seen.
     #[error(
         "`{interface}` takes the VLAN tags off its frames ({offload} is on) and does not let that be switched off: a \

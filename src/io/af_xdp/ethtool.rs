@@ -14,6 +14,7 @@ const GET_DRIVER: u32 = 0x0000_0003;
 const GET_LINK: u32 = 0x0000_000a;
 const GET_TX_CHECKSUMS: u32 = 0x0000_0016;
 const GET_CHANNELS: u32 = 0x0000_003c;
+const SET_CHANNELS: u32 = 0x0000_003d;
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -34,11 +35,25 @@ struct Driver {
 #[derive(Clone, Copy)]
 struct Channels {
     command: u32,
-    most: [u32; 4],
+    most_receive: u32,
+    most_transmit: u32,
+    most_other: u32,
+    most_combined: u32,
     receive: u32,
     transmit: u32,
     other: u32,
     combined: u32,
+}
+
+/// Queues of an interface. Where a driver has combined ones, the two numbers stand for those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queues {
+    /// That receive now.
+    pub(super) receive: u32,
+    /// That transmit now.
+    pub(super) transmit: u32,
+    /// That it can have of both.
+    pub(super) most: u32,
 }
 
 /// `struct ethtool_value`.
@@ -92,8 +107,8 @@ fn ask_on<T: Answer>(socket: impl AsFd, interface: &str, mut answer: T) -> io::R
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// The driver's name.
-pub(super) fn driver(interface: &str) -> io::Result<String> {
+/// The driver's name, and the device's address on its bus, which a device that is none has not.
+pub(super) fn driver(interface: &str) -> io::Result<(String, String)> {
     let blank = Driver {
         command: GET_DRIVER,
         name: [0; 32],
@@ -105,19 +120,54 @@ pub(super) fn driver(interface: &str) -> io::Result<String> {
         counts: [0; 5],
     };
     let answer = ask(interface, blank)?;
-    let name = answer.name.split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(name).into_owned())
+    let text = |bytes: &[u8]| {
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    };
+    Ok((text(&answer.name), text(&answer.bus)))
 }
 
-/// Receive queues in use. A driver that knows no channels has one.
-pub(super) fn receive_queues(interface: &str) -> io::Result<u32> {
-    let blank =
-        Channels { command: GET_CHANNELS, most: [0; 4], receive: 0, transmit: 0, other: 0, combined: 0 };
+fn channels(interface: &str) -> io::Result<Option<Channels>> {
+    let blank = Channels {
+        command: GET_CHANNELS,
+        most_receive: 0,
+        most_transmit: 0,
+        most_other: 0,
+        most_combined: 0,
+        receive: 0,
+        transmit: 0,
+        other: 0,
+        combined: 0,
+    };
     match ask(interface, blank) {
-        Ok(found) => Ok(found.receive.saturating_add(found.combined).max(1)),
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(1),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The queues of an interface. A driver that knows no channels has one.
+pub(super) fn queues(interface: &str) -> io::Result<Queues> {
+    let Some(found) = channels(interface)? else {
+        return Ok(Queues { receive: 1, transmit: 1, most: 1 });
+    };
+    let most = found.most_combined.max(found.most_receive.min(found.most_transmit));
+    Ok(Queues {
+        receive: found.receive.saturating_add(found.combined).max(1),
+        transmit: found.transmit.saturating_add(found.combined).max(1),
+        most: most.max(1),
+    })
+}
+
+/// Sets how many queues receive and how many transmit; where a driver has combined ones, so many of these.
+pub(super) fn set_queues(interface: &str, receive: u32, transmit: u32) -> io::Result<()> {
+    let found = channels(interface)?.ok_or(io::ErrorKind::Unsupported)?;
+    let wish = if found.most_combined > 0 {
+        Channels { receive: 0, transmit: 0, combined: receive, ..found }
+    } else {
+        Channels { receive, transmit, ..found }
+    };
+    ask(interface, Channels { command: SET_CHANNELS, ..wish }).map(drop)
 }
 
 /// Whether an interface that is up has a link, asked on a socket of its namespace.
@@ -148,6 +198,7 @@ mod tests {
     #[test]
     fn a_name_too_long_or_unknown_is_an_error() {
         assert_eq!(driver("0123456789abcdef").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(queues("no-such-port").unwrap_err().raw_os_error(), Some(libc::ENODEV));
         assert_eq!(driver("no-such-port").unwrap_err().raw_os_error(), Some(libc::ENODEV));
     }
 }

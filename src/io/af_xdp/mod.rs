@@ -22,14 +22,18 @@ mod offloads;
 mod presence;
 mod program;
 mod queue;
+mod rss;
 mod saved;
 mod socket;
+mod spread;
+mod steering;
 pub mod survey;
 
 pub use error::AfXdpError;
 pub use heartbeat::QueueHeartbeat;
 pub use presence::Presence;
 pub use queue::AfXdpQueuePair;
+pub use steering::Steering;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +76,18 @@ pub const RINGS: std::ops::RangeInclusive<u32> = 64..=8192;
 const SETTLE_TRIES: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How many queues a wire has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueCount {
+    /// As many as both cards spread over, at most so many; a port that spreads nothing keeps what it has.
+    Auto {
+        /// Cores left for workers.
+        workers: u32,
+    },
+    /// So many on both ports.
+    Exactly(u32),
+}
+
 /// What to open.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenRequest<'a> {
@@ -82,7 +98,7 @@ pub struct OpenRequest<'a> {
     /// File that keeps the ports' earlier settings.
     pub saved: &'a Path,
     /// Queues of each port; each has its worker.
-    pub queues: u32,
+    pub queues: QueueCount,
     /// Frames of each queue and direction: in the fill ring, being judged, and on their way out together.
     /// A power of two within [`RINGS`].
     pub rings: u32,
@@ -113,6 +129,8 @@ pub struct Wire {
     pub ports: [PortReport; 2],
     /// Zero-copy, or copy.
     pub zero_copy: bool,
+    /// How flows come to workers.
+    pub steering: Steering,
     /// What the operator should know: a mode that was refused and why, a kernel to avoid, a wait.
     pub notes: Vec<String>,
     /// A worker's rings and heartbeat, by queue. Nothing passes before its first beat.
@@ -159,8 +177,9 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     for (side, interface) in Side::BOTH.into_iter().zip(request.interfaces) {
         found.push(Found::new(request, side, interface)?);
     }
-    let [outside, inside] = <[Found; 2]>::try_from(found)
-        .map_err(|_| AfXdpError::QueueCount { queues: request.queues, most: QUEUES_MOST })?;
+    let queues = spread::count(request.interfaces, request.queues)?;
+    let [outside, inside] =
+        <[Found; 2]>::try_from(found).map_err(|_| AfXdpError::QueueCount { queues, most: QUEUES_MOST })?;
 
     let presence =
         Presence::new([&outside, &inside].map(|port| (port.interface.as_str(), port.link.index))).map_err(
@@ -172,11 +191,16 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
             program::remove(&port.pins)?;
         }
     }
-    undo.settings = saved::change(request.saved, request.interfaces, [&outside.link, &inside.link])?
-        .map(|settings| (settings, request.saved.to_owned()));
+    undo.settings =
+        saved::change(request.saved, request.interfaces, [&outside.link, &inside.link], queues)?
+            .map(|settings| (settings, request.saved.to_owned()));
+    let steering = steering::set(request.interfaces, queues).map_err(|source| AfXdpError::Setting {
+        doing: "ask for the hashing of",
+        interface: request.interfaces.join("` or `"),
+        source,
+    })?;
 
-    let shape =
-        socket::Shape { interfaces: request.interfaces, queues: request.queues, pool: request.rings };
+    let shape = socket::Shape { interfaces: request.interfaces, queues, pool: request.rings };
     let mut sockets = socket::open(shape)?;
     notes
         .extend(sockets.refusal.take().map(|reason| format!("copy mode, zero-copy was refused: {reason}")));
@@ -197,7 +221,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
         opened.push(attach(request, side, port, &sockets.pairs, &mut notes)?);
     }
     let [outside, inside] = <[OpenPort; 2]>::try_from(opened)
-        .map_err(|_| AfXdpError::QueueCount { queues: request.queues, most: QUEUES_MOST })?;
+        .map_err(|_| AfXdpError::QueueCount { queues, most: QUEUES_MOST })?;
     if outside.report.took_over || inside.report.took_over {
         settle(&sockets.pairs);
     }
@@ -213,11 +237,27 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     Ok(Wire {
         ports: [outside.report, inside.report],
         zero_copy: sockets.zero_copy,
+        steering,
         notes,
         queues,
         counters: KernelCounters([outside.counters, inside.counters]),
         presence,
     })
+}
+
+/// Has the interrupts of an open wire's queues come to the processors of their workers, by queue. Answers how
+/// many do, of both ports together; a release gives them back.
+///
+/// # Errors
+/// The file of saved settings cannot be read or written.
+pub fn take_interrupts(saved: &Path, workers: &[Option<usize>]) -> Result<usize, AfXdpError> {
+    saved::take_interrupts(saved, workers)
+}
+
+/// The address of an interface's device on its bus; empty where there is none, or no such interface.
+#[must_use]
+pub fn bus(interface: &str) -> String {
+    ethtool::driver(interface).map_or_else(|_| String::new(), |(_, bus)| bus)
 }
 
 /// What [`release()`] found.
@@ -277,17 +317,12 @@ impl Found {
             let interface = interface.to_owned();
             return Err(AfXdpError::Mtu { interface, mtu: link.mtu, most: MAX_MTU });
         }
-        let has = ethtool::receive_queues(interface).map_err(fail("count the queues of"))?;
-        if has != request.queues {
-            let interface = interface.to_owned();
-            return Err(AfXdpError::Queues { interface, has, wanted: request.queues });
-        }
         if let Stripping::Fixed(offload) =
             offloads::stripping(interface).map_err(fail("ask for the offloads of"))?
         {
             return Err(AfXdpError::TagsStripped { interface: interface.to_owned(), offload });
         }
-        let driver = ethtool::driver(interface).map_err(fail("ask for the driver of"))?;
+        let (driver, _) = ethtool::driver(interface).map_err(fail("ask for the driver of"))?;
         let pins = request.pins.join(side.name());
         let pinned = program::look(&pins, link.program);
         match (link.program, pinned) {
@@ -366,9 +401,6 @@ fn check(request: &OpenRequest<'_>) -> Result<(), AfXdpError> {
     if !RINGS.contains(&request.rings) || !request.rings.is_power_of_two() {
         let (least, most) = (*RINGS.start(), *RINGS.end());
         return Err(AfXdpError::Rings { rings: request.rings, least, most });
-    }
-    if request.queues == 0 || request.queues > QUEUES_MOST {
-        return Err(AfXdpError::QueueCount { queues: request.queues, most: QUEUES_MOST });
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! What was there before is written to a file first, so that any later process can give it back. The file
 //! of an earlier start of the same boot is kept as it is: by then the settings are ours.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,9 +11,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::AfXdpError;
+use super::ethtool;
 use super::link::{self, Link};
 use super::offloads::{self, Stripping};
 use super::program::at;
+use super::spread::{self, Spread};
+use crate::io::interrupts;
 
 /// Settings of both ports before we came, by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,12 @@ struct PortSettings {
     /// alone names none.
     #[serde(default)]
     stripping: Vec<String>,
+    /// Queues and hashing. A file of a version that left them alone says nothing.
+    #[serde(default)]
+    spread: Option<Spread>,
+    /// Interrupts that come to another processor now, with where they came to.
+    #[serde(default)]
+    interrupts: BTreeMap<u32, String>,
 }
 
 impl PortSettings {
@@ -49,6 +59,8 @@ impl PortSettings {
             promiscuous: link.promiscuous,
             queued: false,
             stripping: Vec::new(),
+            spread: None,
+            interrupts: BTreeMap::new(),
         }
     }
 
@@ -76,6 +88,15 @@ impl PortSettings {
             if !self.stripping.iter().any(|noted| noted == offload) {
                 self.stripping.push(offload.to_owned());
             }
+        }
+        Ok(())
+    }
+
+    /// Notes its queues and hashing, unless they were noted before: by now they are ours.
+    fn note_spread(&mut self) -> Result<(), AfXdpError> {
+        if self.spread.is_none() {
+            let found = Spread::of(&self.interface).map_err(self.fail("ask for the queues of"))?;
+            self.spread = Some(found);
         }
         Ok(())
     }
@@ -119,6 +140,13 @@ impl PortSettings {
             offloads::set(&self.interface, offload, true)
                 .map_err(self.fail("switch VLAN stripping back on for"))?;
         }
+        for (interrupt, before) in &self.interrupts {
+            // Gone since, or kept by its driver: it is not ours any more.
+            let _ = interrupts::set_processors(Path::new("/"), *interrupt, before);
+        }
+        if let Some(spread) = &self.spread {
+            spread.give_back(&self.interface).map_err(self.fail("give its queues back to"))?;
+        }
         if !self.promiscuous {
             link::set_promiscuous(self.index, false).map_err(self.fail("end promiscuous mode on"))?;
         }
@@ -129,12 +157,13 @@ impl PortSettings {
     }
 }
 
-/// Notes what is there and sets what a wire needs: up, promiscuous, queued. Answers what to give back if
+/// Notes what is there and sets what a wire needs: queue count, up, promiscuous, queued. Answers what to give back if
 /// the opening fails later on: nothing, when an earlier start already changed it.
 pub(super) fn change(
     file: &Path,
     interfaces: [&str; 2],
     links: [&Link; 2],
+    queues: u32,
 ) -> Result<Option<Saved>, AfXdpError> {
     let boot = boot_id()?;
     let ([outside, inside], [outside_link, inside_link]) = (interfaces, links);
@@ -146,7 +175,7 @@ pub(super) fn change(
     if let Some(mut earlier) = read(file)? {
         if now.is_same_wire(&earlier) {
             // Whatever has become of the ports since: a qdisc, for one, that was taken off by hand.
-            earlier.apply(file)?;
+            earlier.apply(file, queues)?;
             return Ok(None);
         }
         if earlier.boot == now.boot {
@@ -155,7 +184,7 @@ pub(super) fn change(
     }
     // Written before the first change, and again when the queues are known.
     write(file, &now)?;
-    let changed = now.apply(file);
+    let changed = now.apply(file, queues);
     match changed {
         Ok(()) => Ok(Some(now)),
         Err(error) => {
@@ -180,13 +209,18 @@ impl Saved {
         self.inside.raise()
     }
 
-    fn apply(&mut self, file: &Path) -> Result<(), AfXdpError> {
-        self.outside.note_stripping()?;
-        self.inside.note_stripping()?;
+    fn apply(&mut self, file: &Path, queues: u32) -> Result<(), AfXdpError> {
+        for port in [&mut self.outside, &mut self.inside] {
+            port.note_stripping()?;
+            port.note_spread()?;
+        }
         // Before the change: what stays on by an accident in between is switched on again for nothing.
         write(file, self)?;
         self.outside.keep_tags()?;
         self.inside.keep_tags()?;
+        // While they are down, if they are: a card resets for another count.
+        spread::set(&self.outside.interface, queues)?;
+        spread::set(&self.inside.interface, queues)?;
         self.raise()?;
         self.outside.queue()?;
         write(file, self)?;
@@ -200,6 +234,32 @@ impl Saved {
         let inside = self.inside.give_back();
         outside.and(inside)
     }
+}
+
+/// Has the interrupt of each queue come to its worker's processor, at both ports, and notes where it came to
+/// before. Answers how many do; one that its driver keeps stays where it is.
+pub(super) fn take_interrupts(file: &Path, workers: &[Option<usize>]) -> Result<usize, AfXdpError> {
+    let root = Path::new("/");
+    let Some(mut saved) = read(file)? else { return Ok(0) };
+    let mut wanted = Vec::new();
+    for port in [&mut saved.outside, &mut saved.inside] {
+        let (_, bus) = ethtool::driver(&port.interface).map_err(port.fail("ask for the driver of"))?;
+        for (interrupt, worker) in interrupts::of_queues(root, &bus, workers.len()).into_iter().zip(workers)
+        {
+            if let (Some(interrupt), Some(worker)) = (interrupt, worker)
+                && let Ok(before) = interrupts::processors(root, interrupt)
+            {
+                port.interrupts.entry(interrupt).or_insert(before);
+                wanted.push((interrupt, worker.to_string()));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(0);
+    }
+    // Before the change.
+    write(file, &saved)?;
+    Ok(wanted.iter().filter(|(one, worker)| interrupts::set_processors(root, *one, worker).is_ok()).count())
 }
 
 /// Gives back what the file says and removes it. Answers whether there was one.

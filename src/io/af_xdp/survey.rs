@@ -18,6 +18,8 @@ use super::{ethtool, features, link, offloads};
 pub struct PortFacts {
     /// Its driver.
     pub driver: String,
+    /// Its address on the bus; empty where there is none.
+    pub bus: String,
     /// Its MTU.
     pub mtu: u32,
     /// It is up.
@@ -57,11 +59,13 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         name: program::name(id),
         ours: program::look(pins, Some(id)) == Pinned::Ours,
     });
+    let (driver, bus) = ethtool::driver(interface)?;
     Ok(Some(PortFacts {
-        driver: ethtool::driver(interface)?,
+        driver,
+        bus,
         mtu: found.mtu,
         up: found.up,
-        queues: ethtool::receive_queues(interface)?,
+        queues: ethtool::queues(interface)?.receive,
         stripping: offloads::stripping(interface)?,
         features: features::of(found.index)?,
         program,
