@@ -1,6 +1,5 @@
 //! What a worker may remember, and how much of it one party may take.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::fragments::FragmentLimits;
@@ -110,9 +109,10 @@ impl Tallies {
         }
     }
 
+    /// The source at the end `a` of a key, or at the other one.
     #[inline]
-    fn source(&self, address: IpAddr, key: &Key) -> Party {
-        self.hash.of(Source::of(address, key.vlans()))
+    fn source(&self, is_a: bool, key: &Key) -> Party {
+        self.hash.of(Source::of_key(key, is_a))
     }
 
     /// Counts a flow that begins. The place of its SYN among the half-open, if it has one.
@@ -123,9 +123,7 @@ impl Tallies {
         opening: &Opening,
         tick: u32,
     ) -> Result<Option<HalfOpenSlot>, LimitRefusal> {
-        let [a, b] = key.ends();
-        let ((opener, _), (target, _)) = if opening.by_a { (a, b) } else { (b, a) };
-        let source = self.source(opener, key);
+        let source = self.source(opening.by_a, key);
         // What was under way before the gate looked opens nothing.
         if !opening.first.is_unseen() {
             self.new_flows.admit(&source, bounds.new_flows, tick)?;
@@ -133,6 +131,8 @@ impl Tallies {
         let syn = !opening.first.is_unseen()
             && opening.track.is_some_and(|track| track.phase() == Phase::Opening);
         let place = if syn {
+            let [(a, _), (b, _)] = key.ends();
+            let target = if opening.by_a { b } else { a };
             Some(self.half_open.open(&Destination::of(target, key.vlans()), bounds.half_open)?)
         } else {
             None
@@ -147,15 +147,15 @@ impl Tallies {
     }
 
     /// Takes a flow off that has ended.
-    pub(super) fn end(&mut self, (opener, side): (IpAddr, Side), key: &Key, place: Option<HalfOpenSlot>) {
-        self.shares.close(&self.source(opener, key), side);
+    pub(super) fn end(&mut self, (by_a, side): (bool, Side), key: &Key, place: Option<HalfOpenSlot>) {
+        self.shares.close(&self.source(by_a, key), side);
         if let Some(place) = place {
             self.half_open.close(place);
         }
     }
 
     /// The other end is taken for a flow's opener from now on.
-    pub(super) fn turn(&mut self, key: &Key, before: (IpAddr, Side), after: (IpAddr, Side)) {
+    pub(super) fn turn(&mut self, key: &Key, before: (bool, Side), after: (bool, Side)) {
         self.shares.close(&self.source(before.0, key), before.1);
         // It exists already: no share can refuse it.
         let all = ShareLimits { source: u32::MAX, outside: u32::MAX };

@@ -224,10 +224,15 @@ impl Index {
         hash: impl Fn(u32) -> u64,
     ) -> bool {
         let class = (class as u8) << AGE_BITS | age(tick);
+        if let Some(first) = self.bucket_mut(at.first)
+            && let Some(place) = first.free()
+        {
+            first.put(place, at.tag, slot, class);
+            return true;
+        }
         let second = self.mate(at.first, at.tag);
         let place = self
-            .free_in(at.first)
-            .or_else(|| self.free_in(second))
+            .free_in(second)
             .or_else(|| self.make_room(at.first, &hash).or_else(|| self.make_room(second, &hash)));
         let Some((number, place)) = place else { return false };
         if number != at.first

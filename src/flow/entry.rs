@@ -334,11 +334,10 @@ impl Slot {
         Some(place)
     }
 
-    /// The address that opened it and the side it lives on.
-    pub(super) fn opener(&self) -> (IpAddr, Side) {
-        let [(a, _), (b, _)] = self.key().ends();
+    /// Whether the end `a` opened it, and the side that its opener lives on.
+    pub(super) fn opener(&self) -> (bool, Side) {
         let by_a = self.opened_by_a();
-        (if by_a { a } else { b }, self.side_of(by_a))
+        (by_a, self.side_of(by_a))
     }
 
     /// Makes the other end its opener.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::hash::KeyHash;
-use crate::wire::Vlans;
+use crate::wire::{Key, Vlans};
 
 /// A sender: an IPv4 address or an IPv6 /64, within its VLANs.
 ///
@@ -24,13 +24,17 @@ impl Source {
     #[must_use]
     #[inline]
     pub fn of(address: IpAddr, vlans: Vlans) -> Self {
-        let (prefix, v6) = match address {
-            IpAddr::V4(v4) => (u64::from(u32::from(v4)), false),
-            // The top half of 128 bits fits 64.
-            IpAddr::V6(v6) => (u64::try_from(u128::from(v6) >> 64).unwrap_or(0), true),
-        };
-        let rest = 1 << 63 | u64::from(vlans.outer) << 32 | u64::from(vlans.inner) << 8 | u64::from(v6);
-        Self { prefix, rest }
+        // Its words do not depend on the other end.
+        let (key, is_a) = Key::new(address, address, 0, 0, 0, vlans);
+        Self::of_key(&key, is_a)
+    }
+
+    /// The source that sends from the end `a` of a flow's key, or from the other one.
+    #[must_use]
+    #[inline]
+    pub(super) const fn of_key(key: &Key, is_a: bool) -> Self {
+        let (prefix, tags) = key.source_words(is_a);
+        Self { prefix, rest: 1 << 63 | tags as u64 | key.is_v6() as u64 }
     }
 
     /// Nobody stands here.
@@ -75,6 +79,22 @@ impl SourceHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_of_a_key_is_the_source_with_its_address() {
+        for (one, other) in
+            [("10.0.0.1", "10.0.0.2"), ("2001:db8:1::1", "2001:db8:2::1"), ("fd00::2", "fd00::1")]
+        {
+            let [one, other] = [one, other].map(|address| address.parse().unwrap());
+            for vlans in
+                [Vlans::UNTAGGED, Vlans { outer: 7, inner: Vlans::NONE }, Vlans { outer: 7, inner: 9 }]
+            {
+                let (key, from_a) = Key::new(one, other, 40_000, 443, 6, vlans);
+                assert_eq!(Source::of_key(&key, from_a), Source::of(one, vlans));
+                assert_eq!(Source::of_key(&key, !from_a), Source::of(other, vlans));
+            }
+        }
+    }
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap(), Vlans::UNTAGGED)

@@ -6,7 +6,6 @@
 //! after [`FlowTable::over`]. Cost: docs/BENCHMARKS.md; a hit reads one line of the index and one (IPv6: two)
 //! of the slot, both asked for ahead of time.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bounds::Tallies;
@@ -94,12 +93,6 @@ pub struct FlowTable {
 
 /// TCP connections that wait for their handshake at a destination under pressure have three seconds.
 const PRESSED: u32 = 178;
-
-/// The address that opens a flow.
-fn opener(key: &Key, by_a: bool) -> IpAddr {
-    let [(a, _), (b, _)] = key.ends();
-    if by_a { a } else { b }
-}
 
 fn at(slots: &[Slot], slot: u32) -> Option<&Slot> {
     slots.get(usize::try_from(slot).ok()?)
@@ -216,10 +209,11 @@ impl FlowTable {
     fn find_at(&mut self, address: Address, key: &Key, tick: u32) -> Option<FlowId> {
         let found = self.locate_at(address, key);
         self.sought = Sought { key: *key, address, absent: found.is_none() };
-        let (_, _, slot) = found?;
+        let (bucket, place, slot) = found?;
         let id = FlowId(slot);
         if self.is_over(self.entry(id)?, tick) {
-            self.remove(id);
+            self.index.take(address, bucket, place);
+            self.forget(id, key);
             self.sought.absent = true;
             return None;
         }
@@ -271,7 +265,7 @@ impl FlowTable {
             self.remove(FlowId(slot));
         }
         let Some(slot) = self.settle(address, tick) else {
-            self.tallies.end((opener(key, opening.by_a), opening.side), key, place);
+            self.tallies.end((opening.by_a, opening.side), key, place);
             return Err(Refusal::TableFull);
         };
         if let Some(entry) = self.slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
@@ -358,10 +352,15 @@ impl FlowTable {
         if let Some((bucket, place, _)) = self.index.find(address, |slot| slot == id.0) {
             self.index.take(address, bucket, place);
         }
+        self.forget(id, &key);
+    }
+
+    /// Frees the slot of a live flow with this key that stands in the index no more.
+    fn forget(&mut self, id: FlowId, key: &Key) {
         if let Some(slot) = self.entry_mut(id) {
             slot.set(Flags::LIVE, false);
             let (opener, place) = (slot.opener(), slot.leave_half_open());
-            self.tallies.end(opener, &key, place);
+            self.tallies.end(opener, key, place);
         }
         self.free.push(id.0);
     }

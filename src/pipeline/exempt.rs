@@ -104,10 +104,11 @@ impl Exempt {
 
 /// Nothing is said by the letter against either end: a group, IPv4 but 0.0.0.0, IPv6 within `2000::/3`.
 fn is_ordinary(ip: &Ip) -> bool {
-    [ip.src, ip.dst].into_iter().all(|address| match address {
-        IpAddr::V4(v4) => !v4.is_unspecified() && !is_link_local(address),
+    let ordinary = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !is_link_local(*address),
         IpAddr::V6(v6) => matches!(v6.octets(), [0x20..=0x3f | 0xff, ..]),
-    })
+    };
+    ordinary(&ip.src) && ordinary(&ip.dst)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The flow key: one for both directions of a connection, and the service a rule is asked about.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Facts, Ip, L4, Net, Query, Quote, Vlans};
 
@@ -141,19 +141,47 @@ impl Key {
     /// Address and port of both ends, `a` first.
     #[must_use]
     pub fn ends(&self) -> [(IpAddr, u16); 2] {
+        let (a, b) = self.sender_first(true);
+        [a, b]
+    }
+
+    /// Address and port of who sends and who receives, where `a` sends or the other end does.
+    #[inline]
+    pub(super) fn sender_first(&self, from_a: bool) -> ((IpAddr, u16), (IpAddr, u16)) {
+        // Turned as words: an address is moved byte by byte once it is one.
         let [a0, a1, b0, b1, ..] = self.tail.to_ne_bytes();
-        let (port_a, port_b) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([b0, b1]));
+        let ports = u32::from_be_bytes([a0, a1, b0, b1]);
+        let [s0, s1, d0, d1] = (if from_a { ports } else { ports.rotate_left(16) }).to_be_bytes();
+        let (sport, dport) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
         let [w0, w1, w2, w3] = self.ends;
         if self.v6 {
+            let [s0, s1, d0, d1] = if from_a { [w0, w1, w2, w3] } else { [w2, w3, w0, w1] };
             let join = |high: u64, low: u64| {
-                let number = u128::from(u64::from_be(high)) << 64 | u128::from(u64::from_be(low));
-                IpAddr::V6(Ipv6Addr::from_bits(number))
+                let octets: [u8; 16] = zerocopy::transmute!([high, low]);
+                IpAddr::V6(octets.into())
             };
-            [(join(w0, w1), port_a), (join(w2, w3), port_b)]
+            ((join(s0, s1), sport), (join(d0, d1), dport))
         } else {
-            let [a0, a1, a2, a3, b0, b1, b2, b3] = w0.to_ne_bytes();
-            [(Ipv4Addr::new(a0, a1, a2, a3).into(), port_a), (Ipv4Addr::new(b0, b1, b2, b3).into(), port_b)]
+            let [s0, s1, s2, s3, d0, d1, d2, d3] =
+                (if from_a { w0 } else { w0.rotate_left(32) }).to_ne_bytes();
+            ((Ipv4Addr::new(s0, s1, s2, s3).into(), sport), (Ipv4Addr::new(d0, d1, d2, d3).into(), dport))
         }
+    }
+
+    /// Of the address of `a` or of the other end what a source is known by, the address or its first half as they
+    /// lie on the wire, and the VLAN ids in their place before a protocol number.
+    #[must_use]
+    #[inline]
+    pub const fn source_words(&self, is_a: bool) -> (u64, u32) {
+        let [w0, _, w2, _] = self.ends;
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = w0.to_ne_bytes();
+        let first = match (self.v6, is_a) {
+            (true, true) => w0,
+            (true, false) => w2,
+            (false, true) => u32::from_ne_bytes([a0, a1, a2, a3]) as u64,
+            (false, false) => u32::from_ne_bytes([b0, b1, b2, b3]) as u64,
+        };
+        (first, self.tags() & !0xff)
     }
 }
 

@@ -76,8 +76,7 @@ impl Plain {
         };
         let v6 = self.key.is_v6();
         let (ethertype, hops) = if v6 { (super::ethernet::IPV6, 7) } else { (super::ethernet::IPV4, 8) };
-        let [a, b] = self.key.ends();
-        let ((src, sport), (dst, dport)) = if self.from_a { (a, b) } else { (b, a) };
+        let ((src, sport), (dst, dport)) = self.key.sender_first(self.from_a);
         let ip = Ip {
             src,
             dst,
