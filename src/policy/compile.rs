@@ -16,11 +16,11 @@ use super::identity::{Consulted, Identities};
 use super::link::Link;
 use super::matrix::Matrix;
 use super::model::{Model, Tier};
-use super::space::Space;
-use super::table::{Lease, NetworkFace, RuleFace, Spot, Stands, Table, WorkloadFace, is_group};
+use super::space::{Space, Stretch};
+use super::table::{Inside, Lease, NetworkFace, RuleFace, Spot, Stands, Table, WorkloadFace, is_group};
 use super::verdict::{Action, Mode};
 use super::wide::LINES;
-use crate::wire::{Housekeeping, Vlans};
+use crate::wire::{Housekeeping, Side, Vlans};
 
 /// Compiles a validated policy with the exceptions that may ever be active. The same policy and exceptions give
 /// the same table and digest. No moment is asked about: what is active when, [`Table::judge`] tells.
@@ -41,8 +41,7 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
     let column = |identity: usize| matrix.column_of.get(identity).copied().unwrap_or(0);
     let groups = identities.groups.iter().map(|sides| sides.map(column)).collect();
     let broadcasts = broadcasts(model);
-    let [_, inside] = &space.zones_at;
-    let inside = inside.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max();
+    let inside = inside(model, &space);
     let link = Link::new(model, |address| {
         let narrowest =
             space.get(space.find(address)).and_then(|stretch| stretch.networks.first().copied());
@@ -146,6 +145,16 @@ fn spots(
         })
         .collect();
     (spots, leases)
+}
+
+fn inside(model: &Model, space: &Space) -> Inside {
+    let [_, zones] = &space.zones_at;
+    let here = |stretch: &Stretch| stretch.side == Some(Side::Inside) && !stretch.covered;
+    let is_loose = space.all.iter().any(|stretch| here(stretch) && stretch.zones.is_empty());
+    Inside {
+        zones: zones.iter().filter_map(|z| model.zones.get(*z)).map(|z| z.mode).max(),
+        loose: is_loose.then_some(model.wire.unzoned),
+    }
 }
 
 /// Rules by their numbers, and exceptions behind them. What an exception lets pass is always recorded: somebody

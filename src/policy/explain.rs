@@ -158,7 +158,7 @@ pub struct Explanation {
     pub service: String,
     /// The zones whose modes count.
     pub zones: Vec<ZoneRef>,
-    /// Mode where no zone counts.
+    /// The mode of what touches no zone, where it counts: there is none, or the sender may be somebody of none.
     pub unzoned: Option<&'static str>,
     /// Number of guardrails.
     pub guardrails: usize,
@@ -294,7 +294,8 @@ pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanat
         reply: reply.map(Reply::name),
         also: decision.also.iter().filter_map(named).collect(),
         judge_at: moment(decision.judge_at),
-        unzoned: (zones.is_empty() && !on_the_wire).then(|| policy.model.wire.unzoned.name()),
+        unzoned: (!on_the_wire && (zones.is_empty() || way.loose))
+            .then(|| policy.model.wire.unzoned.name()),
         guardrails: guardrails().count(),
         guardrails_matching: guardrails()
             .filter(|rule| !on_the_wire && way.matches(rule) && rule.services.contains(service))

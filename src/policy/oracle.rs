@@ -29,6 +29,8 @@ pub(super) struct Oracle<'m> {
     witnesses: Vec<IpAddr>,
     /// Zones with a member at a side.
     peopled: [Vec<&'m Zone>; 2],
+    /// Somebody inside is in no zone.
+    loose: bool,
     /// Specificity of each rule, then of each exception.
     products: Vec<u64>,
 }
@@ -48,7 +50,8 @@ struct End<'m> {
 impl<'m> Oracle<'m> {
     pub(super) fn new(model: &'m Model, exceptions: &'m Exceptions) -> Self {
         let (witnesses, products) = (Vec::new(), Vec::new());
-        let mut oracle = Self { model, exceptions, witnesses, peopled: [Vec::new(), Vec::new()], products };
+        let peopled = [Vec::new(), Vec::new()];
+        let mut oracle = Self { model, exceptions, witnesses, peopled, loose: false, products };
         let claims = model.workloads.iter().flat_map(|w| &w.addresses);
         let networks = model.networks.iter().flat_map(|n| &n.prefixes);
         let groups = model.groups.iter().flat_map(|g| &g.addresses);
@@ -71,6 +74,10 @@ impl<'m> Oracle<'m> {
                 })
                 .collect();
         }
+        oracle.loose = oracle.witnesses.iter().any(|address| {
+            let end = oracle.end(*address, true, Moment(0));
+            side_of(&end) == Some(Side::Inside) && end.zones.is_empty()
+        });
         let rules = model.rules.iter().map(|rule| oracle.product(rule));
         let exceptions = exceptions.iter().map(|exception| oracle.product_of(exception));
         oracle.products = rules.chain(exceptions).collect();
@@ -93,6 +100,7 @@ impl<'m> Oracle<'m> {
         modes.extend(from.zones.iter().map(|zone| zone.mode));
         if side == Side::Inside && !genuine {
             modes.extend(self.peopled[Side::Inside.index()].iter().map(|zone| zone.mode));
+            modes.extend(Some(self.model.wire.unzoned).filter(|_| self.loose && to.zones.is_empty()));
         }
         if modes.is_empty() {
             modes.push(self.model.wire.unzoned);

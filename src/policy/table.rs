@@ -68,8 +68,7 @@ pub struct Table {
     pub(super) briefs: Programs,
     /// What they answer.
     pub(super) heads: Vec<Head>,
-    /// Strictest mode of the zones that have a member on the inside.
-    pub(super) inside: Option<Mode>,
+    pub(super) inside: Inside,
     pub(super) unzoned: Mode,
     pub(super) strictest: Mode,
     /// Addresses that are no end of a connection.
@@ -249,6 +248,15 @@ pub(super) struct WorkloadFace {
     pub(super) macs: Vec<Mac>,
 }
 
+/// What governs a sender inside who may be anybody there: its MAC is none of those written for its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inside {
+    /// Strictest mode of the zones that have a member there.
+    pub(super) zones: Option<Mode>,
+    /// The mode of those there who are in no zone, to a destination in none; `None` if nobody is.
+    pub(super) loose: Option<Mode>,
+}
+
 /// A class of senders that no rule tells apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
@@ -339,8 +347,9 @@ impl Table {
     ///
     /// *Mode* (§6): the strictest of the destination's zones for this service, the source's zones and, for
     /// a frame from the inside whose MAC is written neither for the source's workload nor for its network,
-    /// every zone with a member there; `unzoned` only where that is no zone at all. A source that belongs
-    /// outside has no MAC on the inside that could be true. Then the `mode` of every guardrail that
+    /// every zone with a member there; `unzoned` where neither end is in a zone, and for such a frame also where
+    /// its destination is in none and somebody inside is in none: nobody gets a milder mode by another's address.
+    /// A source that belongs outside has no MAC on the inside that could be true. Then the `mode` of every guardrail that
     /// matches counts too, whatever the verdict: a matching guardrail with `enforce` in a zone in
     /// `simulate` has its flows dropped, and one with `observe` in a zone in `enforce` as well, because the
     /// strictest holds.

@@ -227,12 +227,13 @@ impl<'a> Crossed<'a> {
         let asked = self.tables.zip(sender.rows).zip(columns).zip(truth.0);
         asked.map(|(((table, [stranger, genuine]), column), is_true)| {
             let row = if is_true { genuine } else { stranger };
-            let strange = if side == Side::Inside && !is_true { table.inside } else { None };
+            let (from, strange) = (table.row_mode(row), side == Side::Inside && !is_true);
             Posed {
                 misplaced: None,
                 program: table.program(row, column),
                 modes: table.column_modes(column),
-                base: table.row_mode(row).max(strange),
+                beside: from.max(if strange { table.inside.zones } else { None }),
+                alone: table.governed(None, from, strange),
             }
         })
     }

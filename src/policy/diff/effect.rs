@@ -28,8 +28,10 @@ pub(super) struct Posed {
     pub(super) program: u32,
     /// How the destination's zones govern.
     pub(super) modes: (u32, Option<Mode>),
-    /// Strictest mode of everything else that governs it.
-    pub(super) base: Option<Mode>,
+    /// Strictest mode of everything else that governs it, beside a zone of the destination.
+    pub(super) beside: Option<Mode>,
+    /// Its mode where the destination is in no zone.
+    pub(super) alone: Mode,
 }
 
 /// What becomes of a packet under one policy.
@@ -280,7 +282,7 @@ impl<'a> Judged<'a> {
 fn effect(table: &Table, rules: &[u32], posed: &Posed, service: Service) -> (Effect, Option<Mode>) {
     let answer = table.answer_by(posed.program, service);
     let zones = table.mode_by(posed.modes, service);
-    let mode = zones.max(posed.base).unwrap_or(table.unzoned);
+    let mode = if zones.is_some() { zones.max(posed.beside).unwrap_or(posed.alone) } else { posed.alone };
     let mode = answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
     let effect = match posed.misplaced {
         Some(denial) => Effect { denial: Some(denial), rule: NO_RULE, mode },

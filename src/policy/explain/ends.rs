@@ -35,6 +35,8 @@ pub(super) struct Way<'a> {
     near: Lookup<'a>,
     far: Lookup<'a>,
     strangers: &'a [usize],
+    /// The mode of what touches no zone counts, as the sender may be somebody inside who is in none.
+    pub(super) loose: bool,
 }
 
 /// What an ICMP message without its flow is called.
@@ -210,6 +212,7 @@ impl<'a> Way<'a> {
             source,
             to_group: table.is_group(to),
             strangers: if side == Side::Inside && !genuine { inside } else { &[] },
+            loose: side == Side::Inside && !genuine && far.zones.is_empty() && table.inside.loose.is_some(),
             near: Lookup::new(model, space, near, genuine, query.now),
             far: Lookup::new(model, space, far, true, query.now),
         }

@@ -156,6 +156,16 @@ fn a_stranger_from_the_inside_is_governed_by_every_zone_there() {
 }
 
 #[test]
+fn a_stranger_may_be_somebody_of_no_zone() {
+    let lamp = "[workload.lamp]\naddresses = [\"10.20.0.200\"]\nlabels = { app = \"payments\" }\n";
+    let policy = format!("{}{lamp}", BIG.replace("unzoned = \"observe\"", "unzoned = \"enforce\""));
+    let mac = Some("02:00:00:00:00:99".parse().unwrap());
+    insta::assert_snapshot!(
+        ask_of(&policy, &Query { mac, ..query("10.20.0.77", "203.0.113.9", "tcp/9000-9010") }).unwrap()
+    );
+}
+
+#[test]
 fn a_group_has_no_side() {
     insta::assert_snapshot!(shown(&query("acquirer", "224.0.0.18", "ip/112")));
 }

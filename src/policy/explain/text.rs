@@ -40,7 +40,12 @@ impl Explanation {
             row("zone", &format!("{}: {}{why}", zone.name, zone.modes), None);
         }
         if let Some(unzoned) = self.unzoned {
-            row("zone", &format!("none: unzoned {unzoned}"), None);
+            let why = if self.zones.is_empty() {
+                ""
+            } else {
+                " (the MAC is not written: some inside are in none)"
+            };
+            row("zone", &format!("none: unzoned {unzoned}{why}"), None);
         }
         match self.guardrails_matching.as_slice() {
             [] if self.stage == "profile" => {}

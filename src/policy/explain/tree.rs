@@ -109,7 +109,9 @@ impl Explanation {
             };
             Node::leaf(format!("zone {}: {}  ({by})", zone.name, zone.modes))
         });
-        let unzoned = self.unzoned.map(|mode| Node::leaf(format!("no zone: unzoned {mode}")));
+        let why =
+            if self.zones.is_empty() { "" } else { "  (the MAC is not written: some inside are in none)" };
+        let unzoned = self.unzoned.map(|mode| Node::leaf(format!("no zone: unzoned {mode}{why}")));
         let strictest = (self.stage == "profile").then(|| Node::leaf("the strictest on the wire"));
         let below = zones.chain(unzoned).chain(strictest).collect();
         Node { text: format!("mode  {}", self.mode), below }

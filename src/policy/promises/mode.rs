@@ -50,6 +50,34 @@ fn a_frame_from_the_inside_whose_mac_is_not_written_is_governed_by_every_zone_th
 }
 
 #[test]
+fn a_claim_never_makes_the_mode_milder_than_that_of_whoever_may_make_it() {
+    // The jump host is in a zone that is milder than what touches none, the printer is in none.
+    let mut model = model(&zones("observe", "simulate"));
+    model.wire.unzoned = Mode::Enforce;
+    let table = compile(&model, &Exceptions::NONE);
+    let mode = |from, to, mac| ask(from, to, "tcp/1").mac(mac).mode(&table);
+    assert_eq!(mode(PRINTER, PAY, PRINTER_MAC), Mode::Enforce);
+    assert_eq!(mode(VAULT, PAY, VAULT_MAC), Mode::Observe);
+    for claimed in [PRINTER, VAULT, JUMP] {
+        assert_eq!(mode(claimed, PAY, "02:00:00:00:00:99"), Mode::Enforce, "{claimed}");
+    }
+    // To a zone `unzoned` governs nobody: the zones inside and the destination's do.
+    let far = "[zone.far]\nmembers = { app = \"pay\" }\nmode = \"observe\"\n";
+    let mut model = super::model(&format!("{}{far}", zones("observe", "simulate")));
+    model.wire.unzoned = Mode::Enforce;
+    let far = compile(&model, &Exceptions::NONE);
+    assert_eq!(ask(PRINTER, PAY, "tcp/1").mac(PRINTER_MAC).mode(&far), Mode::Observe);
+    assert_eq!(ask(PRINTER, PAY, "tcp/1").mac(VAULT_MAC).mode(&far), Mode::Simulate);
+    // Where everybody inside is in a zone, no claim can be made by somebody of none.
+    let all = "[zone.rest]\nmembers = { any = true }\nmode = \"observe\"\n";
+    let mut model = super::model(&format!("{}{all}", zones("observe", "observe")));
+    model.workloads.retain(|workload| !["pay", "dev"].contains(&workload.name.as_str()));
+    model.wire.unzoned = Mode::Enforce;
+    let zoned = compile(&model, &Exceptions::NONE);
+    assert_eq!(ask(VAULT, "192.0.2.1", "tcp/1").mac(PRINTER_MAC).mode(&zoned), Mode::Observe);
+}
+
+#[test]
 fn a_guardrails_mode_counts_so_it_can_bite_before_its_zone_does() {
     let guardrail = |mode: &str| {
         format!(

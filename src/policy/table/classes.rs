@@ -78,7 +78,7 @@ impl Table {
         let Alike { program, modes, strictest, sender } = self.alike(sender, receiver);
         let rules: Vec<(Region, &Answer)> = self.regions(program).collect();
         let governed = |answer: &Answer, zones: Option<Mode>| {
-            let mode = zones.max(sender).unwrap_or(self.unzoned);
+            let mode = self.governed(zones, sender, false);
             answer.guardrails.map_or(mode, |guardrails| guardrails.max(mode))
         };
         if modes == Column::ALIKE {

@@ -166,16 +166,29 @@ impl Table {
     pub(super) fn said(&self, met: &Met, service: Service, side: Side) -> Verdict {
         let none = Head::of(&Answer::DEFAULT);
         let head = at(&self.heads, met.head).copied().unwrap_or(none);
-        let stranger = if side == Side::Inside && !met.genuine { self.inside } else { None };
+        let stranger = side == Side::Inside && !met.genuine;
         let mode_from = at(&self.rows, met.row).map_or(Some(Mode::Enforce), |row| row.mode);
-        let zones = self.mode_to(at(&self.columns, met.column), service).max(mode_from).max(stranger);
-        let mode = zones.unwrap_or(self.unzoned);
+        let mode_to = self.mode_to(at(&self.columns, met.column), service);
+        let mode = self.governed(mode_to, mode_from, stranger);
         let mode = head.guardrails.map_or(mode, |guardrails| guardrails.max(mode));
         let (denial, rule) = match met.misplaced {
             Some(denial) => (Some(denial), RuleNumber::NONE),
             None => (head.denial, head.rule),
         };
         Verdict { denial, mode, rule, also: [RuleNumber::NONE; 4], judge_at: met.judge_at }
+    }
+
+    /// The mode of a connection to zones from zones, by a sender whose MAC is none of those written for it or one of
+    /// them.
+    #[inline]
+    pub(in super::super) fn governed(&self, to: Option<Mode>, from: Option<Mode>, stranger: bool) -> Mode {
+        let zones = to.max(from);
+        let zones = match (stranger, to) {
+            (false, _) => zones,
+            (true, Some(_)) => zones.max(self.inside.zones),
+            (true, None) => zones.max(self.inside.zones).max(self.inside.loose),
+        };
+        zones.unwrap_or(self.unzoned)
     }
 
     /// Puts what exceptions say into what rules said.
