@@ -10,10 +10,13 @@
 
 pub(super) mod both;
 mod classes;
+mod columns;
 pub(super) mod cross;
 pub(super) mod effect;
 pub(super) mod example;
+mod found;
 mod inventory;
+mod plain;
 mod settings;
 #[cfg(test)]
 mod tests;

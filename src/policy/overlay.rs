@@ -118,6 +118,13 @@ impl Overlay {
         self.full.get(bucket)?.get(place).copied()
     }
 
+    /// The columns of the cells of a row, each once.
+    pub(super) fn columns(&self, (start, buckets): Buckets) -> impl Iterator<Item = u32> {
+        let index = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let row = self.buckets.get(index(start)..index(start).saturating_add(index(buckets)));
+        row.into_iter().flatten().flat_map(|bucket| bucket.columns).filter(|column| *column != FREE)
+    }
+
     /// Bucket and place of a column.
     #[inline]
     fn find(&self, (start, buckets): Buckets, column: u32) -> Option<(usize, usize)> {
@@ -191,13 +198,18 @@ mod tests {
             .map(|row| overlay.add(&row.iter().map(|(c, p)| (*c, cell(*p))).collect::<Vec<_>>()))
             .collect();
         overlay.finish();
-        for (row, place) in rows.iter().zip(places) {
+        for (row, place) in rows.iter().zip(places.iter().copied()) {
             for column in (0..100_000).step_by(7).chain(row.keys().copied()) {
                 overlay.prefetch(place, column);
                 let wanted = row.get(&column).map(|program| cell(*program));
                 assert_eq!(overlay.brief(place, column), wanted.map(|cell| cell.brief), "{column}");
                 assert_eq!(overlay.full(place, column), wanted.map(|cell| cell.full), "{column}");
             }
+        }
+        for (row, place) in rows.iter().zip(&places) {
+            let mut all: Vec<u32> = overlay.columns(*place).collect();
+            all.sort_unstable();
+            assert_eq!(all, row.keys().copied().collect::<Vec<_>>());
         }
         assert_eq!(overlay.cells(), rows.iter().map(BTreeMap::len).sum::<usize>());
     }

@@ -4,18 +4,20 @@
 //! tags that are listed or not × all services, and the pairs with the same difference put together: one
 //! [`Entry`] is a set of senders, a set of receivers and services, of which every combination differs in the same
 //! way. What it is not: words. Invariant: nothing is sampled; what a bound leaves out is counted, and whether
-//! something opens never depends on it. Cost: classes × classes. Pairs of which neither end changed place, mode
-//! or MACs are told by their programs alone, each pair of rows and columns once.
+//! something opens never depends on it. Cost: classes × classes where something differs, to write it down; what
+//! becomes of a pair is asked once for all that the plains treat alike, and once for each cell beside them (`plain`). Of senders
+//! that changed neither place, mode nor MACs only pairs of which the programs differ are asked at all (`columns`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::both::Both;
 use super::classes::{Ends, Homes, Meeting, ReceiverKind, SenderKind, Truth};
+use super::columns::Columns;
 use super::effect::{Effects, Judged, Posed};
-use crate::policy::hash::Quick;
+use super::found::Found;
+use super::plain::Plains;
 use crate::policy::model::Model;
-use crate::policy::relevance::Numbered;
 use crate::policy::table::Table;
 use crate::policy::verdict::{Denial, Moment};
 use crate::wire::{Side, Vlans};
@@ -149,24 +151,50 @@ impl<'a> Crossed<'a> {
         let receivers: Vec<ReceiverKind> = self.ends.receivers.iter().map(|class| class.kind).collect();
         let calm = self.tables.map(|table| (table.inside, table.unzoned)).is_same();
         let mut columns = Columns::new(self.tables, &self.judged, &receivers);
+        let mut plains = Plains::new(self.tables, &receivers);
         let mut found = Found::default();
         let (mut candidates, mut here) = (Vec::new(), Vec::new());
         for (number, sender) in (0..).zip(&senders) {
-            candidates.clear();
             if calm && self.is_steady(sender) {
+                candidates.clear();
                 columns.candidates(&mut self.judged, sender, &mut candidates);
-            } else {
-                candidates.extend((0..).zip(&receivers).map(|(number, _)| number));
+                for candidate in &candidates {
+                    let Some(receiver) = at(&receivers, *candidate) else { continue };
+                    if receiver.v4 == sender.v4 {
+                        here.clear();
+                        self.pair(sender, receiver, &mut here);
+                        for key in &here {
+                            found.add(*key, [*candidate]);
+                        }
+                    }
+                }
+                found.close(number, &self.judged);
+                continue;
             }
-            for candidate in &candidates {
-                let Some(receiver) = index(*candidate).and_then(|i| receivers.get(i)) else { continue };
+            for apart in plains.apart(self.tables, sender, number) {
+                let Some(receiver) = at(&receivers, apart) else { continue };
                 if receiver.v4 == sender.v4 {
                     here.clear();
                     self.pair(sender, receiver, &mut here);
                     for key in &here {
-                        found.add(*key, *candidate);
+                        found.add(*key, [apart]);
                     }
                 }
+            }
+            let line = plains.line(self.tables, sender);
+            for group in plains.groups(sender.v4) {
+                let mut members = plains.members(group, number).peekable();
+                let Some(first) = members.peek().and_then(|first| at(&receivers, *first)) else { continue };
+                let keys = line.known(group).unwrap_or_else(|| {
+                    here.clear();
+                    self.pair(sender, first, &mut here);
+                    line.learn(group, &here)
+                });
+                let Some((last, keys)) = keys.split_last() else { continue };
+                for key in keys {
+                    found.add(*key, plains.members(group, number));
+                }
+                found.add(*last, members);
             }
             found.close(number, &self.judged);
         }
@@ -270,135 +298,6 @@ fn index(number: u32) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-/// Receivers by what the tables' rules see of them.
-struct Columns<'a> {
-    tables: Both<&'a Table>,
-    /// Pairs of columns, and the steady receivers that have them at some arriving side.
-    pairs: Vec<(Both<u32>, Vec<u32>)>,
-    /// Receivers that changed otherwise: always looked at.
-    moved: Vec<u32>,
-    /// By pair of rows: the pairs of columns at which their programs differ.
-    rows: HashMap<Both<u32>, Rc<[u32]>, Quick>,
-}
-
-impl<'a> Columns<'a> {
-    fn new(tables: Both<&'a Table>, judged: &Judged<'_>, receivers: &[ReceiverKind]) -> Self {
-        let mut governed: HashMap<Both<u32>, bool, Quick> = HashMap::default();
-        let mut is_governed_alike = |columns: Both<u32>| {
-            *governed.entry(columns).or_insert_with(|| {
-                judged.governs_alike(tables.zip(columns).map(|(table, column)| table.column_modes(column)))
-            })
-        };
-        let mut known = Numbered::default();
-        let mut columns = Self { tables, pairs: Vec::new(), moved: Vec::new(), rows: HashMap::default() };
-        for (number, receiver) in (0..).zip(receivers) {
-            let governed = receiver.columns.iter().all(|sides| is_governed_alike(*sides));
-            if !(receiver.misplaced.is_same() && receiver.home.is_same() && governed) {
-                columns.moved.push(number);
-                continue;
-            }
-            for sides in receiver.columns {
-                let (pair, new) = known.number(sides);
-                if new {
-                    columns.pairs.push((sides, Vec::new()));
-                }
-                let pair = index(pair).and_then(|pair| columns.pairs.get_mut(pair));
-                if let Some((_, receivers)) = pair
-                    && receivers.last() != Some(&number)
-                {
-                    receivers.push(number);
-                }
-            }
-        }
-        columns
-    }
-
-    /// The receivers with which a steady sender may differ, rising.
-    fn candidates(&mut self, judged: &mut Judged<'_>, sender: &SenderKind, into: &mut Vec<u32>) {
-        into.extend(&self.moved);
-        let Both { old: [old_stranger, old_genuine], new: [new_stranger, new_genuine] } = sender.rows;
-        let strangers = Both { old: old_stranger, new: new_stranger };
-        let genuine = Both { old: old_genuine, new: new_genuine };
-        for rows in [strangers, genuine] {
-            let Self { tables, pairs, rows: known, .. } = self;
-            let differing = known.entry(rows).or_insert_with(|| {
-                let all = (0..).zip(pairs.iter()).filter(|(_, (columns, _))| {
-                    let Both { old, new } = tables
-                        .zip(rows)
-                        .zip(*columns)
-                        .map(|((table, row), column)| table.program(row, column));
-                    !judged.alike(old, new)
-                });
-                all.map(|(number, _)| number).collect()
-            });
-            let receivers =
-                differing.iter().filter_map(|pair| index(*pair).and_then(|pair| pairs.get(pair)));
-            into.extend(receivers.flat_map(|(_, receivers)| receivers));
-        }
-        into.sort_unstable();
-        into.dedup();
-    }
-}
-
-/// Differences put together.
-#[derive(Default)]
-struct Found {
-    /// Of the sender at hand: receivers by what differs.
-    here: HashMap<Key, Vec<u32>, Quick>,
-    /// Lists of receivers, each once.
-    lists: Numbered<Rc<[u32]>>,
-    all_lists: Vec<Rc<[u32]>>,
-    /// Senders by what differs and with whom.
-    all: HashMap<(Key, u32), Vec<u32>, Quick>,
-    left_out: BTreeMap<Kind, u64>,
-    /// How many are kept.
-    kept: BTreeMap<Kind, usize>,
-}
-
-impl Found {
-    fn add(&mut self, key: Key, receiver: u32) {
-        self.here.entry(key).or_default().push(receiver);
-    }
-
-    /// The sender's pairs are through.
-    fn close(&mut self, sender: u32, judged: &Judged<'_>) {
-        for (key, receivers) in self.here.drain() {
-            let receivers: Rc<[u32]> = receivers.into();
-            let (list, new) = self.lists.number(Rc::clone(&receivers));
-            if new {
-                self.all_lists.push(Rc::clone(&receivers));
-            }
-            let effects = index(key.effects).and_then(|effects| judged.effects.get(effects));
-            let kind = effects.map_or(Kind::Opens, Kind::of);
-            let kept = self.kept.entry(kind).or_default();
-            let room = *kept < ENTRIES;
-            match self.all.entry((key, list)) {
-                std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().push(sender),
-                std::collections::hash_map::Entry::Vacant(fresh) if room => {
-                    fresh.insert(vec![sender]);
-                    *kept += 1;
-                }
-                std::collections::hash_map::Entry::Vacant(_) => {
-                    *self.left_out.entry(kind).or_default() +=
-                        u64::try_from(receivers.len()).unwrap_or(u64::MAX);
-                }
-            }
-        }
-    }
-
-    /// Joins what differs in the same way from the same senders.
-    fn finish(self) -> (Vec<Entry>, BTreeMap<Kind, u64>) {
-        let mut joined: BTreeMap<(Key, Vec<u32>), Vec<u32>> = BTreeMap::new();
-        for ((key, list), senders) in self.all {
-            let receivers = index(list).and_then(|list| self.all_lists.get(list));
-            let all = joined.entry((key, senders)).or_default();
-            all.extend(receivers.into_iter().flat_map(|list| list.iter()));
-        }
-        let entries = joined.into_iter().map(|((key, senders), mut receivers)| {
-            receivers.sort_unstable();
-            receivers.dedup();
-            Entry { key, senders: senders.into(), receivers: receivers.into() }
-        });
-        (entries.collect(), self.left_out)
-    }
+fn at<T>(all: &[T], number: u32) -> Option<&T> {
+    index(number).and_then(|number| all.get(number))
 }

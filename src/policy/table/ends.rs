@@ -62,6 +62,21 @@ impl Table {
         self.addresses.denial(address, address)
     }
 
+    /// Where the line of a row begins in the plain.
+    pub(in super::super) fn line_of(&self, row: u32) -> u32 {
+        at(&self.rows, row).map_or(u32::MAX, |row| row.line)
+    }
+
+    /// The place of a column in the lines of the plain.
+    pub(in super::super) fn place_of(&self, column: u32) -> u32 {
+        at(&self.columns, column).map_or(u32::MAX, |column| column.place)
+    }
+
+    /// The columns at which a row has a cell beside the plain.
+    pub(in super::super) fn columns_apart(&self, row: u32) -> impl Iterator<Item = u32> {
+        at(&self.rows, row).into_iter().flat_map(|row| self.overlay.columns(row.cells))
+    }
+
     /// Strictest mode of the zones of a row's senders.
     pub(in super::super) fn row_mode(&self, row: u32) -> Option<Mode> {
         at(&self.rows, row).map_or(Some(Mode::Enforce), |row| row.mode)
