@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 
 use portcullis::io::clock::boot_nanos;
+use portcullis::io::region;
 use portcullis::pipeline::BURST;
 use portcullis::policy::{Connection, Met, Moment, Sender, SenderMac, Table};
 use portcullis::wire::{Service, Side, Vlans};
@@ -56,6 +57,10 @@ impl Bout {
         let before = boot_nanos();
         let table = portcullis::policy::compile(&model, &portcullis::policy::Exceptions::NONE);
         let compile_nanos = boot_nanos() - before;
+        // As the gate does before it puts a policy in force.
+        for range in table.memory() {
+            region::gather(&range);
+        }
         let probes = probes(&set, shape.seed);
         let mut waiting = [Vec::new(), Vec::new()];
         let mut bursts = Vec::with_capacity(probes.len() / BURST);

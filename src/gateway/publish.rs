@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::io::clock::boot_nanos;
-use crate::policy::Moment;
+use crate::io::region;
 use crate::policy::explain::{Disagreement, trial};
 use crate::policy::model::Model;
 use crate::policy::proof::Proven;
 use crate::policy::read::{Loaded, Rejected};
+use crate::policy::{Moment, Table};
 use crate::worker::{Policy, WorkerFace};
 
 /// A worker sleeps at most a tenth of a second: one that has not begun in this time is stuck.
@@ -144,6 +145,7 @@ impl Shared {
         let (loaded, table) = Proven::new(loaded).map_err(PublishError::Tests)?.into_parts();
         let sampled = trial(&loaded, &table, now)?;
         let generation = running.generation.wrapping_add(1);
+        settle(&table);
         Ok(Tried { policy: Arc::new(Policy { generation, loaded, table }), sampled })
     }
 
@@ -179,6 +181,14 @@ impl Shared {
         });
         drop(before);
         Ok(Published { tried, workers })
+    }
+}
+
+/// Puts a table that is written no more into huge pages, where it is large enough for one: packets that open flows
+/// read it at random (docs/adr/0016).
+pub(super) fn settle(table: &Table) {
+    for range in table.memory() {
+        region::gather(&range);
     }
 }
 

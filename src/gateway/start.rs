@@ -168,6 +168,7 @@ fn work(
     // From here on every queue has its socket, and no worker has taken a frame from one.
     let bpf_before = wire.counters.read();
     let gate = loaded.model.gate.clone();
+    super::publish::settle(&table);
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
     let stop = Arc::new(AtomicBool::new(false));
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);

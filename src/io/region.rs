@@ -8,6 +8,7 @@
 //! a worker ends with the process. Without huge pages the same table stands in plain ones, and [`Backing`] says so.
 #![allow(unsafe_code, reason = "memory is mapped, advised and handed out as a slice")]
 
+use std::ops::Range;
 use std::ptr::null_mut;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
@@ -80,6 +81,25 @@ pub fn flows(flows: u32) -> (Region, Backing) {
         return (region, Backing { bytes: whole, huge: huge_within(&maps, start, end).min(whole) });
     }
     (Region::plain(flows), Backing { bytes: whole, huge: 0 })
+}
+
+/// Puts memory that is there already into huge pages, as far as whole ones lie in these addresses and the kernel has
+/// some at once (`MADV_COLLAPSE`, Linux 6.1). For what is written once and read at random. Bytes that it did; the
+/// rest stays as it was. It takes as long as copying it.
+pub fn gather(range: &Range<usize>) -> usize {
+    let Some(start) = range.start.checked_next_multiple_of(HUGE) else { return 0 };
+    let pages = range.end.saturating_sub(start) / HUGE;
+    let mut gathered = 0;
+    for page in (start..).step_by(HUGE).take(pages) {
+        let at = std::ptr::without_provenance_mut::<libc::c_void>(page);
+        // SAFETY: the advice changes how memory is backed and not what is in it; addresses that are not mapped are
+        // refused.
+        let asked = unsafe { libc::madvise(at, HUGE, libc::MADV_HUGEPAGE) };
+        // SAFETY: the same.
+        let done = unsafe { libc::madvise(at, HUGE, libc::MADV_COLLAPSE) };
+        gathered += if asked == 0 && done == 0 { HUGE } else { 0 };
+    }
+    gathered
 }
 
 /// Memory of at least so many bytes for the rest of the process's life, and its address. It takes up to a huge page
@@ -155,6 +175,28 @@ mod tests {
         let table = FlowTable::over(region, Bounds::of(places), Arc::new(HalfOpen::new(8, (1, 2))));
         assert_eq!((table.capacity(), table.len()), (100_000, 0));
         assert_eq!(u64::try_from(table.bytes()).unwrap(), backing.bytes);
+    }
+
+    #[test]
+    fn memory_that_is_gathered_stays_as_it_was() {
+        let filled: Vec<u64> = (0..1 << 20).collect();
+        let range = filled.as_ptr_range();
+        let range = range.start.addr()..range.end.addr();
+        let whole = range.end / HUGE * HUGE - range.start.next_multiple_of(HUGE);
+        let gathered = gather(&range);
+        assert!(gathered.is_multiple_of(HUGE) && gathered <= whole, "{gathered} of {whole}");
+        if matches!(offer(), Offer::Refused | Offer::Unknown(_)) {
+            assert_eq!(gathered, 0);
+        }
+        assert!(filled.iter().zip(0..).all(|(here, number)| *here == number));
+        // No whole page, the wrong way round, where nothing is, the last address.
+        let nothing = [
+            1..HUGE - 1,
+            Range { start: 3 * HUGE, end: 2 * HUGE },
+            1 << 46..(1 << 46) + HUGE,
+            usize::MAX - 1..usize::MAX,
+        ];
+        assert_eq!(nothing.map(|range| gather(&range)), [0; 4]);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use super::link::Link;
 use super::matrix::Matrix;
 use super::model::{Model, Tier};
 use super::space::{Space, Stretch};
-use super::table::{Inside, Lease, NetworkFace, RuleFace, Spot, Stands, Table, WorkloadFace, is_group};
+use super::table::{
+    Inside, Lease, NetworkFace, RuleFace, Special, Spot, Stands, Table, WorkloadFace, is_group,
+};
 use super::verdict::{Action, Mode};
 use super::wide::LINES;
 use crate::wire::{Housekeeping, Side, Vlans};
@@ -47,7 +49,7 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
             space.get(space.find(address)).and_then(|stretch| stretch.networks.first().copied());
         Some(model.networks.get(narrowest?)?.side)
     });
-    let Matrix { rows, columns, plain, overlay, mut maker, answers, briefs, heads, .. } = matrix;
+    let Matrix { rows, columns, plain, overlay, mut maker, answers, briefs, .. } = matrix;
     let exempt = exempt(model, &space, exceptions, &mut maker);
     let programs = maker.finish();
     let policy_digest = digest::of(model);
@@ -85,7 +87,6 @@ pub(super) fn divided(model: &Model, exceptions: &Exceptions, lines: &[u64]) -> 
         programs,
         answers,
         briefs: briefs.finish(),
-        heads,
         inside,
         unzoned: model.wire.unzoned,
         addresses: Addresses::new(model),
@@ -131,16 +132,26 @@ fn spots(
         .map(|(stretch, (identity, lapsed))| {
             let narrowest = stretch.networks.first().copied();
             let network = narrowest.and_then(|n| model.networks.get(n));
+            let workload = stretch.workload.and_then(|w| model.workloads.get(w));
+            let macs = workload.map_or(&[][..], |workload| &workload.macs);
+            let via = network.map_or(&[][..], |network| &network.via);
+            let group = stretch.group.and_then(|group| u32::try_from(group).ok());
+            let lease = lease(stretch.workload, *lapsed).and_then(|lease| u32::try_from(lease).ok());
+            let special = group.map(Special::group).or(lease.map(Special::lease));
             Spot {
                 network: narrow(narrowest),
                 workload: narrow(stretch.workload),
                 rows: rows(*identity),
                 column: column(*identity),
-                group: narrow(stretch.group),
-                lease: narrow(lease(stretch.workload, *lapsed)),
+                special: special.unwrap_or(Special::NONE),
+                mac: macs
+                    .iter()
+                    .chain(via)
+                    .copied()
+                    .find(|mac| *mac != Spot::NO_MAC)
+                    .unwrap_or(Spot::NO_MAC),
                 side: network.map(|network| network.side),
-                routed: network.is_some_and(|network| !network.via.is_empty()),
-                tags: narrowest.and_then(|n| tags.of.get(n)).copied().unwrap_or(u16::MAX),
+                tags: narrowest.and_then(|n| tags.of.get(n)).copied().unwrap_or(u8::MAX),
             }
         })
         .collect();
@@ -183,17 +194,17 @@ fn faces(model: &Model, exceptions: &Exceptions) -> Vec<RuleFace> {
 struct Tags {
     all: Vec<Vec<Vlans>>,
     /// By network; of a list beyond [`Spot::tags`], no place in `all`.
-    of: Vec<u16>,
+    of: Vec<u8>,
 }
 
 impl Tags {
     fn new(model: &Model) -> Self {
-        let mut known: HashMap<&[Vlans], u16> = HashMap::new();
+        let mut known: HashMap<&[Vlans], u8> = HashMap::new();
         let mut tags = Self { all: Vec::new(), of: Vec::with_capacity(model.networks.len()) };
         for network in &model.networks {
-            let next = u16::try_from(tags.all.len()).unwrap_or(u16::MAX);
+            let next = u8::try_from(tags.all.len()).unwrap_or(u8::MAX);
             let number = *known.entry(&network.vlans).or_insert(next);
-            if number == next && next < u16::MAX {
+            if number == next && next < u8::MAX {
                 tags.all.push(network.vlans.clone());
             }
             tags.of.push(number);

@@ -42,8 +42,6 @@ pub(super) struct Matrix {
     pub(super) answers: Vec<Answer>,
     /// Makes what a packet is asked of what `maker` made.
     pub(super) briefs: Maker,
-    /// What they answer.
-    pub(super) heads: Vec<Head>,
     /// Rows of each identity: MAC not true, true.
     pub(super) rows_of: Vec<[u32; 2]>,
     /// Column of each identity.
@@ -215,9 +213,8 @@ struct Crossing<'m> {
     /// By the number of a list.
     made: Vec<(Rc<[Concern]>, Cell)>,
     answers: HashMap<Answer, u32, Quick>,
-    heads: Numbered<Head>,
-    /// By answer.
-    head_of: Vec<u32>,
+    /// By answer, what a packet is told of it.
+    heads: Vec<u32>,
 }
 
 /// Cells of one row, filled and emptied again.
@@ -291,8 +288,7 @@ impl<'m> Crossing<'m> {
             lists: Numbered::default(),
             made: Vec::new(),
             answers: HashMap::from_iter([(Answer::DEFAULT, 0)]),
-            heads: Numbered::default(),
-            head_of: Vec::new(),
+            heads: Vec::new(),
         }
     }
 
@@ -430,16 +426,10 @@ impl<'m> Crossing<'m> {
 
     /// What a packet is asked of a program.
     fn brief(&mut self, program: u32) -> u32 {
-        let Matrix { maker, answers, briefs, heads, .. } = &mut self.matrix;
-        for answer in answers.iter().skip(self.head_of.len()) {
-            let head = Head::of(answer);
-            let (number, new) = self.heads.number(head);
-            if new {
-                heads.push(head);
-            }
-            self.head_of.push(number);
-        }
-        let head = |answer: u32| self.head_of.get(index(answer)).copied().unwrap_or(0);
+        let Matrix { maker, answers, briefs, .. } = &mut self.matrix;
+        let new = answers.iter().skip(self.heads.len());
+        self.heads.extend(new.map(|answer| Head::of(answer).word()));
+        let head = |answer: u32| self.heads.get(index(answer)).copied().unwrap_or(u32::MAX);
         briefs.project(maker, program, &head)
     }
 

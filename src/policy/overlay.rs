@@ -158,6 +158,12 @@ impl Overlay {
         self.cells
     }
 
+    /// The addresses of the cells.
+    pub(super) fn memory(&self) -> std::ops::Range<usize> {
+        let range = self.buckets.as_ptr_range();
+        range.start.addr()..range.end.addr()
+    }
+
     /// Bytes that a packet's judgement may touch of them.
     pub(super) fn bytes(&self) -> usize {
         self.buckets.len() * size_of::<Bucket>()

@@ -31,9 +31,14 @@ const CUTS: usize = 128;
 pub(super) struct Programs {
     /// Places where lines may be cut, rising; none if they are too many.
     cuts: Vec<u32>,
+    /// What is before the first program only puts it at the beginning of a line of memory.
     words: Vec<u32>,
+    first: usize,
     count: usize,
 }
+
+/// Words of a line of memory.
+const LINE: usize = 64 / size_of::<u32>();
 
 /// The first word of a line.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +149,7 @@ impl Programs {
     /// at or before which lie so many of the policy's cuts.
     #[inline]
     fn piece(&self, line: u32, (to, before): (u32, usize), from: u32) -> Option<(bool, u32)> {
-        let start = usize::try_from(line).ok()?;
+        let start = self.start(line)?;
         let head = Head(*self.words.get(start)?);
         let pieces = head.pieces();
         if head.is_masked() {
@@ -166,14 +171,17 @@ impl Programs {
         self.cuts.len().div_ceil(32)
     }
 
-    /// Asks for the lines of memory where a program stands, as far as most do.
+    /// Asks for the line of memory where a program stands: of most all of it, where they were made
+    /// [`Maker::beside`].
     #[inline]
     pub(super) fn prefetch(&self, program: u32) {
-        const LINE: usize = 64 / size_of::<u32>();
-        let Ok(start) = usize::try_from(program) else { return };
-        for word in [start, start.saturating_add(LINE)] {
-            self.words.get(word).into_iter().for_each(prefetch);
-        }
+        self.start(program).and_then(|start| self.words.get(start)).into_iter().for_each(prefetch);
+    }
+
+    /// Where a program's words begin.
+    #[inline]
+    fn start(&self, program: u32) -> Option<usize> {
+        usize::try_from(program).ok()?.checked_add(self.first)
     }
 
     /// All that a program answers of readable services: regions that do not overlap and leave nothing out.
@@ -214,7 +222,7 @@ impl Programs {
 
     /// Whether the answers of a line are lines, and its pieces: first and last place, answer.
     fn pieces(&self, line: u32) -> (bool, Vec<Piece>) {
-        let words = usize::try_from(line).ok().and_then(|start| self.words.get(start..));
+        let words = self.start(line).and_then(|start| self.words.get(start..));
         let Some((head, words)) = words.and_then(<[u32]>::split_first) else { return (false, Vec::new()) };
         let head = Head(*head);
         let count = head.pieces();
@@ -245,9 +253,15 @@ impl Programs {
         self.count
     }
 
+    /// The addresses of all programs.
+    pub(super) fn memory(&self) -> std::ops::Range<usize> {
+        let range = self.words.as_ptr_range();
+        range.start.addr()..range.end.addr()
+    }
+
     /// Bytes that all programs take.
     pub(super) fn bytes(&self) -> usize {
-        (self.cuts.len() + self.words.len()) * size_of::<u32>()
+        (self.cuts.len() + self.words.len().saturating_sub(self.first)) * size_of::<u32>()
     }
 }
 
@@ -257,6 +271,8 @@ pub(super) struct Maker {
     programs: Programs,
     /// Lines by their words.
     known: HashMap<Vec<u32>, u32, Quick>,
+    /// A program that fits a line of memory stands in one.
+    aligned: bool,
     scratch: Scratch,
 }
 
@@ -363,9 +379,10 @@ impl Maker {
         Self { programs: Programs { cuts, ..Programs::default() }, ..Self::default() }
     }
 
-    /// For what [`Self::project`] makes of this one's programs.
+    /// For what [`Self::project`] makes of this one's programs: for packets, each to be read with one line of memory
+    /// if it fits one.
     pub(super) fn beside(&self) -> Self {
-        Self::with(self.programs.cuts.clone())
+        Self { aligned: true, ..Self::with(self.programs.cuts.clone()) }
     }
 
     /// Makes the program that gives `to(answer)` where that of another maker gives `answer`, or finds it.
@@ -480,9 +497,13 @@ impl Maker {
             None => words.extend(starts),
         }
         words.extend(answers);
-        let next = u32::try_from(self.programs.words.len()).unwrap_or(u32::MAX);
-        let all = &mut self.programs.words;
+        let (all, aligned) = (&mut self.programs.words, self.aligned);
         *self.known.entry(words).or_insert_with_key(|words| {
+            let left = LINE - all.len() % LINE;
+            if aligned && words.len() > left {
+                all.resize(all.len() + left, 0);
+            }
+            let next = u32::try_from(all.len()).unwrap_or(u32::MAX);
             all.extend(words);
             next
         })
@@ -503,8 +524,16 @@ impl Maker {
 
     /// What was made.
     pub(super) fn finish(self) -> Programs {
-        let Self { mut programs, known, .. } = self;
-        programs.words.shrink_to_fit();
+        let Self { mut programs, known, aligned, .. } = self;
+        if aligned {
+            let room = Vec::with_capacity(programs.words.len() + LINE);
+            let made = std::mem::replace(&mut programs.words, room);
+            programs.first = programs.words.as_ptr().align_offset(64).min(LINE);
+            programs.words.resize(programs.first, 0);
+            programs.words.extend(made);
+        } else {
+            programs.words.shrink_to_fit();
+        }
         programs.count = known.len();
         programs
     }

@@ -4,12 +4,17 @@
 //! more than a processor keeps near. What it is not: everything in memory; names and places for reports are
 //! not counted.
 
+use std::ops::Range;
+
 use super::code::Code;
 use super::diagnostic::Diagnostic;
-use super::table::{Column, Head, Lease, Row, Spot, Table};
+use super::table::{Column, Lease, Row, Spot, Table};
 
 /// A level 2 cache: what one core keeps to itself.
 const NEAR: usize = 1 << 20;
+/// Beyond so much the steps of a burst cost less than what they wait for: from 3 MiB on, measured
+/// (docs/BENCHMARKS.md). Between this and a core's own cache a shared one answers soon enough.
+const FAR: usize = 4 << 20;
 /// A level 3 cache: what a socket's cores share. Beyond it a judgement waits for memory.
 const SHARED: usize = 32 << 20;
 
@@ -60,13 +65,13 @@ impl Size {
 impl Table {
     /// Knows by its size how it is asked.
     pub(super) fn sized(self) -> Self {
-        let in_steps = self.size().bytes > NEAR;
+        let in_steps = self.size().bytes > FAR;
         Self { in_steps, ..self }
     }
 
     /// Whether the packets of a burst are judged in steps that wait for memory together
-    /// ([`Self::meet_all`]): it is larger than what a core keeps to itself. Of a smaller one nothing is waited for,
-    /// and one after the other costs less (docs/BENCHMARKS.md).
+    /// ([`Self::meet_all`]): it is several times as large as what a core keeps to itself. Of a smaller one little is
+    /// waited for, and one after the other costs less (docs/BENCHMARKS.md).
     #[must_use]
     pub const fn asks_in_steps(&self) -> bool {
         self.in_steps
@@ -77,6 +82,17 @@ impl Table {
     #[must_use]
     pub fn asked_in_steps(self, in_steps: bool) -> Self {
         Self { in_steps, ..self }
+    }
+
+    /// The addresses of what a judgement reads at random, for whoever chooses the pages that they stand in; the table's
+    /// as long as it lives.
+    #[must_use]
+    pub fn memory(&self) -> [Range<usize>; 4] {
+        fn of<T>(all: &[T]) -> Range<usize> {
+            let Range { start, end } = all.as_ptr_range();
+            start.addr()..end.addr()
+        }
+        [self.overlay.memory(), self.briefs.memory(), of(&self.plain), of(&self.spots)]
     }
 
     /// What it comes to.
@@ -92,7 +108,6 @@ impl Table {
             of(self.plain.len(), size_of::<u32>()),
             self.overlay.bytes(),
             self.briefs.bytes(),
-            of(self.heads.len(), size_of::<Head>()),
             self.exempt.as_ref().map_or(0, |exempt| exempt.bytes()),
         ];
         Size {

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! address ─ hash or prefix ─→ stretch ─→ spot: network, workload, row (MAC true or not), column
-//! (row, column) ─→ overlay, else plain ─→ brief(service) ─→ head: denial, rule, guardrails' mode
+//! (row, column) ─→ overlay, else plain ─→ brief(service): denial, rule, guardrails' mode
 //!                                       └→ program(service) ─→ answer: the same, and other rules that match
 //! (workload, workload) ─→ exceptions between them, where there are any (`exempt`)
 //! ```
@@ -64,10 +64,8 @@ pub struct Table {
     /// Of cells, for reports, and of modes.
     pub(super) programs: Programs,
     pub(super) answers: Vec<Answer>,
-    /// Of cells, for packets.
+    /// Of cells, for packets; they answer [`Head::word`]s.
     pub(super) briefs: Programs,
-    /// What they answer.
-    pub(super) heads: Vec<Head>,
     pub(super) inside: Inside,
     pub(super) unzoned: Mode,
     pub(super) strictest: Mode,
@@ -83,7 +81,7 @@ pub struct Table {
     pub(super) exempt: Option<Box<Exempt>>,
     /// Their records.
     pub(super) exceptions: Exceptions,
-    /// It outgrows what a core keeps to itself ([`Self::asks_in_steps`]).
+    /// It is several times what a core keeps to itself ([`Self::asks_in_steps`]).
     pub(super) in_steps: bool,
     /// Of text and inventory.
     pub(super) policy_digest: [u8; 32],
@@ -194,16 +192,33 @@ pub(super) struct Spot {
     pub(super) rows: [u32; 2],
     /// Column as destination.
     pub(super) column: u32,
-    /// Group that lists it; [`Spot::NONE`] none.
-    pub(super) group: u32,
-    /// Index into [`Table::leases`]; [`Spot::NONE`]: its binding never lapses.
-    pub(super) lease: u32,
+    /// What few addresses have.
+    pub(super) special: Special,
+    /// The first of the MACs that are true of it, its workload's before its network's; [`Spot::NO_MAC`] none.
+    pub(super) mac: Mac,
     /// Side of the network.
     pub(super) side: Option<Side>,
-    /// The network has MACs of routers.
-    pub(super) routed: bool,
     /// Index of the network's tags in [`Table::tags`]; of one that is not there, they stand with the network.
-    pub(super) tags: u16,
+    pub(super) tags: u8,
+}
+
+/// What few addresses have: a group that lists them, or a binding that lapses; none has both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Special(u32);
+
+impl Special {
+    pub(super) const NONE: Self = Self(u32::MAX);
+    const GROUP: u32 = 1 << 31;
+
+    /// In a group.
+    pub(super) fn group(number: u32) -> Self {
+        Self(number | Self::GROUP)
+    }
+
+    /// With an index into [`Table::leases`].
+    pub(super) fn lease(number: u32) -> Self {
+        Self(number & !Self::GROUP)
+    }
 }
 
 /// An address whose binding lapses.
@@ -231,6 +246,22 @@ impl Lease {
 
 impl Spot {
     pub(super) const NONE: u32 = u32::MAX;
+    /// Nobody sends from the broadcast address.
+    pub(super) const NO_MAC: Mac = Mac([0xff; 6]);
+
+    /// Group that lists it; [`Self::NONE`] none.
+    #[inline]
+    pub(super) const fn group(&self) -> u32 {
+        let Special(word) = self.special;
+        if word == Self::NONE || word & Special::GROUP == 0 { Self::NONE } else { word & !Special::GROUP }
+    }
+
+    /// Index into [`Table::leases`]; [`Self::NONE`]: its binding never lapses.
+    #[inline]
+    pub(super) const fn lease(&self) -> u32 {
+        let Special(word) = self.special;
+        if word & Special::GROUP == 0 { word } else { Self::NONE }
+    }
 }
 
 #[derive(Debug)]
@@ -422,11 +453,10 @@ impl Table {
             workload: Spot::NONE,
             rows: [0, 0],
             column: 0,
-            group: Spot::NONE,
-            lease: Spot::NONE,
+            special: Special::NONE,
+            mac: Spot::NO_MAC,
             side: None,
-            routed: false,
-            tags: u16::MAX,
+            tags: u8::MAX,
         };
         at(&self.spots, stretch).unwrap_or(&NOWHERE)
     }

@@ -42,8 +42,8 @@ impl Table {
     /// The class of a destination, for what arrives at a side.
     pub(in super::super) fn receiver_class(&self, address: IpAddr, side: Side) -> u32 {
         let spot = self.spot(self.space.find(address));
-        if spot.group != Spot::NONE || is_group(address) {
-            self.group_column(spot.group, side)
+        if spot.group() != Spot::NONE || is_group(address) {
+            self.group_column(spot.group(), side)
         } else {
             spot.column
         }

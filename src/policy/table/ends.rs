@@ -24,7 +24,7 @@ impl Table {
     /// Rows of a sender whose MAC is not, is one of those written for it.
     pub(in super::super) fn rows_at(&self, address: IpAddr, now: Moment) -> [u32; 2] {
         let spot = self.spot(self.space.find(address));
-        match Lease::lapsed(at(&self.leases, spot.lease), now) {
+        match Lease::lapsed(at(&self.leases, spot.lease()), now) {
             Some(lease) => [lease.row; 2],
             None => spot.rows,
         }
@@ -33,10 +33,10 @@ impl Table {
     /// Column of a destination for what arrives at a side, and whether it is a group.
     pub(in super::super) fn column_at(&self, address: IpAddr, side: Side, now: Moment) -> (u32, bool) {
         let spot = self.spot(self.space.find(address));
-        if spot.group != Spot::NONE || is_group(address) {
-            return (self.group_column(spot.group, side), true);
+        if spot.group() != Spot::NONE || is_group(address) {
+            return (self.group_column(spot.group(), side), true);
         }
-        let lapsed = Lease::lapsed(at(&self.leases, spot.lease), now);
+        let lapsed = Lease::lapsed(at(&self.leases, spot.lease()), now);
         (lapsed.map_or(spot.column, |lease| lease.column), false)
     }
 

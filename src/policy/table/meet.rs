@@ -4,14 +4,14 @@
 //! step together, and the lines of memory that the next one needs are asked for meanwhile. What it is not: two
 //! evaluators: both ways are made of the same steps, and a test holds them against each other. Invariant: what is
 //! found is good for the table, the side and the moment that it was found for. Cost: of a table that no cache holds,
-//! one connection waits four times in a row (cell, plain, brief, head), those of a burst together.
+//! one connection waits three times in a row (cell, plain, brief), those of a burst together.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::exempt::Asker;
 use super::super::space::StretchId;
 use super::super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
-use super::{Answer, Column, Lease, Row, Spot, Table, answered_mode, at, is_group};
+use super::{Answer, Column, Lease, Row, Spot, Table, answered_mode, at, is_group, mode_answer};
 use crate::wire::processor::prefetch;
 use crate::wire::{Service, Side, Vlans};
 
@@ -48,7 +48,7 @@ pub struct Met {
     column: u32,
     /// What a packet is asked; [`Met::NONE`] where the table is broken.
     program: u32,
-    /// What it is answered, by index; the same.
+    /// What it is answered, as [`Head::word`] writes it; the same.
     head: u32,
     judge_at: Moment,
     /// What speaks against it before rules do.
@@ -78,7 +78,7 @@ impl Met {
 }
 
 /// What an answer decides, without the names of other rules that match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Head {
     denial: Option<Denial>,
     guardrails: Option<Mode>,
@@ -89,6 +89,49 @@ impl Head {
     /// Of an answer.
     pub(in super::super) fn of(answer: &Answer) -> Self {
         Self { denial: answer.denial, guardrails: answer.guardrails, rule: answer.rule }
+    }
+
+    /// Bits of a word for the denial, and for the guardrails' mode; the others are the rule's. A policy of so many
+    /// rules that they are too few has gigabytes of text.
+    const DENIAL: u32 = 3;
+    const GUARDRAILS: u32 = 2;
+    const RULE: u32 = u32::MAX >> (Self::DENIAL + Self::GUARDRAILS);
+
+    /// As a brief program answers it: a packet's judgement ends with the program, and looks nothing up.
+    pub(in super::super) fn word(self) -> u32 {
+        let denial = match self.denial {
+            None => 0,
+            Some(Denial::Guardrail) => 1,
+            Some(Denial::Rule) => 2,
+            Some(Denial::AccountNotHeld) => 3,
+            // No rule's answer is what is said before rules are asked.
+            Some(
+                Denial::NoRule
+                | Denial::GateAddress
+                | Denial::LinkLocal
+                | Denial::UniqueLocal
+                | Denial::Spoofed
+                | Denial::WrongVlan
+                | Denial::SameSide,
+            ) => 4,
+        };
+        let RuleNumber(rule) = self.rule;
+        (rule.min(Self::RULE) << Self::GUARDRAILS | mode_answer(self.guardrails)) << Self::DENIAL | denial
+    }
+
+    /// Back again; a word that was never written denies and enforces.
+    fn read(word: u32) -> Self {
+        let denial = match word & ((1 << Self::DENIAL) - 1) {
+            0 => None,
+            1 => Some(Denial::Guardrail),
+            2 => Some(Denial::Rule),
+            3 => Some(Denial::AccountNotHeld),
+            _ => Some(Denial::NoRule),
+        };
+        let guardrails = answered_mode(Some(word >> Self::DENIAL & ((1 << Self::GUARDRAILS) - 1)));
+        let rule = word >> (Self::DENIAL + Self::GUARDRAILS);
+        let rule = if rule == Self::RULE { RuleNumber::NONE } else { RuleNumber(rule) };
+        Self { denial, guardrails, rule }
     }
 }
 
@@ -138,7 +181,6 @@ impl Table {
         }
         for (connection, met) in all.iter().zip(met) {
             met.head = self.briefs.ask(met.program, connection.service).unwrap_or(Met::NONE);
-            at(&self.heads, met.head).into_iter().for_each(prefetch);
         }
     }
 
@@ -164,8 +206,7 @@ impl Table {
     /// What rules say, without the names of others that match.
     #[inline]
     pub(super) fn said(&self, met: &Met, service: Service, side: Side) -> Verdict {
-        let none = Head::of(&Answer::DEFAULT);
-        let head = at(&self.heads, met.head).copied().unwrap_or(none);
+        let head = Head::read(met.head);
         let stranger = side == Side::Inside && !met.genuine;
         let mode_from = at(&self.rows, met.row).map_or(Some(Mode::Enforce), |row| row.mode);
         let mode_to = self.mode_to(at(&self.columns, met.column), service);
@@ -200,7 +241,7 @@ impl Table {
         {
             let end = |stretch, genuine| {
                 let spot = self.spot(stretch);
-                let lapsed = Lease::lapsed(at(&self.leases, spot.lease), met.now).is_some();
+                let lapsed = Lease::lapsed(at(&self.leases, spot.lease()), met.now).is_some();
                 Asker { workload: spot.workload, stretch, lapsed, genuine }
             };
             let [near, far] = met.ends;
@@ -226,11 +267,11 @@ impl Table {
     fn place(&self, connection: &Connection, ends: [StretchId; 2], side: Side, now: Moment) -> Met {
         let Connection { from: src, to: dst, service: _ } = *connection;
         let [from, to] = ends.map(|end| self.spot(end));
-        let lease = at(&self.leases, from.lease);
-        let (column, host, far_end) = if to.group != Spot::NONE || is_group(dst) {
-            (self.group_column(to.group, side), None, Moment::NEVER)
+        let lease = at(&self.leases, from.lease());
+        let (column, host, far_end) = if to.group() != Spot::NONE || is_group(dst) {
+            (self.group_column(to.group(), side), None, Moment::NEVER)
         } else {
-            let lease = at(&self.leases, to.lease);
+            let lease = at(&self.leases, to.lease());
             let column = Lease::lapsed(lease, now).map_or(to.column, |lease| lease.column);
             (column, Some(to), Lease::left(lease, now))
         };
@@ -280,7 +321,9 @@ impl Table {
             SenderMac::Seen(mac) => {
                 let routed = || at(&self.networks, from.network).is_some_and(|n| n.via.contains(&mac));
                 let own = || at(&self.workloads, from.workload).is_some_and(|w| w.macs.contains(&mac));
-                from.side == Some(side) && (from.routed && routed() || own())
+                // Most have one MAC, if any, and it stands with the address.
+                let one = mac == from.mac && mac != Spot::NO_MAC;
+                from.side == Some(side) && (one || from.mac != Spot::NO_MAC && (own() || routed()))
             }
         }
     }
