@@ -119,6 +119,7 @@ codes! {
     GroupAddress "P0216" Error Whole "an address that is no group's" => "write addresses of 224.0.0.0/4 or ff00::/8, 255.255.255.255, or the last address of an IPv4 network";
     GateClaimed "P0217" Warning Place "a claim of an address that is the gate's own" => "remove it, or the address from `management` of [gate]";
     NeverHeld "P0218" Warning Whole "a service account that is never held: no MAC is written for its workload outside" => "write `macs`, or `via` of its network: without, no allow that names the account in `from` matches";
+    Overridden "P0219" Warning Whole "a label of a network that not all of its addresses have: something narrower says another value" => "leave it if that is meant; else take the label out of the one or the other";
 
     Service "P0301" Error Place "not a service" => "write a service's name, tcp/443, udp/67 from 68, icmp/8, icmp/3.4 or ip/50";
     Ports "P0302" Error Place "a bad port, type or protocol number, or a range that runs backwards" => "ports are 1 to 65535, the lower first";

@@ -391,6 +391,15 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_an_office_program_is_a_list() {
+        let plain = import("name,addresses\na,10.0.0.1\n", "x");
+        assert!(plain.is_ok());
+        // Its mark, its line ends, blanks around values, a row of nothing, no end of the last line.
+        assert_eq!(import("\u{feff}name, addresses\r\n a ,\"10.0.0.1\" \r\n,\r\n", "x"), plain);
+        assert_eq!(import("name,addresses\na,10.0.0.1", "x"), plain);
+    }
+
+    #[test]
     fn a_label_keeps_its_case_and_a_key_has_none() {
         let imported = import("NAME,Addresses,Env,Zone\na,10.0.0.1,prod,red\n", "x").expect("sound");
         assert!(

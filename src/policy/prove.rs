@@ -293,6 +293,41 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_is_refuted_by_whatever_protocol_a_rule_allows() {
+        // The service, as it is asked for, and the source port that it comes from.
+        for (service, asked, sport) in [
+            ("tcp/9443", "tcp/9443", Some(49_152)),
+            ("udp/123", "udp/123", Some(49_152)),
+            ("udp/67 from 68", "udp/67", Some(68)),
+            ("icmp/8", "icmp/8", None),
+            ("ip/47", "ip/47", None),
+        ] {
+            let both = if service == "ip/47" { "both_ways = true\n" } else { "" };
+            let rule = format!(
+                "[allow.only]\nfrom = {{ app = \"reports\" }}\nto = {{ role = \"vault\" }}\n\
+                 services = [\"{service}\"]\n{both}"
+            );
+            let policy = load(&format!("{BIG}{rule}"));
+            let table = compile(&policy.model, &Exceptions::NONE);
+            for on in [asked, "any"] {
+                let found = prove(&policy, &table, &format!("reports-3 !-> vault-1 on {on}")).unwrap();
+                let Some(Refutation { service: told, sport: from, rule, .. }) = found.counterexample else {
+                    panic!("{service} is not told: {}", found.text(100))
+                };
+                assert!(
+                    told == asked && sport.is_none_or(|sport| sport == from),
+                    "{service}: {told} from {from}"
+                );
+                assert_eq!(rule.unwrap().id, "allow.only");
+            }
+        }
+        assert!(
+            holds("reports-3 !-> vault-1 on tcp/1-65535, udp/1-65535, icmp/8, ip/47"),
+            "without it nothing is"
+        );
+    }
+
+    #[test]
     fn a_proof_says_what_is_not_enforced_yet() {
         assert!(proved("payments-7 !-> vault-1 on tcp/22").unwrap().not_enforced_pairs > 0);
         assert_eq!(

@@ -35,7 +35,7 @@ pub struct Sources {
 }
 
 /// A place in a policy's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Origin {
     /// Index into [`Sources::files`].
     pub file: u16,

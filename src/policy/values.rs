@@ -79,4 +79,21 @@ mod tests {
         assert_eq!(values(&model, "env"), BTreeMap::from(expected));
         assert_eq!(values(&model, "app"), BTreeMap::new());
     }
+
+    #[test]
+    fn who_has_no_address_left_carries_nothing() {
+        let mut text = String::from(
+            "[label]\nenv = {}\n[profile]\narp = \"drop\"\nndp = \"drop\"\nlldp = \"drop\"\nstp = \"drop\"\n\
+             lacp = \"drop\"\ndhcp = \"drop\"\nother = \"drop\"\n[wire.w]\noutside = \"a\"\ninside = \"b\"\n\
+             fail = \"closed\"\nunzoned = \"observe\"\n[network.all]\nat = \"w.outside\"\n\
+             prefixes = [\"0.0.0.0/0\", \"::/0\"]\n[workload.rack]\naddresses = [\"10.0.0.0/31\"]\n\
+             labels = { env = \"prod\" }\n[workload.one]\naddresses = [\"10.0.0.0\"]\nlabels = { env = \"test\" }\n",
+        );
+        let count = |text: &str, value: &str| {
+            values(&sample::load(text).model, "env").get(value).map_or(0, |carriers| carriers.workloads)
+        };
+        assert_eq!((count(&text, "prod"), count(&text, "test")), (1, 1));
+        text.push_str("[workload.two]\naddresses = [\"10.0.0.1\"]\nlabels = { env = \"test\" }\n");
+        assert_eq!((count(&text, "prod"), count(&text, "test")), (0, 2), "both addresses are others'");
+    }
 }

@@ -98,6 +98,21 @@ fn a_new_deny_closes_and_opens_nothing() {
 }
 
 #[test]
+fn a_milder_unzoned_is_an_opening_and_a_stricter_one_closes() {
+    let strict = BIG.replacen("unzoned = \"observe\"", "unzoned = \"enforce\"", 1);
+    assert_ne!(strict, BIG);
+    let (strict, mild) = (load(&strict), load(BIG));
+    let [of_strict, of_mild] = [&strict, &mild].map(|loaded| compile(&loaded.model));
+    let [strict, mild] =
+        [Half { policy: &strict, table: &of_strict }, Half { policy: &mild, table: &of_mild }];
+    let opening = compare(strict, mild, NOW);
+    assert!(opening.opens && opening.changes.iter().any(|change| change.kind == Kind::Opens));
+    let closing = compare(mild, strict, NOW);
+    assert!(!closing.opens && closing.changes.iter().any(|change| change.kind == Kind::Closes));
+    assert!(opening.left_out.is_empty() && closing.left_out.is_empty());
+}
+
+#[test]
 fn a_milder_mode_is_an_opening_out_of_enforce() {
     let found = against(|text| text.replacen("https = \"enforce\"", "https = \"observe\"", 1));
     assert!(found.opens);

@@ -222,6 +222,37 @@ fn an_exception_for_both_ways_holds_in_both() {
 }
 
 #[test]
+fn an_exception_lets_unreadable_ports_pass_only_if_it_is_for_all_of_them() {
+    let whole = |protocol| Atom { protocol, to: (0, u16::MAX), from: (0, u16::MAX) };
+    let all = ServiceSet { written: vec!["ip/6".into()], any: false, atoms: vec![whole(6)] };
+    let table = with("", vec![Exception { services: all, ..exception("EXC-1") }]);
+    assert_eq!(denial(&table, &question().unreadable(), START), None);
+    assert_eq!(
+        denial(&table, &ask("10.10.0.9", "10.20.0.10", "udp/0").unreadable(), START),
+        Some(Denial::NoRule)
+    );
+    let table = with("", vec![exception("EXC-1")]);
+    assert_eq!(denial(&table, &question(), START), None);
+    assert_eq!(denial(&table, &question().unreadable(), START), Some(Denial::NoRule));
+}
+
+#[test]
+fn an_exception_that_matches_both_ways_is_named_once() {
+    // Each way asks for the account of another end, and both are held.
+    let accounts = vec!["pay-prod".to_owned(), "vault-prod".to_owned()];
+    let both = Exception {
+        from: Party { accounts, ..named(&["pay", "vault"]) },
+        to: named(&["pay", "vault"]),
+        both_ways: true,
+        ..exception("EXC-1")
+    };
+    let table =
+        with(&rule("deny", "d", "{ app = \"pay\" }", "{ app = \"vault\" }", r#"["any"]"#), vec![both]);
+    let names = vec!["exception EXC-1".to_owned(), "deny.d".to_owned()];
+    assert_eq!(found(&table, &ask("10.10.0.7", "10.20.0.10", "tcp/443")), (None, names));
+}
+
+#[test]
 fn judge_at_is_the_next_beginning_or_end_of_an_exception_for_these_ends() {
     let at = |id: &str, start, end| Exception { start: Moment(start), end: Moment(end), ..exception(id) };
     let other = Exception { to: named(&["jump"]), ..at("X", 5, 6) };

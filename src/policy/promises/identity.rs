@@ -87,6 +87,23 @@ fn labels_are_the_workloads_then_its_networks_narrowest_first() {
 }
 
 #[test]
+fn a_service_account_is_never_inherited() {
+    // Neither of a wider claim nor of a network: that key is none of theirs.
+    let table = table(
+        "[workload.rack]\naddresses = [\"10.20.4.0/24\"]\nlabels = { app = \"rack\" }\nservice_account = \"rack-prod\"\n\
+         [workload.one]\naddresses = [\"10.20.4.7\"]\nlabels = { app = \"one\" }\n",
+    );
+    let account = |address: &str| table.locate(address.parse().unwrap()).account.map(str::to_owned);
+    assert_eq!(account("10.20.4.8").as_deref(), Some("rack-prod"));
+    assert_eq!(account("10.20.4.7"), None);
+    let of_network = format!(
+        "{BASE}[network.n]\nat = \"w.inside\"\nprefixes = [\"10.60.0.0/16\"]\nservice_account = \"x\"\n"
+    );
+    let rejected = crate::policy::read::read_text(vec![("gate.toml".into(), of_network)]).unwrap_err();
+    assert!(rejected.diagnostics.iter().any(|found| found.message.contains("service_account")));
+}
+
+#[test]
 fn a_network_of_the_other_side_gives_no_labels() {
     let mut model = model("");
     let world = model.networks.iter_mut().find(|n| n.name == "world").unwrap();

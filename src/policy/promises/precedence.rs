@@ -28,6 +28,37 @@ fn guardrail_over_deny_over_allow_over_default() {
 }
 
 #[test]
+fn the_most_specific_rule_says_whether_its_connections_are_logged() {
+    let wide = format!(
+        "{}log = {{LOG}}\n",
+        allow("wide", "{ any = true }", "{ app = \"vault\" }", r#"["tcp/1-65535"]"#)
+    );
+    let narrow = allow("narrow", "{ app = \"pay\" }", "{ app = \"vault\" }", r#"["tcp/443"]"#);
+    for (wide_logs, narrow_logs) in [(true, false), (false, true)] {
+        let text =
+            format!("{}{narrow}log = {narrow_logs}\n", wide.replace("{LOG}", &wide_logs.to_string()));
+        let table = table(&text);
+        let question = ask("10.10.0.7", "10.20.0.10", "tcp/443");
+        let verdict = table.judge(question.sender, question.to, question.service, Side::Outside, Moment(1));
+        let face = table.rule(verdict.rule).unwrap();
+        assert_eq!((face.id.as_str(), face.log), ("allow.narrow", narrow_logs));
+    }
+}
+
+#[test]
+fn a_review_that_is_overdue_changes_no_verdict() {
+    let rule = allow("a", "{ app = \"pay\" }", "{ app = \"vault\" }", r#"["https"]"#);
+    for review in ["", "review_by = 1970-01-01\n", "review_by = 2999-01-01\n"] {
+        let table = table(&format!("{rule}{review}"));
+        let question = ask("10.10.0.7", "10.20.0.10", "tcp/443");
+        for now in [Moment(0), Moment(u64::MAX - 1)] {
+            let verdict = table.judge(question.sender, question.to, question.service, Side::Outside, now);
+            assert_eq!((verdict.denial, verdict.judge_at), (None, Moment::NEVER), "{review}");
+        }
+    }
+}
+
+#[test]
 fn the_most_specific_rule_gives_its_reply() {
     let said = |tier: &str, id: &str, services: &str, reply: &str| {
         format!("{}reply = \"{reply}\"\n", rule(tier, id, PAY, PRINTER, services))

@@ -20,6 +20,7 @@ mod label;
 mod lease;
 mod names;
 mod network;
+mod overridden;
 mod owner;
 mod reach;
 mod rule;

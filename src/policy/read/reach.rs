@@ -17,6 +17,7 @@ use super::super::selector::{Reading, Subject};
 use super::super::source::Origin;
 use super::findings::{Findings, listing};
 use super::holdings::{Example, Holding, examples, holdings};
+use super::overridden::overridden;
 use super::rule::Placed;
 use crate::wire::Side;
 
@@ -109,6 +110,7 @@ fn by_kind(
     if complete {
         without_mac(&holdings, findings);
         never_held(&holdings, findings);
+        overridden(&holdings, findings);
     }
     let mut examples = examples(&holdings, named);
     for example in &mut examples {

@@ -55,6 +55,37 @@ fn settings() -> insta::Settings {
 }
 
 #[test]
+fn no_word_of_selectors_can_be_a_label() {
+    for word in [
+        "name",
+        "zone",
+        "group",
+        "network",
+        "service_account",
+        "unknown",
+        "any",
+        "not",
+        "except",
+        "same",
+        "differs",
+    ] {
+        let (_, found) = outcome(read_text(vec![(
+            "gate.toml".into(),
+            BASE.replacen("app  = {}", &format!("app  = {{}}\n{word} = {{}}"), 1),
+        )]));
+        let [only] = found.as_slice() else { panic!("{word}: {found:?}") };
+        assert_eq!(only.code, Code::ReservedLabel, "{word}");
+        let list = crate::policy::inventory::import(
+            &format!("name,addresses,{word}x,{word}\na,10.0.0.1,1,2\n"),
+            "x",
+        );
+        if word != "name" && word != "service_account" {
+            assert_eq!(list.unwrap().renamed, [(word.to_owned(), format!("{word}_label"))]);
+        }
+    }
+}
+
+#[test]
 fn the_base_has_no_finding() {
     assert_eq!(outcome(run(&More(""))).0, "0 errors, 0 warnings\n");
 }

@@ -48,6 +48,17 @@ pub(super) const WARNINGS: &[(&str, Code, Case)] = &[
     ("", Code::NoMac, Line("macs      = [\"02:00:00:20:00:10\"]", "")),
     ("", Code::NeverHeld, Line("via      = [\"02:00:00:00:00:fe\"]", "")),
     (
+        "",
+        Code::Overridden,
+        More(
+            "[network.lab]\nat = \"cde.inside\"\nprefixes = [\"10.30.0.0/16\"]\nvia = [\"02:00:00:00:20:fe\"]\n\
+             labels = { env = \"test\", app = \"lab\" }\n[network.bench]\nat = \"cde.inside\"\n\
+             prefixes = [\"10.30.1.0/24\"]\nvia = [\"02:00:00:00:20:fe\"]\nlabels = { env = \"dev\", app = \"lab\" }\n\
+             [workload.copy-1]\naddresses = [\"10.30.0.1\"]\nlabels = { env = \"prod\" }\n\
+             [workload.copy-2]\naddresses = [\"10.30.1.2\", \"10.30.0.2\"]\nlabels = { env = \"prod\", app = \"lab\" }\n",
+        ),
+    ),
+    (
         "several",
         Code::NeverHeld,
         More(
