@@ -51,11 +51,9 @@ pub(super) fn checks(_wire: &Wire) -> Vec<Check> {
 }
 
 #[cfg(feature = "xdp")]
-use crate::io::af_xdp::survey::{self, PortFacts};
-
-/// Queues a wire has: one worker each.
+use crate::io::af_xdp::survey::{self, PortFacts, Scaling};
 #[cfg(feature = "xdp")]
-const QUEUES: u32 = 1;
+use crate::io::hardware;
 
 #[cfg(feature = "xdp")]
 fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
@@ -67,14 +65,20 @@ fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
     } else {
         Check::pass(check("link"), format!("driver {}, down: a start brings it up", facts.driver))
     };
-    let queues = if facts.queues == QUEUES {
-        Check::pass(check("queues"), facts.queues.to_string())
-    } else {
-        Check::fail(
-            check("queues"),
-            format!("{}, and {QUEUES} has a worker", facts.queues),
-            format!("ethtool -L {interface} combined {QUEUES}"),
-        )
+    let scaling = match facts.scaling {
+        Scaling::None => "it spreads nothing by itself: flows are handed over where there are several",
+        Scaling::OwnKey => "its hash key is its own: flows are handed over where there are several",
+        Scaling::KeyShown => "with a hash key: a start makes it symmetric, if the card takes that",
+    };
+    let queues =
+        Check::pass(check("queues"), format!("{} of {} at most, {scaling}", facts.queues, facts.most));
+    let driver = match hardware::driver(&facts.driver) {
+        Some(known) => Check::pass(check("driver"), known.summary()),
+        None => Check::unknown(
+            check("driver"),
+            format!("{} is not in the table of drivers", facts.driver),
+            "what it says of itself counts; docs/HARDWARE.md lists those that are known",
+        ),
     };
     let mtu = if facts.mtu <= MAX_MTU {
         Check::pass(check("MTU"), format!("{}, a frame holds {MAX_MTU}", facts.mtu))
@@ -96,7 +100,7 @@ fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
             format!("stop its owner, or ip link set dev {interface} xdp off"),
         ),
     };
-    vec![link, driver_check(check("XDP"), facts.features), queues, mtu, program]
+    vec![link, driver, driver_check(check("XDP"), facts.features), queues, mtu, program]
 }
 
 #[cfg(feature = "xdp")]
@@ -255,6 +259,8 @@ mod tests {
             mtu: 1_500,
             up: true,
             queues: 1,
+            most: 2,
+            scaling: Scaling::None,
             stripping: survey::Stripping::On("rx-vlan-hw-parse"),
             features: Some(survey::Features { native: true, zero_copy: false }),
             program: None,
@@ -277,7 +283,6 @@ mod tests {
             assert_eq!(failing(&facts), [(format!("outside o: {name}"), remedy.to_owned())]);
         };
         assert_eq!(failing(&facts()), []);
-        fails(PortFacts { queues: 4, ..facts() }, "queues", "ethtool -L o combined 1");
         fails(PortFacts { mtu: 9_000, ..facts() }, "MTU", "ip link set o mtu 3690");
         let foreign = |ours| Some(Attachment { id: 7, name: "theirs".into(), ours });
         assert_eq!(failing(&PortFacts { program: foreign(true), up: false, ..facts() }), []);
@@ -286,6 +291,26 @@ mod tests {
             "XDP program",
             "stop its owner, or ip link set dev o xdp off",
         );
+    }
+
+    #[test]
+    fn queues_and_drivers_are_told_as_they_are_known() {
+        let told = |facts: &PortFacts, name: &str| {
+            let checks = facts_checks("o", "o", facts);
+            let check = checks.into_iter().find(|check| check.name == format!("o: {name}")).unwrap();
+            (check.finding, check.found)
+        };
+        assert_eq!(
+            told(&facts(), "queues").1,
+            "1 of 2 at most, it spreads nothing by itself: flows are handed over where there are several"
+        );
+        let card = PortFacts { queues: 4, most: 8, scaling: Scaling::KeyShown, ..facts() };
+        assert_eq!(
+            told(&card, "queues").1,
+            "4 of 8 at most, with a hash key: a start makes it symmetric, if the card takes that"
+        );
+        assert!(told(&facts(), "driver").1.starts_with("native XDP since Linux 4.19"));
+        assert_eq!(told(&PortFacts { driver: "tun".into(), ..facts() }, "driver").0, Finding::Unknown);
     }
 
     #[test]

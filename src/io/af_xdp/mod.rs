@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{BpfCounts, QueuePair, XdpMode};
+use super::{BpfCounts, PortState, QueuePair, XdpMode};
 use crate::wire::Side;
 use link::Link;
 use offloads::Stripping;
@@ -71,6 +71,11 @@ const _: () = assert!(super::LONGEST == FRAME_SIZE as u32 - XDP_HEADROOM - HEADR
 
 /// Ring depths that can be asked for.
 pub const RINGS: std::ops::RangeInclusive<u32> = 64..=8192;
+
+/// How long ports may take to have their links: igb takes its own down for two seconds when a program is attached
+/// or its queue count changes.
+const LINK_TRIES: u32 = 50;
+const LINK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a taken-over queue is watched for the driver to find its fill ring.
 const SETTLE_TRIES: u32 = 100;
@@ -185,6 +190,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
         Presence::new([&outside, &inside].map(|port| (port.interface.as_str(), port.link.index))).map_err(
             |source| AfXdpError::Setting { doing: "watch", interface: outside.interface.clone(), source },
         )?;
+    let states = presence.look();
     let mut undo = Undo { pins: Vec::new(), settings: None };
     for port in [&outside, &inside] {
         if port.pinned == Pinned::Stale {
@@ -225,6 +231,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     if outside.report.took_over || inside.report.took_over {
         settle(&sockets.pairs);
     }
+    notes.extend(await_links(request.interfaces, states, || presence.look(), || thread::sleep(LINK_PAUSE)));
 
     undo.forget();
     let beats = [outside.heartbeat, inside.heartbeat];
@@ -393,6 +400,38 @@ fn settle(pairs: &[AfXdpQueuePair]) {
     }
 }
 
+/// Waits until ports whose links may have been taken down, or are on their way up, have them; what had none before
+/// is not waited for. Answers what there is to say.
+fn await_links(
+    interfaces: [&str; 2],
+    before: [PortState; 2],
+    mut look: impl FnMut() -> [PortState; 2],
+    mut pause: impl FnMut(),
+) -> Option<String> {
+    let awaited = before.map(|state| state != PortState::NoCarrier);
+    for tries in 0..=LINK_TRIES {
+        let late: Vec<&str> = look()
+            .into_iter()
+            .zip(interfaces)
+            .zip(awaited)
+            .filter(|((state, _), awaited)| *awaited && *state == PortState::NoCarrier)
+            .map(|((_, interface), _)| interface)
+            .collect();
+        let waited = (LINK_PAUSE * tries).as_millis();
+        match (late.is_empty(), tries) {
+            (true, 0) => return None,
+            (true, _) => {
+                return Some(format!("waited {waited} ms for a link that its driver had taken down"));
+            }
+            (false, LINK_TRIES) => {
+                return Some(format!("{} had no link after {waited} ms", late.join(" and ")));
+            }
+            (false, _) => pause(),
+        }
+    }
+    None
+}
+
 fn check(request: &OpenRequest<'_>) -> Result<(), AfXdpError> {
     let [outside, inside] = request.interfaces;
     if outside == inside {
@@ -430,5 +469,33 @@ impl Drop for Undo {
         {
             let _ = std::fs::remove_file(file);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of links that come after so many looks; and the pauses.
+    fn waited(before: [PortState; 2], looks: [u32; 2]) -> (Option<String>, u32) {
+        let (mut at, mut pauses) = (0, 0);
+        let look = || {
+            at += 1;
+            looks.map(|come| if at > come { PortState::Up } else { PortState::NoCarrier })
+        };
+        let said = await_links(["o", "i"], before, look, || pauses += 1);
+        (said, pauses)
+    }
+
+    #[test]
+    fn links_are_waited_for_bounded_and_never_where_there_was_none() {
+        let (up, none, down) = (PortState::Up, PortState::NoCarrier, PortState::Down);
+        assert_eq!(waited([up, up], [0, 0]), (None, 0));
+        let said = |words: &str| Some(words.to_owned());
+        let back = said("waited 2000 ms for a link that its driver had taken down");
+        assert_eq!(waited([up, up], [20, 7]), (back, 20));
+        assert_eq!(waited([up, down], [0, u32::MAX]), (said("i had no link after 5000 ms"), 50));
+        assert_eq!(waited([up, up], [u32::MAX; 2]), (said("o and i had no link after 5000 ms"), 50));
+        assert_eq!(waited([none, up], [u32::MAX, 0]), (None, 0));
     }
 }

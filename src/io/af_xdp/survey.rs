@@ -11,7 +11,7 @@ pub use super::features::Features;
 pub use super::link::Peer;
 pub use super::offloads::Stripping;
 use super::program::{self, Pinned};
-use super::{ethtool, features, link, offloads};
+use super::{ethtool, features, link, offloads, rss};
 
 /// What an interface is and has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct PortFacts {
     pub up: bool,
     /// Receive queues in use.
     pub queues: u32,
+    /// Queues it can have.
+    pub most: u32,
+    /// How it spreads what it receives over them.
+    pub scaling: Scaling,
     /// What it does to VLAN tags before a program sees the frame.
     pub stripping: Stripping,
     /// What its driver can do for XDP; none where the kernel does not say (before 6.3).
@@ -34,6 +38,17 @@ pub struct PortFacts {
     pub program: Option<Attachment>,
     /// A veth's other end.
     pub peer: Option<Peer>,
+}
+
+/// How a port spreads what it receives over its queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scaling {
+    /// Not at all: it is the sender's choice.
+    None,
+    /// Under a hash key that it keeps for itself.
+    OwnKey,
+    /// Under a hash key that it shows; whether it takes another one, a start tries.
+    KeyShown,
 }
 
 /// An XDP program on a port.
@@ -60,12 +75,20 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         ours: program::look(pins, Some(id)) == Pinned::Ours,
     });
     let (driver, bus) = ethtool::driver(interface)?;
+    let queues = ethtool::queues(interface)?;
+    let scaling = match rss::read(interface)? {
+        None => Scaling::None,
+        Some(card) if card.key.is_empty() => Scaling::OwnKey,
+        Some(_) => Scaling::KeyShown,
+    };
     Ok(Some(PortFacts {
         driver,
         bus,
         mtu: found.mtu,
         up: found.up,
-        queues: ethtool::queues(interface)?.receive,
+        queues: queues.receive,
+        most: queues.most,
+        scaling,
         stripping: offloads::stripping(interface)?,
         features: features::of(found.index)?,
         program,
