@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 // linux/ethtool.h
 const GET_DRIVER: u32 = 0x0000_0003;
 const GET_LINK: u32 = 0x0000_000a;
+const GET_RINGS: u32 = 0x0000_0010;
 const GET_TX_CHECKSUMS: u32 = 0x0000_0016;
 const GET_CHANNELS: u32 = 0x0000_003c;
 const SET_CHANNELS: u32 = 0x0000_003d;
@@ -56,6 +57,18 @@ pub(super) struct Queues {
     pub(super) most: u32,
 }
 
+/// `struct ethtool_ringparam`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rings {
+    command: u32,
+    most: [u32; 4],
+    receive: u32,
+    receive_mini: u32,
+    receive_jumbo: u32,
+    transmit: u32,
+}
+
 /// `struct ethtool_value`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -74,6 +87,8 @@ pub(super) unsafe trait Answer: Copy {}
 unsafe impl Answer for Driver {}
 // SAFETY: the layout of ethtool_value (8 bytes), integers only.
 unsafe impl Answer for Value {}
+// SAFETY: the layout of ethtool_ringparam (36 bytes), integers only.
+unsafe impl Answer for Rings {}
 // SAFETY: the layout of ethtool_channels (36 bytes), integers only.
 unsafe impl Answer for Channels {}
 
@@ -170,6 +185,23 @@ pub(super) fn set_queues(interface: &str, receive: u32, transmit: u32) -> io::Re
     ask(interface, Channels { command: SET_CHANNELS, ..wish }).map(drop)
 }
 
+/// Places of each receive ring. `None` where the driver has no such notion.
+pub(super) fn receive_ring(interface: &str) -> io::Result<Option<u32>> {
+    let blank = Rings {
+        command: GET_RINGS,
+        most: [0; 4],
+        receive: 0,
+        receive_mini: 0,
+        receive_jumbo: 0,
+        transmit: 0,
+    };
+    match ask(interface, blank) {
+        Ok(found) => Ok(Some(found.receive)),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether an interface that is up has a link, asked on a socket of its namespace.
 pub(super) fn carrier(socket: impl AsFd, interface: &str) -> io::Result<bool> {
     ask_on(socket, interface, Value { command: GET_LINK, data: 0 }).map(|found| found.data != 0)
@@ -192,6 +224,7 @@ mod tests {
     fn layouts_are_the_kernels() {
         assert_eq!(size_of::<Driver>(), 196);
         assert_eq!(size_of::<Channels>(), 36);
+        assert_eq!(size_of::<Rings>(), 36);
         assert_eq!(size_of::<Value>(), 8);
     }
 

@@ -12,6 +12,7 @@
 //! [`QueuePair`]: super::QueuePair
 
 mod cookie;
+mod depth;
 mod error;
 mod ethtool;
 mod features;
@@ -104,8 +105,8 @@ pub struct OpenRequest<'a> {
     pub saved: &'a Path,
     /// Queues of each port; each has its worker.
     pub queues: QueueCount,
-    /// Frames of each queue and direction: in the fill ring, being judged, and on their way out together.
-    /// A power of two within [`RINGS`].
+    /// Frames of each queue and direction: in the fill ring, being judged, and on their way out together; with
+    /// zero-copy without those that the driver receives into. A power of two within [`RINGS`].
     pub rings: u32,
     /// A worker whose heartbeat is older gets no frames. Beat at least four times as often.
     pub heartbeat_limit: Duration,
@@ -206,7 +207,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
         source,
     })?;
 
-    let shape = socket::Shape { interfaces: request.interfaces, queues, pool: request.rings };
+    let shape = socket::Shape { interfaces: request.interfaces, queues, rings: request.rings };
     let mut sockets = socket::open(shape)?;
     notes
         .extend(sockets.refusal.take().map(|reason| format!("copy mode, zero-copy was refused: {reason}")));

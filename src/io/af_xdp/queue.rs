@@ -30,7 +30,7 @@ pub(super) struct Port {
     pub(super) tx: TxQueue,
     pub(super) fill: FillQueue,
     pub(super) completion: CompQueue,
-    /// TX ring size.
+    /// TX ring size, and the frames that are on their way out at a time.
     pub(super) places: u32,
     /// Fill ring size: the frames that circulate.
     rings: u32,
@@ -338,7 +338,9 @@ impl QueuePair for AfXdpQueuePair {
         if port.room < port.staged.len() + BURST {
             port.room = usize::try_from(port.tx.nb_free_exact()).unwrap_or(0);
         }
-        port.room.saturating_sub(port.staged.len())
+        // A zero-copy driver takes frames out of the ring long before they are sent.
+        let away = port.places.saturating_sub(port.sending);
+        port.room.min(usize::try_from(away).unwrap_or(usize::MAX)).saturating_sub(port.staged.len())
     }
 
     fn send(&mut self, side: Side, frame: Frame) -> Result<(), Frame> {

@@ -16,8 +16,9 @@ use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, So
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
+use super::depth::{self, Depth};
 use super::queue::{AfXdpQueuePair, Port};
-use super::{AfXdpError, FRAME_SIZE, HEADROOM};
+use super::{AfXdpError, FRAME_SIZE, HEADROOM, ethtool};
 use crate::io::Pools;
 use crate::wire::Side;
 
@@ -37,8 +38,8 @@ const TX_BUDGET: u32 = 256;
 pub(super) struct Shape<'a> {
     pub(super) interfaces: [&'a str; 2],
     pub(super) queues: u32,
-    /// Frames of a pool that circulate, a power of two.
-    pub(super) pool: u32,
+    /// Frames in flight, a power of two.
+    pub(super) rings: u32,
 }
 
 /// All sockets of a wire.
@@ -76,6 +77,10 @@ pub(super) fn open(shape: Shape<'_>) -> Result<Sockets, AfXdpError> {
                     return Err(AfXdpError::Socket { interface, queue, source });
                 }
             }
+            Err(Refused::Umem { kib, source }) if zero_copy => {
+                refusal = Some(format!("{kib} KiB of frames: {source}"));
+                zero_copy = false;
+            }
             Err(Refused::Umem { kib, source }) => return Err(AfXdpError::Umem { kib, source }),
         }
     }
@@ -86,15 +91,25 @@ enum Refused {
     Socket { interface: String, queue: u32, source: io::Error },
 }
 
+/// Both ports have pools of one size: the longer receive ring counts.
+fn depth_of(shape: Shape<'_>, zero_copy: bool) -> Depth {
+    if !zero_copy {
+        return Depth::copied(shape.rings);
+    }
+    // A driver that does not answer is one that does not tell.
+    let longest = shape.interfaces.into_iter().map(|port| ethtool::receive_ring(port).unwrap_or(None));
+    Depth::shared(shape.rings, longest.map(|places| places.unwrap_or(depth::UNTOLD)).fold(0, u32::max))
+}
+
 fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Refused> {
-    let pools = Pools::new(shape.queues, shape.pool);
+    let depth = depth_of(shape, zero_copy);
+    // What is lent from worker to worker does not grow with what a driver holds.
+    let lent = Pools::new(shape.queues, shape.rings).lent();
+    let pools = Pools::lending(shape.queues, depth.pool, lent);
     let frames = pools.total();
     let kib = u64::from(frames) * (u64::try_from(FRAME_SIZE).unwrap_or(u64::MAX) / 1024);
     let no_umem = |source| Refused::Umem { kib, source };
 
-    // A TX ring may hold frames of both pools: those that cross, and replies sent back where they came
-    // from.
-    let places = shape.pool.saturating_mul(2);
     let size = |entries| QueueSize::new(entries).map_err(|error| no_umem(io::Error::other(error)));
     let config = UmemConfig::builder()
         .frame_size(
@@ -104,8 +119,8 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Ref
                 .map_err(no_umem)?,
         )
         .frame_headroom(HEADROOM)
-        .fill_queue_size(size(shape.pool)?)
-        .comp_queue_size(size(places)?)
+        .fill_queue_size(size(depth.pool)?)
+        .comp_queue_size(size(depth.transmit)?)
         .build()
         .map_err(|error| no_umem(io::Error::other(error)))?;
     let wanted = NonZeroU32::new(frames).ok_or_else(|| no_umem(io::ErrorKind::InvalidInput.into()))?;
@@ -113,8 +128,8 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Ref
 
     let mode = if zero_copy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
     let config = SocketConfig::builder()
-        .rx_queue_size(size(shape.pool)?)
-        .tx_queue_size(size(places)?)
+        .rx_queue_size(size(depth.receive)?)
+        .tx_queue_size(size(depth.transmit)?)
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
         .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP)
         .build();
@@ -129,8 +144,8 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Ref
             };
             let first = usize::try_from(pools.first(queue, side)).unwrap_or(usize::MAX);
             let pool = blank.iter().skip(first).take(usize::try_from(pools.pool()).unwrap_or(0));
-            let port = bind(config, &umem, interface, queue, places, zero_copy);
-            port.map(|rings| Port::new(rings, places, pools, pool.copied().collect()))
+            let port = bind(config, &umem, interface, queue, depth.transmit, zero_copy);
+            port.map(|rings| Port::new(rings, depth.transmit, pools, pool.copied().collect()))
                 .map_err(|source| Refused::Socket { interface: interface.to_owned(), queue, source })
         };
         let outside = port(Side::Outside)?;
