@@ -47,6 +47,13 @@ enum Verb {
         #[arg(long, default_value = "configs/lab/gate.toml", value_name = "FILE")]
         policy: PathBuf,
     },
+    /// Try what the policy of the lab allows and denies, through a gate that stands between its switches
+    /// already.
+    Try {
+        /// What takes the place of `portcullis` to ask that gate: `ssh gateway portcullis`.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        gate: Vec<OsString>,
+    },
     /// The services of a host; `up` starts them.
     #[command(hide = true)]
     Serve {
@@ -186,10 +193,12 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, Error> {
             return Ok(exit(lab.exec(host, program, rest)?));
         }
         Verb::Demo { policy } => {
-            let stop = Arc::new(AtomicBool::new(false));
-            let heard = Arc::clone(&stop);
-            ctrlc::set_handler(move || heard.store(true, Ordering::Relaxed))?;
-            let kept = lab::demo::show(&lab, policy, &stop, out)?;
+            let kept = lab::demo::show(&lab, policy, &*interrupted()?, out)?;
+            return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Verb::Try { gate } => {
+            let gate = lab::demo::Gate::elsewhere(gate.clone());
+            let kept = lab::demo::attempts_through(&lab, &gate, &*interrupted()?, out)?;
             return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Verb::Serve { host, tcp, udp } => match lab::serve(host, tcp, udp, out)? {},
@@ -198,6 +207,14 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+// Set once somebody has asked for the end.
+fn interrupted() -> Result<Arc<AtomicBool>, ctrlc::Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&stop);
+    ctrlc::set_handler(move || heard.store(true, Ordering::Relaxed))?;
+    Ok(stop)
 }
 
 // The command's own code; as a shell has it, 128 and the signal where one ended it.

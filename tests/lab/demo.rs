@@ -168,3 +168,42 @@ fn a_gate_that_does_not_come_up_tells_why_and_nothing_is_left() {
     assert!(said.contains("the gate does not come up: it ended") && said.contains("gate.toml:1"), "{said}");
     own.nothing_left();
 }
+
+#[test]
+fn a_gate_elsewhere_is_asked_by_a_command() {
+    let own = Own::up('u');
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gate.sock");
+    let ask = format!("exec '{PROGRAM}' \"$@\" --socket '{}'", socket.display());
+    let through = || own.cli(&["try", "--", "sh", "-c", &ask, "sh"]);
+    let nobody = through();
+    assert_eq!(nobody.status.code(), Some(2));
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert!(
+        said.contains("the gate does not answer: sh -c ") && said.contains("no gate is running"),
+        "{said}"
+    );
+
+    // Between the switches, and none of the lab's own.
+    let place = own.0.name.namespace("gate");
+    let mut run = Command::new(PROGRAM);
+    run.args([
+        "run",
+        "--policy",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab/gate.toml"),
+        "--socket",
+    ]);
+    run.arg(&socket).stdout(Stdio::null()).stderr(Stdio::null());
+    let gate = namespace::run_in(&place, || run.spawn().unwrap()).unwrap();
+    let up = wait_for(START, || socket.exists());
+    let tried = through();
+    let page = String::from_utf8(tried.stdout).unwrap();
+    kill_process(Pid::from_child(&gate), Signal::KILL).unwrap();
+    gate.wait_with_output().unwrap();
+    assert!(up);
+    assert_eq!(tried.status.code(), Some(0), "{page}\n{}", String::from_utf8_lossy(&tried.stderr));
+    assert!(page.contains(&format!("{0} of {0} as promised. ", ATTEMPTS.len())), "{page}");
+    // The lab stays.
+    assert!(own.0.status().unwrap().up);
+    assert_eq!(through().status.code(), Some(2));
+}

@@ -1,17 +1,18 @@
-//! The gate that the demo starts in the lab, and what it says over its API.
+//! The gate that the demo starts in the lab, or one elsewhere, and what it says.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::attempts::Attempt;
 use super::outcome;
+use super::voice::{Voice, VoiceError};
 use crate::control::answers::{EventLine, Status};
-use crate::control::client::{self, ClientError};
 use crate::lab::process::{self, wait_for};
 use crate::lab::topology::GATE;
 use crate::lab::{self, Lab, namespace};
@@ -20,8 +21,6 @@ use crate::lab::{self, Lab, namespace};
 const START: Duration = Duration::from_secs(20);
 /// How long its word about an attempt may take, once the attempt is over.
 const WORD: Duration = Duration::from_secs(2);
-/// Events asked for at a time.
-const PAGE: usize = 1000;
 
 /// Why there is no gate.
 #[derive(Debug, thiserror::Error)]
@@ -42,18 +41,22 @@ pub enum Error {
     },
     /// It does not answer any more.
     #[error("the gate does not answer: {0}")]
-    Silent(#[from] ClientError),
+    Silent(#[from] VoiceError),
 }
 
-/// A running gate. It is on the lab's record: `down` ends it.
+/// A running gate.
 #[derive(Debug)]
-pub struct Gate {
-    child: Child,
-    socket: PathBuf,
-}
+pub struct Gate(Voice);
 
 impl Gate {
-    /// Starts `portcullis run` in the gate's namespace and waits until it answers.
+    /// One that runs elsewhere: `command` takes the place of `portcullis`.
+    #[must_use]
+    pub const fn elsewhere(command: Vec<OsString>) -> Self {
+        Self(Voice::Command(command))
+    }
+
+    /// Starts `portcullis run` in the gate's namespace and waits until it answers. It is on the lab's record:
+    /// `down` ends it.
     ///
     /// # Errors
     /// It does not come up.
@@ -66,19 +69,19 @@ impl Gate {
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log).process_group(0);
         let record = lab.record();
         let place = lab.host(GATE)?;
-        let child = namespace::run_in(&place, || record.start("the gate", &mut command))
+        let mut child = namespace::run_in(&place, || record.start("the gate", &mut command))
             .map_err(lab::Error::from)?
             .map_err(lab::Error::from)?;
-        let mut gate = Self { child, socket: lab.name.socket() };
+        let gate = Self(Voice::Socket(lab.name.socket()));
         let mut why = "it never answered".to_owned();
         let answers = wait_for(START, || {
-            if let Ok(Some(status)) = gate.child.try_wait() {
+            if let Ok(Some(status)) = child.try_wait() {
                 why = format!("it ended ({status})");
                 return true;
             }
             gate.status().is_ok()
         });
-        if answers && matches!(gate.child.try_wait(), Ok(None)) {
+        if answers && matches!(child.try_wait(), Ok(None)) {
             return Ok(gate);
         }
         let log = std::fs::read_to_string(&path).map_err(failed)?;
@@ -89,15 +92,15 @@ impl Gate {
     ///
     /// # Errors
     /// It does not answer.
-    pub fn status(&self) -> Result<Status, ClientError> {
-        client::status(&self.socket)
+    pub fn status(&self) -> Result<Status, VoiceError> {
+        self.0.status()
     }
 
     /// Number of its latest event.
     ///
     /// # Errors
     /// It does not answer.
-    pub fn latest(&self) -> Result<u64, ClientError> {
+    pub fn latest(&self) -> Result<u64, VoiceError> {
         Ok(self.status()?.events.latest)
     }
 
@@ -111,15 +114,15 @@ impl Gate {
         attempt: &Attempt,
         local: SocketAddr,
         remote: SocketAddr,
-    ) -> Result<Option<EventLine>, ClientError> {
+    ) -> Result<Option<EventLine>, VoiceError> {
         let mut after = after;
         let mut found = Ok(None);
         wait_for(WORD, || {
-            match client::events(&self.socket, after, PAGE) {
+            match self.0.events(after) {
                 Err(why) => found = Err(why),
-                Ok(page) => {
-                    after = page.next;
-                    let mut about = page.events.into_iter();
+                Ok(events) => {
+                    after = events.last().map_or(after, |latest| latest.seq);
+                    let mut about = events.into_iter();
                     found = Ok(about.find(|e| outcome::is_about(e, attempt, local, remote)));
                 }
             }

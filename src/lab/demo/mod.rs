@@ -1,5 +1,5 @@
-//! The demo: a lab, a real gate in it, real connections, and what the policy promises beside what
-//! happened.
+//! The demo: a lab, a real gate in it or in its place, real connections, and what the policy promises beside
+//! what happened.
 //!
 //! Invariant: a row counts as promised only by the client's and the gate's word together, a denied one
 //! only after a control on the same port passed; so a gate that is dead, or forwards everything, fails.
@@ -8,6 +8,7 @@ mod attempts;
 mod gate;
 mod outcome;
 mod page;
+mod voice;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,10 +19,10 @@ use std::time::Duration;
 pub use attempts::{ATTEMPTS, Attempt, Denial, Promise, Service};
 pub use gate::{Error as GateError, Gate};
 pub use outcome::{Happened, Row, Seen};
+pub use voice::{Voice, VoiceError};
 
-use super::topology::Host;
+use super::topology::{GATE, Host};
 use super::{Lab, link, namespace, probe, process};
-use crate::control::client::ClientError;
 
 /// How long what should get through may take: a lost SYN is sent again after 1 s.
 const PATIENT: Duration = Duration::from_secs(4);
@@ -70,7 +71,18 @@ fn with_gate(lab: &Lab, policy: &Path, stop: &AtomicBool, out: &mut dyn Write) -
     attempts_through(lab, &gate, stop, out)
 }
 
-fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Write) -> Result<bool, Error> {
+/// Makes the attempts through a gate that stands between the switches of a lab that is up. Says whether
+/// everything was as promised.
+///
+/// # Errors
+/// They could not be made.
+pub fn attempts_through(
+    lab: &Lab,
+    gate: &Gate,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<bool, Error> {
+    lab.host(GATE)?;
     let status = gate.status().map_err(GateError::from)?;
     page::head(&status, out)?;
     let mut passed: Vec<Attempt> = Vec::new();
@@ -103,7 +115,7 @@ fn attempts_through(lab: &Lab, gate: &Gate, stop: &AtomicBool, out: &mut dyn Wri
     Ok(kept == ATTEMPTS.len() && status.is_ok_and(|status| status.equation().holds))
 }
 
-fn tried(lab: &Lab, gate: &Gate, attempt: &Attempt) -> Result<Result<Row, ClientError>, Error> {
+fn tried(lab: &Lab, gate: &Gate, attempt: &Attempt) -> Result<Result<Row, VoiceError>, Error> {
     let before = match gate.latest() {
         Ok(before) => before,
         Err(why) => return Ok(Err(why)),

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use super::attempts::{ATTEMPTS, Attempt};
 use super::outcome::Row;
+use super::voice::VoiceError;
 use crate::control::answers::Status;
-use crate::control::client::ClientError;
 use crate::lab::topology;
 
 /// What stands above the table.
@@ -46,7 +46,7 @@ pub(super) fn row(attempt: &Attempt, row: &Row, out: &mut dyn Write) -> io::Resu
 pub(super) fn foot(
     kept: usize,
     of: usize,
-    status: Result<&Status, &ClientError>,
+    status: Result<&Status, &VoiceError>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write!(out, "{kept} of {of} as promised. ")?;
