@@ -3,7 +3,8 @@
 //!
 //! What it is: the command line; [`stage`] holds the loads, [`parts`] the table, [`calibration`] what the
 //! machine does in the same run. `run` is a fixed amount of work for an instruction counter: `scripts/bench
-//! instructions` takes the difference of two runs, so start and set-up cancel.
+//! instructions` takes the difference of two runs, so start and set-up cancel. [`workers`] holds what several of them
+//! do.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use portcullis::io::region;
 use processors::Ticks;
 use stage::{Family, Lengths, Meets, PRODUCT, Pages, Stage, StageError};
 use statistics::{Ratio, ratio, spread};
+use workers::{At, Passing, Together};
 
 mod calibration;
 #[expect(dead_code, reason = "this rig measures: the books that tests keep of every turn are not its own")]
@@ -25,6 +27,7 @@ mod processors;
 mod stage;
 #[expect(dead_code, reason = "bench-ratios promises a least; this rig only a most")]
 mod statistics;
+mod workers;
 
 /// Blocks below this many are no result.
 const ENOUGH: usize = 15;
@@ -48,6 +51,8 @@ enum Verb {
     Table(Blocks),
     /// Says how many flows a second a worker opens: judged, learnt, and taking the place of one that ended.
     Opens,
+    /// What a hand-over costs, and what a second worker brings, beside two random-line loops.
+    Workers(Blocks),
     /// Does a fixed number of passes over 256 frames, for an instruction counter.
     Run(RunLine),
 }
@@ -90,6 +95,10 @@ enum Path {
     New,
     /// UDP over IPv4 of no flow and no rule: judged and dropped.
     Denied,
+    /// UDP over IPv4 of a known flow, two workers, frames written anew; it arrives at its owner.
+    Owned,
+    /// The same, and it arrives at the other worker.
+    HandedOver,
 }
 
 /// Passes of new flows there is room for.
@@ -104,6 +113,7 @@ fn main() -> ExitCode {
         }
         Verb::Pages(line) => pages(&line),
         Verb::Opens => opens(),
+        Verb::Workers(line) => several(&line),
         Verb::Run(line) => run(&line),
     };
     match done {
@@ -122,6 +132,8 @@ fn run(line: &RunLine) -> Result<(), StageError> {
         Path::TcpEstablishedV4 => (Family::V4, Meets::Connection),
         Path::New => (Family::V4, Meets::Nothing(PRODUCT * MOST_NEW)),
         Path::Denied => (Family::V4, Meets::Denial),
+        Path::Owned => return passing(At::Owner, line.passes),
+        Path::HandedOver => return passing(At::Other, line.passes),
     };
     let mut stage = Stage::raise(family, meets, Pages::Product)?;
     stage.cycle();
@@ -129,6 +141,81 @@ fn run(line: &RunLine) -> Result<(), StageError> {
         stage.pass();
     }
     stage.check()
+}
+
+fn passing(at: At, passes: u32) -> Result<(), StageError> {
+    let mut passing = Passing::raise(at)?;
+    for _ in 0..passes * 4 {
+        passing.burst();
+    }
+    if passing.is_right() { Ok(()) } else { Err(StageError::Lost) }
+}
+
+/// Two workers in one thread, packets at their owner and at the other; then one worker and two in threads, beside
+/// as many random-line loops.
+fn several(line: &Blocks) -> Result<(), StageError> {
+    let flows = if line.quick { 16_384 } else { 1 << 19 };
+    let mut two = [Passing::raise(At::Owner)?, Passing::raise(At::Other)?];
+    let (mut quiet, mut out) = (Quiet::default(), std::io::stdout());
+    let measured = quiet.blocks(line.count(), |turns| {
+        for who in [0, 1, 1, 0] {
+            let Some(passing) = two.get_mut(who) else { continue };
+            let nanos = (0..PACKETS / 64).map(|_| passing.burst()).sum();
+            turns.push((who, each(nanos, u64::from(PACKETS))));
+        }
+    });
+    if !two.iter().all(Passing::is_right) {
+        return Err(StageError::Lost);
+    }
+    let together = Together::over(flows)?;
+    let rates = quiet.blocks(line.count(), |turns| {
+        let rate = |who| match who {
+            0 => together.workers(1),
+            1 => together.workers(2),
+            2 => Together::lines(1),
+            _ => Together::lines(2),
+        };
+        let [one, both, line, lines] = [0, 1, 2, 3].map(rate);
+        turns.extend([(0, one), (1, both), (2, line), (3, lines), (4, both / one), (5, lines / line)]);
+    });
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header(["two workers, null I/O, 64 B", "median (smallest–largest)"]);
+    for (blocks, rows) in [
+        (
+            &measured,
+            &[
+                ("ns a packet at its owner, an idle turn of the other among it", 0),
+                ("ns a packet at the other worker", 1),
+            ][..],
+        ),
+        (
+            &rates,
+            &[
+                ("Mpps of one worker", 0),
+                ("Mpps of two workers", 1),
+                ("two ÷ one", 4),
+                ("M random lines a second of one loop", 2),
+                ("M random lines a second of two loops", 3),
+                ("two loops ÷ one", 5),
+            ][..],
+        ),
+    ] {
+        for (name, who) in rows {
+            let all: Vec<f64> = blocks.iter().flatten().filter(|t| t.0 == *who).map(|t| t.1).collect();
+            let (median, least, most) = spread(&all).unwrap_or_default();
+            table.add_row([(*name).to_owned(), format!("{median:.2} ({least:.2}–{most:.2})")]);
+        }
+    }
+    right(&mut table, 1);
+    let _ = writeln!(
+        out,
+        "{}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95)",
+        quiet.sentence(line.count()),
+        interval(ratios(&measured, 1, 0)),
+        interval(ratios(&rates, 4, 5)),
+    );
+    Ok(())
 }
 
 fn opens() -> Result<(), StageError> {

@@ -16,6 +16,7 @@ use portcullis::io::{BURST, QueuePair};
 use portcullis::pipeline::{Reason, SideSnapshot};
 use portcullis::policy::{Moment, diagnostic};
 use portcullis::wire::Side;
+use portcullis::worker::Policy;
 
 use crate::memory::{self, Rig, START, Shape};
 use crate::statistics::SplitMix;
@@ -108,10 +109,12 @@ pub(crate) enum StageError {
     Policy(String),
     #[error("the packets did not take the path {meets:?}: {counts}")]
     Astray { meets: Meets, counts: String },
+    #[error("packets of two workers did not go where they should")]
+    Lost,
 }
 
 /// Frames of one kind, written once; those of a flow differ in source address and port.
-struct Templates {
+pub(crate) struct Templates {
     family: Family,
     /// By length.
     frames: [Vec<u8>; 3],
@@ -137,7 +140,7 @@ enum Segment {
 }
 
 impl Templates {
-    fn new(family: Family, meets: Meets) -> Self {
+    pub(crate) fn new(family: Family, meets: Meets) -> Self {
         let port = if meets == Meets::Denial { IPFIX + 1 } else { IPFIX };
         let frames = [60_usize, 590, 1514].map(|length| {
             let builder = PacketBuilder::ethernet2(SENDER, COLLECTOR);
@@ -155,7 +158,7 @@ impl Templates {
     }
 
     /// Writes the frame of a flow.
-    fn write(&self, flow: u32, template: usize, into: &mut Vec<u8>) {
+    pub(crate) fn write(&self, flow: u32, template: usize, into: &mut Vec<u8>) {
         into.clear();
         into.extend_from_slice(self.frames.get(template).map_or(&[][..], Vec::as_slice));
         let [p0, p1, low @ ..] = flow.to_be_bytes();
@@ -186,6 +189,14 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = frame.get_mut(at..at + N) {
         place.copy_from_slice(&bytes);
     }
+}
+
+/// The policy of the benchmarks.
+pub(crate) fn policy() -> Result<Policy, StageError> {
+    let text = POLICY.replace("\"@DEPTH@\"", "256");
+    memory::policy(&text, 1).map_err(|rejected| {
+        StageError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
+    })
 }
 
 /// A frame of the handshake or of the data of one of 256 TCP connections.
@@ -236,10 +247,7 @@ const MOST_MIXED: u32 = 60 * 2 * 3_277 * 3 * 2;
 
 impl Stage {
     pub(crate) fn raise(family: Family, meets: Meets, pages: Pages) -> Result<Self, StageError> {
-        let text = POLICY.replace("\"@DEPTH@\"", "256");
-        let policy = memory::policy(&text, 1).map_err(|rejected| {
-            StageError::Policy(diagnostic::render(&rejected.sources, &rejected.diagnostics, false))
-        })?;
+        let policy = policy()?;
         let (known, pool, flows) = match meets {
             // Flows opened outside have three quarters of a table.
             Meets::Flow(flows) => (flows, PRODUCT, (flows + flows / 2).max(4_096)),

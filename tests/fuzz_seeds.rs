@@ -39,16 +39,22 @@ fn step(head: u8, frame: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_burst_seed_is_a_conversation() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/burst/conversation");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/burst");
     let frames = every_kind();
     let mut seed = Vec::new();
     for (i, (_, frame)) in frames.iter().enumerate() {
         seed.extend(step(u8::from(i % 3 == 0) << 1, frame));
         seed.extend(step(1 | u8::from(i % 5 == 0) << 1 | 4, frame));
     }
-    if std::env::var_os("BLESS").is_some() {
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, &seed).unwrap();
+    // What is left over behind the last step says how many workers there are.
+    for (name, left_over) in [("conversation", 0), ("conversation-of-two", 1), ("conversation-of-four", 2)]
+    {
+        let seed = [&seed[..], &vec![0; left_over]].concat();
+        let file = folder.join(name);
+        if std::env::var_os("BLESS").is_some() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&file, &seed).unwrap();
+        }
+        assert_eq!(fs::read(&file).unwrap(), seed, "run `BLESS=1 cargo test --test fuzz_seeds`");
     }
-    assert_eq!(fs::read(&file).unwrap(), seed, "run `BLESS=1 cargo test --test fuzz_seeds`");
 }

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
+use portcullis::flow::Owner;
 use portcullis::wire::samples::{Ends, every_kind};
 use portcullis::wire::{L4, Net, Reply, Side, TcpFlags, parse};
 
@@ -117,6 +118,51 @@ fn writing_a_reply() {
     });
     assert_eq!(count, 0);
     assert!(written > 10, "only {written} replies");
+}
+
+/// Both pass on what the other owns, whole packets, fragments in any order and errors among it.
+#[test]
+fn turns_of_two_workers() {
+    let owner = Owner::new(2, (3, 4));
+    let shape = Shape { flows: 256, pool: 128, tx_ring: 256, owner, ..Shape::default() };
+    let policy = std::sync::Arc::new(policy(POLICY, 1).expect("the policy loads"));
+    let mut rigs = Rig::among(policy, &shape, 2, 64);
+    let link = Ends::of("10.10.0.5", "10.20.0.9");
+    let mut frames = Vec::new();
+    for port in 4_000..4_024_u16 {
+        let query = link.udp(port, 53, b"question");
+        frames.push((Side::Inside, link.reply().icmp_error(3, 3, [0; 4], &query)));
+        frames.push((Side::Outside, query));
+        frames.push((Side::Outside, link.tcp(port, 443, TcpFlags::SYN, 1, 0, b"")));
+        let [p0, p1] = port.to_be_bytes();
+        let first = [p0, p1, 0, 53, 0, 24, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        frames.push((Side::Outside, link.fragment(17, port.into(), 16, false, &[7; 8])));
+        frames.push((Side::Outside, link.fragment(17, port.into(), 0, true, &first)));
+    }
+    for round in 0..6 {
+        // Each frame by one queue and then by the other.
+        for (n, (side, frame)) in frames.iter().enumerate() {
+            assert!(rigs[(n + round) % 2].offer(*side, frame));
+        }
+        for rig in [0, 1, 0, 1, 0, 1] {
+            rigs[rig].later(1_000_000_000);
+            let time = rigs[rig].time;
+            let count = allocations(|| {
+                black_box(rigs[rig].worker.turn(&time));
+            });
+            assert_eq!(count, 0, "round {round}");
+        }
+        for rig in &mut rigs {
+            while rig.take(Side::Outside).or_else(|| rig.take(Side::Inside)).is_some() {}
+            while rig.event().is_some() {}
+        }
+    }
+    for rig in &rigs {
+        let [outside, inside] = rig.face.counters.snapshot().sides;
+        assert!(outside.handed_over > 40 && outside.taken_over > 40, "{outside:?}");
+        assert!(inside.handed_over > 10 && inside.taken_over > 10, "{inside:?}");
+        assert!(outside.forwarded_packets > 40 && inside.forwarded_packets > 4, "{outside:?} {inside:?}");
+    }
 }
 
 #[test]

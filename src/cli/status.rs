@@ -185,6 +185,11 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
         "would drop",
         "loose",
     ];
+    // A single worker has nobody to pass anything to.
+    let several = status.workers.len() > 1;
+    if several {
+        heads.extend(["taken over", "handed over"]);
+    }
     if before.is_some() {
         heads.extend(["received/s", "forwarded/s", "Mbit/s"]);
     }
@@ -203,13 +208,16 @@ fn workers(status: &Status, before: Option<&Status>) -> String {
                 number(side.would_drop.values().sum()),
                 number(side.loose),
             ];
+            if several {
+                row.extend([number(side.taken_over), number(side.handed_over)]);
+            }
             if let Some(before) = before {
                 row.extend(rates(status, before, worker.queue, side));
             }
             rows.push(row);
         }
     }
-    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], rows)
+    columns(&heads, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], rows)
 }
 
 /// Received and forwarded packets a second, and forwarded megabits; blank where there is nothing to
@@ -262,22 +270,28 @@ fn foot(status: &Status) -> String {
     let mut page = String::new();
     for worker in &status.workers {
         let equation = &worker.equation;
+        let passed = |count, words: &str| {
+            if status.workers.len() > 1 { format!(" + {} {words}", number(count)) } else { String::new() }
+        };
         let _ = writeln!(
             page,
-            "queue {}: {} received = {} forwarded + {} dropped + {} rejected + {} held: {}",
+            "queue {}: {} received{} = {} forwarded + {} dropped + {} rejected{} + {} held: {}",
             worker.queue,
             number(equation.rx),
+            passed(equation.taken_over, "taken over"),
             number(equation.forwarded),
             number(equation.dropped),
             number(equation.rejected),
+            passed(equation.handed_over, "handed over"),
             number(equation.held),
             if equation.holds { "holds" } else { "DOES NOT HOLD" }
         );
         let frames = &worker.frames;
+        let handed = passed(frames.handed.into(), "handed").replace(" + ", ", ");
         let _ = writeln!(
             page,
             "  {} of {} flows, {} evicted from the full table; {} of its {} MiB are in huge pages\n  {} frames: {} free, {} receiving, {} held, {} \
-             sending\n  a busy turn takes {}, p99 {}",
+             sending{handed}\n  a busy turn takes {}, p99 {}",
             number(worker.flows),
             number(worker.flow_capacity),
             number(worker.flows_evicted),
@@ -348,6 +362,20 @@ mod tests {
         let now = Status { started: "2026-11-24T12:30:00.000000000Z".into(), ..before.clone() };
         assert_eq!(rates(&now, &before, 0, &now.workers[0].sides[0]), ["", "", ""]);
         assert_eq!(rates(&before, &before, 0, &before.workers[0].sides[0])[0], "0", "no time, no rate");
+    }
+
+    #[test]
+    fn several_workers_say_what_they_pass_to_each_other() {
+        let mut status = status(2);
+        let worker = &mut status.workers[1];
+        (worker.sides[0].taken_over, worker.sides[0].handed_over) = (1_234, 5);
+        (worker.equation.taken_over, worker.equation.handed_over, worker.frames.handed) = (1_234, 5, 9);
+        let page = page(&status, None);
+        assert!(page.contains("would drop  loose  taken over  handed over\n"), "{page}");
+        assert!(page.contains("1 234            5\n"), "{page}");
+        assert!(page.contains(" received + 1 234 taken over = "), "{page}");
+        assert!(page.contains(" rejected + 5 handed over + 0 held: holds\n"), "{page}");
+        assert!(page.contains("102 sending, 9 handed\n"), "{page}");
     }
 
     #[test]

@@ -76,8 +76,14 @@ pub(super) fn health(status: &Status) -> Health {
             name: "equation".into(),
             ok: equation.holds,
             found: format!(
-                "{} received, {} forwarded, {} dropped, {} rejected, {} held",
-                equation.rx, equation.forwarded, equation.dropped, equation.rejected, equation.held
+                "{} received, {} taken over, {} forwarded, {} dropped, {} rejected, {} handed over, {} held",
+                equation.rx,
+                equation.taken_over,
+                equation.forwarded,
+                equation.dropped,
+                equation.rejected,
+                equation.handed_over,
+                equation.held
             ),
         },
         HealthCheck {
@@ -254,6 +260,8 @@ fn worker_status(worker: &WorkerFace, snapshot: &Snapshot) -> WorkerStatus {
             dropped: sum(|side| side.dropped.iter().sum()),
             rejected: sum(|side| side.rejected.iter().sum()),
             held: sum(|side| side.held),
+            taken_over: sum(|side| side.taken_over),
+            handed_over: sum(|side| side.handed_over),
             holds: snapshot.sides.iter().all(SideSnapshot::balances),
         },
         sides,
@@ -279,6 +287,8 @@ fn side_status(side: Side, counts: &SideSnapshot, kernel: KernelCounts) -> SideS
         forwarded_bytes: counts.forwarded_bytes,
         loose: counts.loose,
         held: counts.held,
+        taken_over: counts.taken_over,
+        handed_over: counts.handed_over,
         dropped: by_reason(&counts.dropped),
         would_drop: by_reason(&counts.would_drop),
         rejected: by_reason(&counts.rejected),
@@ -363,19 +373,30 @@ mod tests {
         counters.begin();
         counters.received(Side::Outside, 1, 60);
         counters.held(Side::Outside);
+        counters.took_over(Side::Inside, 2);
+        counters.handed_over(Side::Inside);
+        counters.handed_over(Side::Inside);
         counters.end();
         let status = reading(&shared);
         let [idle, busy] = status.workers.as_slice() else { panic!("two workers") };
-        assert_eq!(
-            idle.equation,
-            Equation { rx: 0, forwarded: 0, dropped: 0, rejected: 0, held: 0, holds: true }
-        );
+        assert_eq!(idle.equation, Equation { holds: true, ..Equation::default() });
         assert_eq!(
             busy.equation,
-            Equation { rx: 8, forwarded: 3, dropped: 2, rejected: 2, held: 1, holds: true }
+            Equation {
+                rx: 8,
+                forwarded: 3,
+                dropped: 2,
+                rejected: 2,
+                held: 1,
+                taken_over: 2,
+                handed_over: 2,
+                holds: true
+            }
         );
         assert_eq!((busy.sides[0].held, busy.sides[1].held), (1, 0));
-        assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 3, 1));
+        assert_eq!((busy.sides[1].taken_over, busy.sides[1].handed_over), (2, 2));
+        assert_eq!((busy.sides[0].taken_over, busy.sides[0].handed_over), (0, 0));
+        assert_eq!((busy.queue, busy.core, busy.bursts, busy.events_lost), (1, Some(3), 4, 1));
         assert_eq!((busy.flows, busy.flow_capacity, busy.flows_evicted), (17, 65_536, 3));
         assert_eq!((busy.flow_table_bytes, busy.flow_table_huge_bytes), (9_087_680, 8_388_608));
         assert_eq!((busy.turn_p50_nanos, busy.turn_p99_nanos), (1_800, 9_400));
@@ -410,10 +431,7 @@ mod tests {
         counters.forwarded(Side::Inside, 1, 60);
         counters.end();
         let worker = reading(&shared).workers.remove(0);
-        assert_eq!(
-            worker.equation,
-            Equation { rx: 1, forwarded: 1, dropped: 0, rejected: 0, held: 0, holds: false }
-        );
+        assert_eq!(worker.equation, Equation { rx: 1, forwarded: 1, ..Equation::default() });
         assert_eq!(worker.sides.iter().map(|side| side.balances).collect::<Vec<_>>(), [false, false]);
     }
 

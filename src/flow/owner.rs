@@ -38,6 +38,12 @@ impl Owner {
         Self { workers: workers.max(1), by: By::Rss(Arc::new(rss)) }
     }
 
+    /// Whether there is a single worker, which owns everything.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        self.workers == 1
+    }
+
     /// The worker that owns the flow, from 0.
     #[must_use]
     pub fn of(&self, key: &Key) -> u32 {

@@ -162,8 +162,9 @@ fn work(
 ) -> Result<Running, StartError> {
     use crate::flow::limits::HalfOpen;
     use crate::flow::{Bounds, Owner, random_secret};
+    use crate::io::Pools;
     use crate::io::clock::Clock;
-    use crate::worker::{Orders, Policy, Worker, WorkerFace};
+    use crate::worker::{Lanes, Orders, Policy, Worker, WorkerFace};
 
     // From here on every queue has its socket, and no worker has taken a frame from one.
     let bpf_before = wire.counters.read();
@@ -179,6 +180,12 @@ fn work(
         place(&own, wire.queues.len(), near(wire.ports.each_ref().map(|port| &*port.interface)));
     let mut clock = Clock::start();
     let started = clock.read().now;
+
+    let lanes = Lanes::among(&Pools::new(workers, gate.rings)).map_err(|error| StartError::Worker {
+        queue: 0,
+        reason: format!("its rings to others: {error}"),
+    })?;
+    let mut lanes = lanes.into_iter();
 
     let mut faces = Vec::new();
     let mut threads = Vec::new();
@@ -200,7 +207,8 @@ fn work(
             Arc::clone(&face),
             orders,
         )
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(error.to_string()))?
+        .among(lanes.next().flatten());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{queue}"))
             .spawn(move || {

@@ -42,7 +42,8 @@ impl Frame {
 
     /// The side whose pool it belongs to.
     #[inline]
-    pub(super) const fn home(&self) -> Side {
+    #[must_use]
+    pub const fn home(&self) -> Side {
         if self.0.get() >> HOME & 1 == 0 { Side::Outside } else { Side::Inside }
     }
 

@@ -23,6 +23,8 @@ pub const FRAME_SIZE: usize = 4096;
 pub enum Drain {
     /// It waits until [`MemoryQueuePair::take_sent`] takes it; recycled ones go to their pool.
     Keep,
+    /// It goes to its pool at once: a device that is never behind.
+    Discard,
     /// It is received again at its own side, bytes unchanged: an endless load written once. It counts against
     /// the TX ring until the next flush.
     Cycle,
@@ -140,7 +142,7 @@ impl MemoryQueuePair {
         let drain = self.drain;
         let port = self.port(frame.home());
         match drain {
-            Drain::Keep => port.pool.push(frame),
+            Drain::Keep | Drain::Discard => port.pool.push(frame),
             Drain::Cycle => port.rx.push(frame),
         }
     }
@@ -192,7 +194,7 @@ impl QueuePair for MemoryQueuePair {
         let home = self.port(frame.home());
         home.held -= 1;
         match drain {
-            Drain::Keep => self.port(side).staged.push(frame),
+            Drain::Keep | Drain::Discard => self.port(side).staged.push(frame),
             Drain::Cycle => home.rx.push(frame),
         }
         Ok(())
@@ -229,6 +231,14 @@ impl QueuePair for MemoryQueuePair {
             port.sent.extend(port.staged.drain(..));
             port.taken = port.sent.len();
         }
+        if self.drain == Drain::Discard {
+            for side in Side::BOTH {
+                while let Some(frame) = self.port(side).sent.pop_front() {
+                    self.port(frame.home()).pool.push(frame);
+                }
+                self.port(side).taken = 0;
+            }
+        }
     }
 
     fn sending(&self) -> bool {
@@ -244,6 +254,10 @@ impl QueuePair for MemoryQueuePair {
         let limit = Timespec::try_from(timeout).ok();
         // A signal ends the sleep early, which a caller must expect anyway.
         let _ = poll(&mut [PollFd::from_borrowed_fd(bell, PollFlags::IN)], limit.as_ref());
+    }
+
+    fn reserve(&self) -> u32 {
+        self.reserve
     }
 
     fn census(&mut self) -> Census {

@@ -88,6 +88,9 @@ pub trait QueuePair {
     /// worker.
     fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>);
 
+    /// Frames of each side's pool beyond those that circulate.
+    fn reserve(&self) -> u32;
+
     /// Where the frames are.
     fn census(&mut self) -> Census;
 

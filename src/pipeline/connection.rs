@@ -3,7 +3,7 @@
 use super::account::Standing;
 use super::again::{Again, again, judgement, reversed};
 use super::stages::{Objection, sender};
-use super::{EventKind, Exempt, Outcome, Pipeline, Reason, Scene};
+use super::{EventKind, Exempt, Outcome, Pass, Pipeline, Reason, Scene};
 use crate::flow::fragments::Piece;
 use crate::flow::tcp::{Phase, Step, Track};
 use crate::flow::{First, FlowId, Opening, Progress, Refusal};
@@ -185,7 +185,7 @@ impl Pipeline {
         self.account.standing = Standing::None;
         let owner = self.owner.of(&key);
         if owner != self.me {
-            return Outcome::HandOver(owner);
+            return Outcome::HandOver(Pass::to(owner));
         }
         let (table, service) = (scene.table, ip.service());
         let (verdict, mac_true) = match met {
@@ -325,9 +325,19 @@ impl Pipeline {
             let objection = Objection { reason: denial.into(), mode: verdict.mode, rule: verdict.rule };
             return self.object(scene, facts, objection);
         }
-        let related = icmp.quote.filter(|quote| quote.src == ip.dst).and_then(|quote| {
-            let (key, from_a) = quote.key(facts.vlans);
-            let id = self.flows.find(&key, scene.tick)?;
+        let quote = icmp.quote.filter(|quote| quote.src == ip.dst);
+        let asked = quote.map(|quote| (quote, quote.key(facts.vlans)));
+        let found = asked.and_then(|(_, (key, _))| self.flows.find(&key, scene.tick));
+        if found.is_none()
+            && let Some((_, (key, _))) = &asked
+        {
+            // Only the owner of the flow that it quotes can tell that there is none.
+            let owner = self.owner.of(key);
+            if owner != self.me {
+                return Outcome::HandOver(Pass::to(owner));
+            }
+        }
+        let related = asked.zip(found).and_then(|((quote, (_, from_a)), id)| {
             let entry = self.flows.entry(id)?;
             let reaches_sender = entry.side_of(from_a) == scene.side.other();
             // A quoted segment lies in the window of what its sender has sent (RFC 5927 §4).

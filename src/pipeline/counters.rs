@@ -15,6 +15,8 @@ struct SideCounters {
     forwarded_packets: AtomicU64,
     forwarded_bytes: AtomicU64,
     held: AtomicU64,
+    taken_over: AtomicU64,
+    handed_over: AtomicU64,
     loose: AtomicU64,
     dropped: [AtomicU64; Reason::COUNT],
     would_drop: [AtomicU64; Reason::COUNT],
@@ -47,6 +49,10 @@ pub struct SideSnapshot {
     pub forwarded_bytes: u64,
     /// Fragments that wait for their first now.
     pub held: u64,
+    /// Taken over from other workers, who received them on this side.
+    pub taken_over: u64,
+    /// Passed on to other workers.
+    pub handed_over: u64,
     /// Forwarded as the start of a flow whose first packet was not seen.
     pub loose: u64,
     /// Dropped, by [`Reason::index`].
@@ -78,12 +84,12 @@ pub struct Snapshot {
 }
 
 impl SideSnapshot {
-    /// `rx = forwarded + Σ dropped + Σ rejected + held`: nothing unaccounted for (FLOWS.md §5; this gate hands nothing
-    /// over yet).
+    /// `rx + taken over = forwarded + Σ dropped + Σ rejected + handed over + held`: nothing unaccounted for
+    /// (FLOWS.md §5).
     #[must_use]
     pub fn balances(&self) -> bool {
         let ended = self.dropped.iter().chain(&self.rejected).sum::<u64>();
-        self.rx_packets == self.forwarded_packets + ended + self.held
+        self.rx_packets + self.taken_over == self.forwarded_packets + ended + self.handed_over + self.held
     }
 }
 
@@ -104,6 +110,8 @@ impl Default for Counters {
                 forwarded_packets: AtomicU64::new(0),
                 forwarded_bytes: AtomicU64::new(0),
                 held: AtomicU64::new(0),
+                taken_over: AtomicU64::new(0),
+                handed_over: AtomicU64::new(0),
                 loose: AtomicU64::new(0),
                 dropped: zeros(),
                 would_drop: zeros(),
@@ -150,6 +158,17 @@ impl Counters {
         let c = self.side(side);
         add(&c.rx_packets, packets);
         add(&c.rx_bytes, bytes);
+    }
+
+    /// A burst came from another worker, who received it on this side.
+    pub fn took_over(&self, side: Side, packets: u64) {
+        add(&self.bursts, 1);
+        add(&self.side(side).taken_over, packets);
+    }
+
+    /// A packet was passed on to another worker.
+    pub fn handed_over(&self, side: Side) {
+        add(&self.side(side).handed_over, 1);
     }
 
     /// A packet went into the other port's TX ring.
@@ -242,6 +261,8 @@ impl Counters {
             forwarded_packets: s.forwarded_packets.load(Ordering::Relaxed),
             forwarded_bytes: s.forwarded_bytes.load(Ordering::Relaxed),
             held: s.held.load(Ordering::Relaxed),
+            taken_over: s.taken_over.load(Ordering::Relaxed),
+            handed_over: s.handed_over.load(Ordering::Relaxed),
             loose: s.loose.load(Ordering::Relaxed),
             dropped: by_reason(&s.dropped),
             would_drop: by_reason(&s.would_drop),

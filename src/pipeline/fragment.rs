@@ -1,11 +1,13 @@
 //! The fragment stage: a fragment meets the memory of its datagram, and goes on like any packet with the
-//! ports of the first; one that comes before its first waits.
+//! ports of the first; one that comes before its first waits. Where there are several workers, one of them
+//! remembers the datagram, and another may own its flow: the ports go along.
 
 use super::stages::{Objection, mode_of};
-use super::{Outcome, Pipeline, Reason, Released, Scene};
+use super::{BURST, Outcome, Pass, Pipeline, Reason, Released, Scene};
+use crate::flow::Owner;
 use crate::flow::fragments::{Answer, Piece, Ports, Release};
 use crate::policy::RuleNumber;
-use crate::wire::{Facts, Fragment, Ip, Net, Side};
+use crate::wire::{Facts, Fragment, Ip, L4, Net, Side};
 
 /// A fragment that waits: the place of its frame, and what was read of it.
 #[derive(Clone, Copy, Debug)]
@@ -15,19 +17,100 @@ pub(super) struct Waiting {
     facts: Facts,
 }
 
+/// What goes along with fragments between workers.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// With those that this burst passes on.
+    leaving: Vec<Ports>,
+    /// With the one whose turn it is, which was passed on to this worker.
+    told: Option<Ports>,
+}
+
+impl Pieces {
+    /// Room for those of a burst, where there is somebody to pass them on to.
+    pub(super) fn among(owner: &Owner) -> Self {
+        Self { leaving: Vec::with_capacity(if owner.is_alone() { 0 } else { BURST }), told: None }
+    }
+
+    /// A burst begins.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        if !self.leaving.is_empty() {
+            self.leaving.clear();
+        }
+    }
+}
+
 impl Pipeline {
+    /// What follows is a burst of a single fragment that another worker passed on, with what the first of its
+    /// datagram tells; or no longer.
+    pub const fn tell_ports(&mut self, ports: Option<Ports>) {
+        self.pieces.told = ports;
+    }
+
+    /// What goes along with a frame of the latest burst that is passed on.
+    #[must_use]
+    pub fn told_with(&self, pass: Pass) -> Option<Ports> {
+        let at = usize::from(pass.piece).checked_sub(1)?;
+        self.pieces.leaving.get(at).copied()
+    }
+
+    /// The other worker that decides about a packet, if one does. Asked where this one has no place for it to be
+    /// sent from: whoever owns its flow has places of its own.
+    pub(super) fn elsewhere(&self, scene: &Scene<'_>, facts: &Facts) -> Option<u32> {
+        if self.owner.is_alone() {
+            return None;
+        }
+        let Net::Ip(ip) = &facts.net else { return None };
+        if scene.table.is_group(ip.dst) || facts.housekeeping().is_some() {
+            return None;
+        }
+        let key = match (Piece::of(facts, scene.side), self.pieces.told) {
+            (Some(_), Some(ports)) => ports.key(ip.src, ip.dst, facts.vlans).0,
+            (Some(piece), None) => piece.datagram.owner_key(),
+            (None, _) => match &ip.l4 {
+                L4::Icmp(icmp) if icmp.is_error(ip.src.is_ipv6()) => icmp.quote?.key(facts.vlans).0,
+                L4::Icmp(_)
+                | L4::Tcp(_)
+                | L4::Udp { .. }
+                | L4::Sctp { .. }
+                | L4::Other
+                | L4::Absent
+                | L4::Remembered { .. } => facts.key()?.0,
+            },
+        };
+        self.owned_elsewhere(&key)
+    }
+
+    /// A fragment whose datagram's ports are known.
+    fn piece(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, ports: &Ports) -> Outcome {
+        match self.whole(scene, facts, &with_ports(ip, ports)) {
+            Outcome::HandOver(pass) => Outcome::HandOver(self.along(pass, ports)),
+            end @ (Outcome::Forward | Outcome::Drop(_) | Outcome::Reject(..) | Outcome::Hold(_)) => end,
+        }
+    }
+
+    /// The same pass, with these ports.
+    fn along(&mut self, pass: Pass, ports: &Ports) -> Pass {
+        self.pieces.leaving.push(*ports);
+        Pass { piece: u16::try_from(self.pieces.leaving.len()).unwrap_or(0), ..pass }
+    }
+
     /// A fragment of a datagram.
     pub(super) fn fragment(&mut self, scene: &Scene<'_>, facts: &Facts, ip: &Ip, piece: &Piece) -> Outcome {
+        if let Some(ports) = self.pieces.told {
+            return self.piece(scene, facts, ip, &ports);
+        }
         let owner = self.owner.of(&piece.datagram.owner_key());
         if owner != self.me {
-            return Outcome::HandOver(owner);
+            return Outcome::HandOver(Pass::to(owner));
         }
         let place = self.shelf.pop();
         let waiting = Waiting { place, side: scene.side, facts: *facts };
         match self.fragments.meet(piece, waiting, scene.tick) {
             Answer::Known(waiting, ports) => {
                 self.shelf.extend(waiting.place);
-                self.whole(scene, facts, &with_ports(ip, &ports))
+                self.piece(scene, facts, ip, &ports)
             }
             // There are as many places as the memory holds fragments.
             Answer::Held => place.map_or(Outcome::Drop(Reason::FragmentHeldFull), Outcome::Hold),
@@ -74,10 +157,19 @@ impl Pipeline {
         self.shelf.push(place);
         let scene = scene(side);
         self.events_left = self.events_left.max(1);
+        self.pieces.forget();
         let outcome = match (release, &facts.net) {
             (Release::Refused(why), _) => self.refuse(&scene, &facts, why.into()),
-            (Release::Known(_), _) if room(side) == 0 => self.refuse(&scene, &facts, Reason::TxRingFull),
-            (Release::Known(ports), Net::Ip(ip)) => self.whole(&scene, &facts, &with_ports(ip, &ports)),
+            (Release::Known(ports), _) if room(side) == 0 => {
+                self.pieces.told = Some(ports);
+                let elsewhere = self.elsewhere(&scene, &facts);
+                self.pieces.told = None;
+                match elsewhere {
+                    Some(worker) => Outcome::HandOver(self.along(Pass::to(worker), &ports)),
+                    None => self.refuse(&scene, &facts, Reason::TxRingFull),
+                }
+            }
+            (Release::Known(ports), Net::Ip(ip)) => self.piece(&scene, &facts, ip, &ports),
             // Nothing else is fragmented.
             (Release::Known(_), Net::Arp(_) | Net::Bpdu | Net::Other) => {
                 self.refuse(&scene, &facts, Reason::FragmentNoFirst)

@@ -27,7 +27,7 @@ pub use counters::{Counters, SideSnapshot, Snapshot};
 pub use cut::{Cut, Cuts, End};
 pub use event::{Event, EventKind};
 pub use exempt::Exempt;
-pub use outcome::{Outcome, Released};
+pub use outcome::{Outcome, Pass, Released};
 pub use reason::{Kind, Reason};
 pub use reply::Unsent;
 pub use review::Present;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::account::Account;
-use super::fragment::Waiting;
+use super::fragment::{Pieces, Waiting};
 use super::openers::Openers;
 use super::reply::Answering;
 use super::review::Review;
-use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Reason};
+use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Pass, Reason};
 use crate::flow::fragments::FragmentMemory;
 use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
 use crate::policy::{Action, Met, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
-use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
+use crate::wire::{Facts, Ip, Key, Net, Plain, Service, Side, glimpse, parse};
 
 /// Packets of one burst at most.
 pub const BURST: usize = crate::flow::BATCH;
@@ -66,6 +66,8 @@ pub struct Pipeline {
     pub(super) fragments: FragmentMemory<Waiting>,
     /// Places of held frames that are free.
     pub(super) shelf: Vec<u32>,
+    /// What goes along with fragments, one way and the other.
+    pub(super) pieces: Pieces,
     pub(super) answering: Answering,
     pub(super) cuts: Arc<Cuts>,
     pub(super) review: Review,
@@ -110,6 +112,7 @@ impl Pipeline {
     ) -> Self {
         let limits = flows.bounds().fragments;
         let answering = Answering::new(flows.bounds());
+        let pieces = Pieces::among(&owner);
         Self {
             flows,
             owner,
@@ -119,6 +122,7 @@ impl Pipeline {
             events_left: 0,
             fragments: FragmentMemory::new(limits, random_secret()),
             shelf: (0..limits.held).rev().collect(),
+            pieces,
             answering,
             // Nobody takes any.
             cuts: Arc::new(Cuts::of(1)),
@@ -156,6 +160,7 @@ impl Pipeline {
         outcomes: &mut Vec<Outcome>,
     ) -> u64 {
         self.events_left = EVENTS_PER_BURST;
+        self.pieces.forget();
         let mut ahead = self.ahead.take();
         let (mut plain, mut filled) = (0, 0);
         if let Some(Ahead { plains, batch, .. }) = ahead.as_deref_mut() {
@@ -180,6 +185,12 @@ impl Pipeline {
                 plain >>= 1;
                 if is_plain && room > 0 && self.passes(scene, frame, found, hint.guess) {
                     room -= 1;
+                } else if is_plain
+                    && hint.is_absent()
+                    && let Some(worker) = self.owned_elsewhere(&found.key)
+                {
+                    // It is judged there from the beginning on.
+                    *end = Outcome::HandOver(Pass::to(worker));
                 } else {
                     // Of those without a flow, what a large table says is found together, when the first of them has
                     // its turn.
@@ -213,6 +224,16 @@ impl Pipeline {
         }
         self.ahead = ahead;
         !filled
+    }
+
+    /// The other worker that owns a key, if one does.
+    #[inline]
+    pub(super) fn owned_elsewhere(&self, key: &Key) -> Option<u32> {
+        if self.owner.is_alone() {
+            return None;
+        }
+        let owner = self.owner.of(key);
+        (owner != self.me).then_some(owner)
     }
 
     /// Whether a packet is an ordinary one of a known flow; if so, it was taken into account.
@@ -253,6 +274,10 @@ impl Pipeline {
     ) -> Outcome {
         // 3. A place to send it from, before anything is remembered of it.
         if room == 0 {
+            // Another worker may have one.
+            if let Some(worker) = self.elsewhere(scene, facts) {
+                return Outcome::HandOver(Pass::to(worker));
+            }
             return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));
         }
         // 4. What can be read but makes no sense.

@@ -8,13 +8,16 @@ use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
 use super::desk::Copier;
-use super::{Gauges, Policy, WorkerFace};
+use super::ending::{Refused, answer, keep_back, pass_on, without_residue};
+use super::lanes::Parcel;
+use super::{Gauges, Lanes, Policy, WorkerFace};
+use crate::flow::fragments::Ports;
 use crate::flow::limits::HalfOpen;
 use crate::flow::{Bounds, FlowTable, Owner, Region, tick};
 use crate::io::clock::{Clock, Reading, trusted};
 use crate::io::{BURST, Frame, Heartbeat, QueuePair};
-use crate::pipeline::{Counters, Outcome, Pipeline, Present, Reason, Released, Scene, Unsent};
-use crate::wire::{LONGEST_PADDED, Reply, Side, residue, unpadded};
+use crate::pipeline::{Outcome, Pipeline, Present, Reason, Released, Scene};
+use crate::wire::{Reply, Side};
 
 /// Idle turns before the worker sleeps in poll. Spinning longer costs the other core of a small machine
 /// its time (pure spin on two busy virtual CPUs: 17 Mbit/s; spin, then poll all: 2.2 Gbit/s).
@@ -63,6 +66,33 @@ pub struct Worker<Q, H> {
     desk: Box<[u8; Reply::LONGEST]>,
     published: u64,
     copier: Copier,
+    /// The rings to other workers, if there are any.
+    lanes: Option<Box<Lanes>>,
+    /// Taken over and not yet judged; empty between turns.
+    parcels: Vec<Parcel>,
+}
+
+/// How a burst came to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// From its own RX ring.
+    Received,
+    /// From another worker.
+    Passed,
+    /// From another worker, with what the first fragment of its datagram tells.
+    Told,
+}
+
+impl Came {
+    /// Whether such a frame may be passed on. At most twice: to who remembers a datagram, and from there to who
+    /// owns the flow. That follows from how a frame is judged; here it is held to it.
+    const fn may_go_on(self, with: Option<&Ports>) -> bool {
+        match self {
+            Self::Received => true,
+            Self::Passed => with.is_some(),
+            Self::Told => false,
+        }
+    }
 }
 
 impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
@@ -79,8 +109,8 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         face: Arc<WorkerFace>,
         orders: Orders,
     ) -> Result<Self, hdrhistogram::CreationError> {
-        // What waits takes frames from the pool of its side: at most a quarter.
-        let quarter = queues.census().total() / 8;
+        // What waits takes frames from those that circulate on its side: at most a quarter.
+        let quarter = (queues.census().total() / 2).saturating_sub(queues.reserve()) / 4;
         let mut bounds = bounds;
         bounds.fragments.held = bounds.fragments.held.min(quarter);
         bounds.fragments.held_a_source = bounds.fragments.held_a_source.min(quarter);
@@ -108,7 +138,16 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             desk: Box::new([0; Reply::LONGEST]),
             published: 0,
             copier: Copier::default(),
+            lanes: None,
+            parcels: Vec::new(),
         })
+    }
+
+    /// The same with its ends of the rings to other workers. Without any, what another one owns has no way out.
+    #[must_use]
+    pub fn among(self, lanes: Option<Lanes>) -> Self {
+        let parcels = Vec::with_capacity(if lanes.is_some() { BURST } else { 0 });
+        Self { lanes: lanes.map(Box::new), parcels, ..self }
     }
 
     /// The queues it owns.
@@ -140,8 +179,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             } else {
                 idle += 1;
                 if settled && idle > SPIN_TURNS {
-                    let patience = self.patience();
-                    self.queues.wait(patience, None);
+                    self.sleep();
                 } else {
                     std::hint::spin_loop();
                 }
@@ -150,23 +188,19 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.finish()
     }
 
-    /// One turn: a burst from each side and a slice of the sweep, one clock read, one policy. True if a packet
-    /// came.
+    /// One turn: a burst from each side and from each ring of another worker, and a slice of the sweep; one clock
+    /// read, one policy. True if a packet came.
     pub fn turn(&mut self, now: &Reading) -> bool {
         self.heartbeat.beat(now.boot);
         let policy = Arc::clone(self.policy.load());
         self.face.generation.store(policy.generation, Ordering::Release);
         self.pipeline.start_empty(tick(now.boot));
-        let mut busy = false;
-        for side in Side::BOTH {
-            let scene = scene(&policy, now, side);
-            busy |= self.burst(&scene);
-        }
+        let busy = self.bursts(&policy, now);
         self.pipeline.sweep(tick(now.boot), if busy { SWEEP_BUSY } else { SWEEP_IDLE });
         if self.pipeline.waits() {
             self.release(&policy, now);
         }
-        self.queues.flush();
+        self.flush();
         if now.boot.saturating_sub(self.published) >= GAUGES_NANOS {
             self.published = now.boot;
             self.publish();
@@ -195,12 +229,70 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         through && copied
     }
 
-    fn burst(&mut self, scene: &Scene<'_>) -> bool {
-        let (side, out) = (scene.side, scene.side.other());
-        self.queues.receive(side, &mut self.frames);
-        if self.frames.is_empty() {
-            return false;
+    /// A burst from each RX ring, then one from each ring of another worker.
+    fn bursts(&mut self, policy: &Policy, now: &Reading) -> bool {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.regain(&mut self.queues);
         }
+        let mut busy = false;
+        for side in Side::BOTH {
+            let scene = scene(policy, now, side);
+            self.queues.receive(side, &mut self.frames);
+            if !self.frames.is_empty() {
+                self.burst(&scene, Came::Received);
+                busy = true;
+            }
+        }
+        if self.lanes.is_some() {
+            busy |= self.take_over(policy, now);
+        }
+        busy
+    }
+
+    /// What others have passed on, by the ring it came through.
+    #[inline(never)]
+    fn take_over(&mut self, policy: &Policy, now: &Reading) -> bool {
+        let others = self.lanes.as_ref().map_or(0, |lanes| lanes.workers());
+        let mut busy = false;
+        let mut parcels = std::mem::take(&mut self.parcels);
+        for (other, side) in (0..others).flat_map(|other| Side::BOTH.map(|side| (other, side))) {
+            let Some(lanes) = &mut self.lanes else { continue };
+            lanes.take(&mut self.queues, (other, side), &mut parcels);
+            if parcels.is_empty() {
+                continue;
+            }
+            busy = true;
+            let scene = scene(policy, now, side);
+            for Parcel { frame, ports } in parcels.drain(..) {
+                if ports.is_some() && !self.frames.is_empty() {
+                    self.burst(&scene, Came::Passed);
+                }
+                self.frames.push(frame);
+                if ports.is_some() {
+                    self.pipeline.tell_ports(ports);
+                    self.burst(&scene, Came::Told);
+                    self.pipeline.tell_ports(None);
+                }
+            }
+            if !self.frames.is_empty() {
+                self.burst(&scene, Came::Passed);
+            }
+        }
+        self.parcels = parcels;
+        busy
+    }
+
+    /// What was passed on goes before what is sent: a neighbour may sleep.
+    fn flush(&mut self) {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.flush();
+        }
+        self.queues.flush();
+    }
+
+    /// Judges the frames at hand and ends them.
+    fn burst(&mut self, scene: &Scene<'_>, came: Came) {
+        let (side, out) = (scene.side, scene.side.other());
         let room = self.queues.room(out);
         self.pipeline.let_reply(self.queues.room(side));
         let counters = Arc::clone(&self.face.counters);
@@ -212,7 +304,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 *place = self.queues.bytes(frame);
                 octets += u64::from(frame.length());
             }
-            counters.received(side, count(self.frames.len()), octets);
+            match came {
+                Came::Received => counters.received(side, count(self.frames.len()), octets),
+                Came::Passed | Came::Told => counters.took_over(side, count(self.frames.len())),
+            }
             let taken = bytes.get(..self.frames.len()).unwrap_or(&[]);
             self.pipeline.burst(scene, taken, room, &mut self.outcomes)
         };
@@ -234,6 +329,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                         self.queues.recycle(frame);
                     }
                 }
+            } else if let Outcome::HandOver(pass) = *outcome {
+                let with = self.pipeline.told_with(pass);
+                let lanes = self.lanes.as_deref_mut().filter(|_| came.may_go_on(with.as_ref()));
+                pass_on(&mut self.queues, lanes, &counters, side, (frame, pass, with));
             } else {
                 let kept = (&mut self.shelf[..], &mut *self.desk);
                 keep_back(&mut self.queues, kept, &counters, side, (frame, *outcome));
@@ -242,7 +341,6 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         self.outcomes.clear();
         counters.forwarded(side, sent, octets);
         counters.end();
-        true
     }
 
     /// Sends or recycles the frames of fragments that wait no longer.
@@ -273,9 +371,10 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                         }
                     }
                 }
-                Outcome::HandOver(_) => {
-                    counters.dropped(side, Reason::HandoverFull);
-                    frame
+                Outcome::HandOver(pass) => {
+                    let with = self.pipeline.told_with(pass);
+                    pass_on(queues, self.lanes.as_deref_mut(), &counters, side, (frame, pass, with));
+                    continue;
                 }
                 Outcome::Reject(reason, reply) => {
                     answer(queues, &counters, &mut self.desk, Refused { frame, side, reason, reply });
@@ -286,6 +385,20 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             self.queues.recycle(unsent);
         }
         counters.end();
+    }
+
+    /// Sleeps until something comes, by a port or from another worker. Frames that are lent need no hurry: what
+    /// circulates is as much without them.
+    fn sleep(&mut self) {
+        let patience = self.patience();
+        match &self.lanes {
+            None => self.queues.wait(patience, None),
+            // It is there already; what it waits for is a frame that was sent.
+            Some(lanes) if lanes.is_blocked() => {
+                self.queues.wait(patience.min(Duration::from_millis(1)), None);
+            }
+            Some(lanes) => lanes.sleep(|bell| self.queues.wait(patience, Some(bell))),
+        }
     }
 
     /// How long to sleep: a quiet wire must not look dead, and neither a frame in a TX ring nor who asks for
@@ -314,7 +427,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
     }
 
     /// The heartbeat goes first: from here on the kernel program drops and counts. What it had already
-    /// redirected is still taken, judged and sent.
+    /// redirected is still taken, judged and sent, and what others pass on until they are as far.
     fn finish(mut self) -> Q {
         self.heartbeat.beat(0);
         let mut quiet = 0;
@@ -323,20 +436,18 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         loop {
             let now = self.clock.read();
             let policy = Arc::clone(self.policy.load());
-            let mut busy = false;
-            for side in Side::BOTH {
-                let scene = scene(&policy, &now, side);
-                busy |= self.burst(&scene);
-            }
+            let busy = self.bursts(&policy, &now);
             if !busy {
                 self.pipeline.give_up(tick(now.boot));
             }
             if self.pipeline.waits() {
                 self.release(&policy, &now);
             }
-            self.queues.flush();
-            quiet = if busy || self.queues.sending() { 0 } else { quiet + 1 };
-            if quiet == 3 || now.boot > end {
+            self.flush();
+            let is_quiet = self.lanes.as_ref().is_none_or(|lanes| lanes.is_quiet());
+            quiet = if busy || self.queues.sending() || !is_quiet { 0 } else { quiet + 1 };
+            let done = quiet >= 3 && self.lanes.as_mut().is_none_or(|lanes| lanes.may_leave());
+            if done || now.boot > end {
                 break;
             }
             if !busy {
@@ -345,97 +456,6 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
         }
         self.publish();
         self.queues
-    }
-}
-
-/// Zeros in place of what pads a short frame: it may be what its sender's memory held before.
-#[inline(never)]
-fn without_residue<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
-    match residue(queues.bytes(&frame)) {
-        Some(_) => with_zeros(queues, frame),
-        None => frame,
-    }
-}
-
-#[cold]
-fn with_zeros<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
-    let mut desk = [0; LONGEST_PADDED];
-    match unpadded(queues.bytes(&frame), &mut desk) {
-        // It holds as much as it did.
-        Some(bytes) => queues.rewrite(frame, bytes).unwrap_or_else(|frame| frame),
-        None => frame,
-    }
-}
-
-/// Ends a frame that is not forwarded.
-#[inline(never)]
-fn keep_back<Q: QueuePair>(
-    queues: &mut Q,
-    (shelf, desk): (&mut [Option<Frame>], &mut [u8; Reply::LONGEST]),
-    counters: &Counters,
-    side: Side,
-    (frame, outcome): (Frame, Outcome),
-) {
-    match outcome {
-        Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
-        Outcome::Reject(reason, reply) => {
-            answer(queues, counters, desk, Refused { frame, side, reason, reply });
-        }
-        Outcome::Hold(place) => match shelve(shelf, place, frame) {
-            None => counters.held(side),
-            Some(frame) => {
-                // There is a place for each that waits.
-                counters.dropped(side, Reason::FragmentHeldFull);
-                queues.recycle(frame);
-            }
-        },
-        Outcome::HandOver(_) => {
-            // No ring to another worker is built yet: its frames have no way out.
-            counters.dropped(side, Reason::HandoverFull);
-            queues.recycle(frame);
-        }
-    }
-}
-
-/// A packet that is dropped and answered.
-struct Refused {
-    frame: Frame,
-    side: Side,
-    reason: Reason,
-    reply: Reply,
-}
-
-/// Sends a reply back by the port that a packet came from, in the packet's own frame: no other is needed, and
-/// it goes home from there as from the other port. Without a way out the packet is a plain drop.
-fn answer<Q: QueuePair>(
-    queues: &mut Q,
-    counters: &Counters,
-    desk: &mut [u8; Reply::LONGEST],
-    refused: Refused,
-) {
-    let Refused { frame, side, reason, reply } = refused;
-    let written = reply.write(queues.bytes(&frame), desk);
-    let (frame, unsent) = match written {
-        None => (frame, Unsent::NotAnswerable),
-        Some(bytes) => match queues.rewrite(frame, bytes).and_then(|frame| queues.send(side, frame)) {
-            Ok(()) => return counters.rejected(side, reason, count(bytes.len())),
-            Err(frame) => (frame, Unsent::NoWayBack),
-        },
-    };
-    counters.dropped(side, reason);
-    counters.unsent(side, unsent);
-    queues.recycle(frame);
-}
-
-/// Keeps the frame of a fragment that waits for its first; gives it back when the place is taken.
-fn shelve(shelf: &mut [Option<Frame>], place: u32, frame: Frame) -> Option<Frame> {
-    let found = usize::try_from(place).ok().and_then(|place| shelf.get_mut(place));
-    match found {
-        Some(found @ None) => {
-            *found = Some(frame);
-            None
-        }
-        Some(Some(_)) | None => Some(frame),
     }
 }
 

@@ -24,6 +24,7 @@ mod review;
 mod says;
 mod verdict;
 mod window;
+mod workers;
 
 #[path = "../rig/memory.rs"]
 mod memory;

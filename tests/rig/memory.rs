@@ -15,12 +15,12 @@ use portcullis::flow::limits::HalfOpen;
 use portcullis::flow::{Bounds, Owner, Region};
 use portcullis::io::clock::{Clock, Reading};
 use portcullis::io::memory::{Drain, MemoryQueuePair};
-use portcullis::io::{QueuePair, Unwatched};
+use portcullis::io::{Pools, QueuePair, Unwatched};
 use portcullis::pipeline::{Event, Exempt, Reason, SideSnapshot, Snapshot, Unsent};
 use portcullis::policy::read::{Rejected, read_text};
 use portcullis::policy::{Exceptions, Moment, compile};
 use portcullis::wire::Side;
-use portcullis::worker::{Orders, Policy, Worker, WorkerFace};
+use portcullis::worker::{Lanes, Orders, Policy, Worker, WorkerFace};
 
 /// A client outside; inside a vault under enforce, a jump host under simulate, an old server under observe.
 pub(crate) const POLICY: &str = include_str!("memory.toml");
@@ -75,6 +75,14 @@ impl Default for Shape {
     }
 }
 
+fn orders(policy: Arc<Policy>) -> Orders {
+    Orders {
+        policy: Arc::new(ArcSwap::new(policy)),
+        stop: Arc::new(AtomicBool::new(false)),
+        heartbeat: 500_000_000,
+    }
+}
+
 /// A counter, as a test names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
@@ -82,6 +90,10 @@ pub(crate) enum Count {
     Forwarded,
     /// Forwarded as the start of a flow whose first packet was not seen.
     Loose,
+    /// Taken over from another worker.
+    TakenOver,
+    /// Passed on to another worker.
+    HandedOver,
     /// Dropped for this reason.
     Dropped(Reason),
     /// Dropped for this reason, and answered.
@@ -137,26 +149,65 @@ impl Rig {
 
     /// The same over a policy and a face that exist.
     pub(crate) fn over(policy: Arc<Policy>, shape: Shape, face: WorkerFace) -> Self {
-        let face = Arc::new(face);
-        let cold = Bounds::under(&policy.loaded.model.gate, 1).cold;
-        let orders = Orders {
-            policy: Arc::new(ArcSwap::new(policy)),
-            stop: Arc::new(AtomicBool::new(false)),
-            heartbeat: 500_000_000,
-        };
-        let pair = MemoryQueuePair::new(shape.pool, shape.tx_ring, shape.drain);
+        let place = (MemoryQueuePair::new(shape.pool, shape.tx_ring, shape.drain), 0, None);
         let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
+        Self::at(place, &orders(policy), shape, face, &half_open)
+    }
+
+    /// Workers that pass frames on to each other, each with this shape; to each other they lend up to `lent` frames
+    /// a side.
+    #[allow(dead_code, reason = "not all who share this have several")]
+    pub(crate) fn among(policy: Arc<Policy>, shape: &Shape, workers: u32, lent: u32) -> Vec<Self> {
+        let faces = (0..workers).map(|me| WorkerFace::new(me, None)).collect();
+        Self::among_over(policy, shape, lent, faces)
+    }
+
+    /// The same over faces that exist, one a worker.
+    #[allow(dead_code, reason = "not all who share this have several")]
+    pub(crate) fn among_over(
+        policy: Arc<Policy>,
+        shape: &Shape,
+        lent: u32,
+        faces: Vec<WorkerFace>,
+    ) -> Vec<Self> {
+        let pools = Pools::lending(u32::try_from(faces.len()).unwrap_or(1), shape.pool, lent);
+        let orders = orders(policy);
+        let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
+        let pairs = MemoryQueuePair::among(pools, shape.tx_ring, shape.drain);
+        let lanes = Lanes::among(&pools).expect("file descriptors");
+        let places = (0..).zip(pairs.into_iter().zip(lanes)).zip(faces);
+        places
+            .map(|((me, (pair, lanes)), face)| {
+                Self::at((pair, me, lanes), &orders, shape.clone(), face, &half_open)
+            })
+            .collect()
+    }
+
+    fn at(
+        (pair, me, lanes): (MemoryQueuePair, u32, Option<Lanes>),
+        orders: &Orders,
+        shape: Shape,
+        face: WorkerFace,
+        half_open: &Arc<HalfOpen>,
+    ) -> Self {
+        let face = Arc::new(face);
+        let cold = Bounds::under(&orders.policy.load().loaded.model.gate, 1).cold;
+        let mut pair = pair;
+        let frames = pair.census().total();
+        let orders = orders.clone();
+        let half_open = Arc::clone(half_open);
         let usual = Bounds::of(shape.flows);
         let bounds = Bounds { fragments: shape.fragments.unwrap_or(usual.fragments), cold, ..usual };
         let bounds = ((shape.region)(shape.flows), bounds, Arc::clone(&half_open));
-        let place = (shape.owner, 0);
+        let place = (shape.owner, me);
         let worker = Worker::new(pair, Unwatched, Clock::start(), place, bounds, Arc::clone(&face), orders)
-            .expect("the histogram's bounds are constants");
+            .expect("the histogram's bounds are constants")
+            .among(lanes);
         Self {
             worker,
             time: Reading { boot: START, now: Moment(START) },
             half_open,
-            frames: 2 * shape.pool,
+            frames,
             offered: [Load::default(); 2],
             left: [Load::default(); 2],
             before: face.counters.snapshot(),
@@ -187,6 +238,11 @@ impl Rig {
     /// One turn of the worker, a microsecond later; then the books are balanced.
     pub(crate) fn turn(&mut self) {
         self.later(1_000);
+        self.turn_now();
+    }
+
+    /// The same without letting time pass.
+    pub(crate) fn turn_now(&mut self) {
         self.worker.turn(&self.time);
         let census = self.worker.queues().census();
         assert_eq!(census.receiving, 0, "all that was offered was taken");
@@ -246,6 +302,20 @@ impl Rig {
         moved
     }
 
+    /// The same of both sides, where several workers are looked at.
+    #[allow(dead_code, reason = "not all who share this have several")]
+    pub(crate) fn moved_by_side(&mut self) -> [Vec<(Count, u64)>; 2] {
+        let now = self.face.counters.snapshot();
+        let old = std::mem::replace(&mut self.before, now.clone());
+        let [outside, inside] = now.sides;
+        let [old_outside, old_inside] = old.sides;
+        [(old_outside, outside), (old_inside, inside)].map(|(old, new)| {
+            let pairs = counts(&old).into_iter().zip(counts(&new));
+            let grown = pairs.map(|((_, old), (name, new))| (name, new - old));
+            grown.filter(|(_, n)| *n > 0).collect()
+        })
+    }
+
     /// The oldest event that nobody looked at yet.
     pub(crate) fn event(&mut self) -> Option<Event> {
         self.face.events.pop()
@@ -261,6 +331,8 @@ fn counts(side: &SideSnapshot) -> Vec<(Count, u64)> {
         forwarded_packets,
         forwarded_bytes: _,
         held: _,
+        taken_over,
+        handed_over,
         loose,
         dropped,
         would_drop,
@@ -272,6 +344,7 @@ fn counts(side: &SideSnapshot) -> Vec<(Count, u64)> {
     } = side;
     let mut counts =
         vec![(Count::Forwarded, *forwarded_packets), (Count::Loose, *loose), (Count::Reply, *replies)];
+    counts.extend([(Count::TakenOver, *taken_over), (Count::HandedOver, *handed_over)]);
     counts.extend(Reason::ALL.iter().zip(rejected).map(|(reason, n)| (Count::Rejected(*reason), *n)));
     counts.extend(Unsent::ALL.iter().zip(unsent).map(|(why, n)| (Count::Unsent(*why), *n)));
     counts.extend(Exempt::ALL.iter().zip(exempt).map(|(by, n)| (Count::Exempt(*by), *n)));

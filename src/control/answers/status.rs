@@ -207,17 +207,21 @@ pub struct WorkerStatus {
     pub equation: Equation,
 }
 
-/// `rx = forwarded + dropped + rejected + held`, per worker over both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `rx + taken over = forwarded + dropped + rejected + handed over + held`, per worker over both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equation {
     /// Taken from RX rings.
     pub rx: u64,
+    /// Taken over from other workers.
+    pub taken_over: u64,
     /// Put into TX rings.
     pub forwarded: u64,
     /// Dropped, all reasons.
     pub dropped: u64,
     /// Dropped and answered.
     pub rejected: u64,
+    /// Passed on to other workers.
+    pub handed_over: u64,
     /// Fragments that wait for their first now.
     pub held: u64,
     /// It holds, on each side by itself.
@@ -241,6 +245,10 @@ pub struct SideStatus {
     pub loose: u64,
     /// Fragments that wait for their first now.
     pub held: u64,
+    /// Taken over from other workers, who received them on this side.
+    pub taken_over: u64,
+    /// Passed on to other workers, who own their flows.
+    pub handed_over: u64,
     /// Dropped, by reason; reasons that never occurred are left out.
     pub dropped: BTreeMap<String, u64>,
     /// Forwarded, but enforcement would have dropped them; left out as above.
@@ -256,7 +264,7 @@ pub struct SideStatus {
     /// Crossed by an exemption from what is said of addresses, by its name: of a flow its first packet, of
     /// everything else each; left out as above.
     pub exempt: BTreeMap<String, u64>,
-    /// `rx = forwarded + dropped + rejected + held` holds.
+    /// `rx + taken over = forwarded + dropped + rejected + handed over + held` holds.
     pub balances: bool,
     /// `XDP_STATISTICS` of its socket on this side.
     pub kernel: KernelStatus,
@@ -312,13 +320,15 @@ impl Status {
     /// The equation over all workers.
     #[must_use]
     pub fn equation(&self) -> Equation {
-        let none = Equation { rx: 0, forwarded: 0, dropped: 0, rejected: 0, held: 0, holds: true };
+        let none = Equation { holds: true, ..Equation::default() };
         self.workers.iter().fold(none, |sum, worker| Equation {
             rx: sum.rx + worker.equation.rx,
             forwarded: sum.forwarded + worker.equation.forwarded,
             dropped: sum.dropped + worker.equation.dropped,
             rejected: sum.rejected + worker.equation.rejected,
             held: sum.held + worker.equation.held,
+            taken_over: sum.taken_over + worker.equation.taken_over,
+            handed_over: sum.handed_over + worker.equation.handed_over,
             holds: sum.holds && worker.equation.holds,
         })
     }

@@ -438,6 +438,10 @@ impl QueuePair for AfXdpQueuePair {
         }
     }
 
+    fn reserve(&self) -> u32 {
+        self.pools.reserve()
+    }
+
     fn census(&mut self) -> Census {
         let mut census = Census { held: self.held, ..Census::default() };
         for port in [&self.outside, &self.inside] {

@@ -1,0 +1,143 @@
+//! How workers sleep and are woken, under a model checker (loom): every order in which a sleeper and those who
+//! have something for it may interleave. The shipped file is compiled here over loom's atomics; a ring is the
+//! count of what was put into it, published as a ring publishes it, and the bell stays rung until the sleeper
+//! has heard it. A lost wake-up leaves the sleeper asleep for ever, which loom tells as a deadlock.
+
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::{Condvar, Mutex};
+
+#[path = "."]
+mod worker {
+    mod ground {
+        pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
+    }
+
+    #[path = "../src/worker/sleep.rs"]
+    #[allow(dead_code, unreachable_pub, reason = "the shipped file")]
+    mod sleep;
+
+    /// Its private half, for the models.
+    pub(crate) struct Sleep(sleep::Sleep);
+
+    impl Sleep {
+        pub(crate) fn new() -> Self {
+            Self(sleep::Sleep::new())
+        }
+
+        pub(crate) fn begin(&self, something: impl FnOnce() -> bool) -> bool {
+            self.0.begin(something)
+        }
+
+        pub(crate) fn over(&self) -> bool {
+            self.0.over()
+        }
+
+        pub(crate) fn wakes(&self) -> bool {
+            self.0.wakes()
+        }
+    }
+}
+
+use worker::Sleep;
+
+const NOBODY_PANICS: &str = "no thread panics";
+
+/// An eventfd: rung, until it is read.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<u32>,
+    heard: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().expect(NOBODY_PANICS) += 1;
+        self.heard.notify_one();
+    }
+
+    /// Poll, then read.
+    fn wait(&self) -> u32 {
+        let mut rung = self.rung.lock().expect(NOBODY_PANICS);
+        while *rung == 0 {
+            rung = self.heard.wait(rung).expect(NOBODY_PANICS);
+        }
+        std::mem::take(&mut *rung)
+    }
+}
+
+/// A sleeper with so many rings.
+struct Place {
+    rings: Vec<AtomicU32>,
+    sleep: Sleep,
+    bell: Bell,
+}
+
+impl Place {
+    fn new(rings: usize) -> Self {
+        let rings = (0..rings).map(|_| AtomicU32::new(0)).collect();
+        Self { rings, sleep: Sleep::new(), bell: Bell::default() }
+    }
+
+    fn put(&self, ring: usize) {
+        let one = self.rings.get(ring).expect("a ring");
+        one.store(one.load(Ordering::Relaxed) + 1, Ordering::Release);
+        if self.sleep.wakes() {
+            self.bell.ring();
+        }
+    }
+
+    fn here(&self) -> u32 {
+        self.rings.iter().map(|ring| ring.load(Ordering::Acquire)).sum()
+    }
+
+    /// Takes what comes, asleep while there is nothing, until so much has come. How often the bell rang.
+    fn take(&self, all: u32) -> u32 {
+        let (mut taken, mut rung) = (0, 0);
+        while taken < all {
+            taken = self.here();
+            if taken < all && self.sleep.begin(|| self.here() > taken) {
+                rung += self.bell.wait();
+                self.sleep.over();
+            }
+        }
+        rung
+    }
+}
+
+fn every_order(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.check(run);
+}
+
+#[test]
+fn in_every_order_who_sleeps_is_woken_by_what_comes() {
+    every_order(4, || {
+        let place = Arc::new(Place::new(1));
+        let other = {
+            let place = Arc::clone(&place);
+            loom::thread::spawn(move || (0..2).for_each(|_| place.put(0)))
+        };
+        let rung = place.take(2);
+        other.join().expect(NOBODY_PANICS);
+        assert!(rung <= 2, "rung {rung} times for two");
+    });
+}
+
+#[test]
+fn in_every_order_two_neighbours_wake_a_sleeper_once_each_at_most() {
+    every_order(3, || {
+        let place = Arc::new(Place::new(2));
+        let others = [0, 1].map(|ring| {
+            let place = Arc::clone(&place);
+            loom::thread::spawn(move || place.put(ring))
+        });
+        let rung = place.take(2);
+        for other in others {
+            other.join().expect(NOBODY_PANICS);
+        }
+        assert!(rung <= 2, "rung {rung} times for two");
+    });
+}
