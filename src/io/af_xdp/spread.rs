@@ -11,6 +11,10 @@ use super::ethtool::{self, Queues};
 use super::rss::{self, FUNCTION_STAYS, Kind};
 use super::{AfXdpError, QUEUES_MOST, QueueCount};
 
+/// How long a queue may stay a closed socket's.
+const LEFT_TRIES: u32 = 60;
+const LEFT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A port's own queues and hashing, before we came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +48,7 @@ impl Spread {
     pub(super) fn give_back(&self, interface: &str) -> io::Result<()> {
         let now = Self::of(interface)?;
         if (now.receive, now.transmit) != (self.receive, self.transmit) {
-            ethtool::set_queues(interface, self.receive, self.transmit)?;
+            set_when_left(interface, self.receive, self.transmit)?;
         }
         if !self.key.is_empty() && !now.has_hash_of(self) {
             let function = if now.function == self.function { FUNCTION_STAYS } else { self.function };
@@ -128,6 +132,18 @@ pub(super) fn set(interface: &str, queues: u32) -> Result<(), AfXdpError> {
         Ok(())
     } else {
         Err(AfXdpError::Queues { interface: interface.to_owned(), has, wanted: queues })
+    }
+}
+
+/// The kernel takes no queue away from a socket, and lets go of one a moment after it was closed.
+fn set_when_left(interface: &str, receive: u32, transmit: u32) -> io::Result<()> {
+    let mut tries = LEFT_TRIES;
+    loop {
+        match ethtool::set_queues(interface, receive, transmit) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && tries > 0 => tries -= 1,
+            done => return done,
+        }
+        std::thread::sleep(LEFT_PAUSE);
     }
 }
 
