@@ -46,10 +46,13 @@ impl Owner {
 
     /// The worker that owns the flow, from 0.
     #[must_use]
+    #[inline]
     pub fn of(&self, key: &Key) -> u32 {
-        if self.workers == 1 {
-            return 0;
-        }
+        if self.is_alone() { 0 } else { self.among(key) }
+    }
+
+    #[inline(never)]
+    fn among(&self, key: &Key) -> u32 {
         match &self.by {
             By::Secret(hash) => {
                 // Multiply-shift keeps the top bits: even for any number of workers.

@@ -57,6 +57,8 @@ impl Pipeline {
 
     /// The other worker that decides about a packet, if one does. Asked where this one has no place for it to be
     /// sent from: whoever owns its flow has places of its own.
+    #[cold]
+    #[inline(never)]
     pub(super) fn elsewhere(&self, scene: &Scene<'_>, facts: &Facts) -> Option<u32> {
         if self.owner.is_alone() {
             return None;
