@@ -501,7 +501,7 @@ fn a_start_puts_right_what_was_changed_on_a_dead_gates_ports() {
 fn a_lab_goes_down_under_a_running_gate_and_takes_it_along() {
     let Some(_alone) = alone() else { return };
     let name: LabName = format!("u{:x}", std::process::id()).parse().unwrap();
-    let lab = Lab { name, program: PathBuf::from(PROGRAM) };
+    let lab = Lab { name, program: PathBuf::from(PROGRAM), queues: 1 };
     lab.up().unwrap();
     let (place, socket) = (lab.host("gate").unwrap(), lab.name.socket());
     let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/lab/gate.toml");

@@ -13,7 +13,7 @@ mod rig;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis::control::answers::{Cuts, Flows, RuleLine, Status};
+use portcullis::control::answers::{Cuts, Flows, RuleLine, Status, WorkerStatus};
 use portcullis::control::client;
 use portcullis::io::BpfCounts;
 use portcullis::io::af_xdp::KernelCounters;
@@ -98,10 +98,39 @@ fn a_killed_gate_lets_nothing_cross_and_its_program_counts_what_comes() {
     if left_out() {
         return;
     }
-    let rig = Rig::raise();
+    let status = killed_and_taken_over(&Rig::raise());
+    assert_eq!(status.workers.len(), 1);
+    assert_eq!(passed_on(&status), (0, 0));
+}
+
+#[test]
+fn so_does_one_of_two_workers_and_its_successors_pass_on_what_the_other_owns() {
+    if left_out() {
+        return;
+    }
+    let rig = Rig::with_queues(2);
+    let status = killed_and_taken_over(&rig);
+    assert_eq!(status.workers.len(), 2);
+    let why = "flows are handed over between workers: outside has no receive-side scaling";
+    assert!(status.notes.iter().any(|note| note == why), "{:?}", status.notes);
+    let (handed, taken) = passed_on(&status);
+    assert!(handed > 0 && handed == taken, "{handed} handed over, {taken} taken over");
+    let forwarded = status.workers.iter().map(|worker| worker.equation.forwarded);
+    assert!(forwarded.clone().all(|count| count > 0) && forwarded.sum::<u64>() == 1_000);
+    assert!(status.workers.iter().all(|worker| worker.equation.holds));
+}
+
+/// Frames handed over and taken over, of all workers together.
+fn passed_on(status: &Status) -> (u64, u64) {
+    let sum = |term: fn(&WorkerStatus) -> u64| status.workers.iter().map(term).sum();
+    (sum(|worker| worker.equation.handed_over), sum(|worker| worker.equation.taken_over))
+}
+
+/// Of the gate that took the wire over and forwarded a thousand frames.
+fn killed_and_taken_over(rig: &Rig) -> Status {
     let sink = rig.sink();
-    let ids = killed_under_traffic(&rig, &sink);
-    holds_without_a_gate(&rig, &sink, ids).expect("the wire holds");
+    let ids = killed_under_traffic(rig, &sink);
+    holds_without_a_gate(rig, &sink, ids).expect("the wire holds");
 
     // And back: the next gate takes the wire over, link and all.
     let gate = rig.gate(POLICY);
@@ -117,6 +146,7 @@ fn a_killed_gate_lets_nothing_cross_and_its_program_counts_what_comes() {
     assert_eq!((now.no_socket, now.redirected - then.redirected), (then.no_socket, 1_000));
     assert_eq!(gate.health().checks.into_iter().filter(|check| !check.ok).collect::<Vec<_>>(), []);
     assert_eq!(gate.stop(), Some(0));
+    status
 }
 
 #[test]
@@ -163,19 +193,28 @@ fn a_silent_wire_does_not_look_dead() {
     if left_out() {
         return;
     }
-    let rig = Rig::raise();
-    let sink = rig.sink();
-    let gate = rig.gate(POLICY);
+    // A single worker, and two, of which the second may own what the first receives.
+    let wires = [1, 2].map(|queues| {
+        let rig = Rig::with_queues(queues);
+        let (sink, gate) = (rig.sink(), rig.gate(POLICY));
+        assert_eq!(gate.status().workers.len(), queues);
+        (rig, sink, gate)
+    });
     // 120 heartbeat limits pass and nothing is sent: the time itself is what is tried.
     std::thread::sleep(Duration::from_mins(1));
-    let sent = rig.generator().run(&Load { frames: 1, ..SOME }).expect("runs");
-    assert_eq!((sent.frames, sent.refused), (1, 0));
-    assert_eq!(arrived(&sink), 1, "the first frame after the silence crosses");
-    assert_eq!(
-        programs(&rig).expect("pinned")[0],
-        BpfCounts { seen: 1, redirected: 1, stale: 0, no_socket: 0 }
-    );
-    drop(gate);
+    for (rig, sink, _gate) in &wires {
+        let sent = rig.generator().run(&Load { frames: 1, ..SOME }).expect("runs");
+        assert_eq!((sent.frames, sent.refused), (1, 0));
+        assert_eq!(arrived(sink), 1, "the first frame after the silence crosses");
+        assert_eq!(
+            programs(rig).expect("pinned")[0],
+            BpfCounts { seen: 1, redirected: 1, stale: 0, no_socket: 0 }
+        );
+        // Whichever worker owns the next ones, it wakes.
+        let sent = rig.generator().run(&Load { frames: 100, ..SOME }).expect("runs");
+        assert_eq!((sent.frames, sent.refused), (100, 0));
+        assert_eq!(arrived(sink), 101);
+    }
 }
 
 fn side(status: &Status, side: usize) -> &portcullis::control::answers::SideStatus {

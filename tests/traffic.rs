@@ -17,8 +17,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis::control::answers::{RuleLine, SideStatus, Status};
+use portcullis::control::answers::{RuleLine, SideStatus, Status, WorkerStatus};
 use portcullis::control::{client, reload};
+use portcullis::io::Pools;
 use portcullis::io::clock::boot_nanos;
 use portcullis::lab::demo::Gate;
 use portcullis::lab::probe::{self, Ending, Transfer};
@@ -86,7 +87,7 @@ impl Stage {
 
     fn under(letter: char, policy: &std::path::Path) -> Self {
         let name: LabName = format!("{letter}{:x}", std::process::id()).parse().expect("short and plain");
-        let standing = Standing(Lab { name, program: PathBuf::from(PROGRAM) });
+        let standing = Standing(Lab { name, program: PathBuf::from(PROGRAM), queues: queues() });
         standing.0.up().expect("the lab comes up");
         let gate = Gate::start(&standing.0, policy).expect("the gate comes up");
         Self { gate, standing }
@@ -103,10 +104,12 @@ impl Stage {
     /// The gate's word; whatever it counts, it must add up, at any time.
     fn status(&self) -> Status {
         let status = self.gate.status().expect("a status");
-        assert_eq!(status.workers.len(), 1);
-        let worker = &status.workers[0];
-        assert!(worker.equation.holds, "{worker:#?}");
-        assert_eq!(worker.frames.total, FRAMES, "{:?}", worker.frames);
+        assert_eq!(status.workers.len(), usize::try_from(queues()).expect("a count"));
+        let pools = Pools::new(queues(), FRAMES / 2);
+        for worker in &status.workers {
+            assert!(worker.equation.holds, "{worker:#?}");
+            assert_eq!(worker.frames.total, FRAMES + 2 * pools.reserve(), "{:?}", worker.frames);
+        }
         status
     }
 
@@ -151,18 +154,28 @@ impl Stage {
         let still = wait_for(Duration::from_secs(20), || {
             std::thread::sleep(Duration::from_millis(100));
             let before = std::mem::replace(&mut status, self.status());
-            let frames = status.workers[0].frames;
+            let home = |worker: &WorkerStatus| {
+                let frames = worker.frames;
+                (frames.sending, frames.held, frames.receiving) == (0, 0, FRAMES)
+            };
             let counts = |status: &Status| (status.equation(), status.ports[0].bpf, status.ports[1].bpf);
-            (frames.sending, frames.held, frames.receiving) == (0, 0, FRAMES)
-                && counts(&before) == counts(&status)
+            status.workers.iter().all(home) && counts(&before) == counts(&status)
         });
         assert!(still, "frames did not come home: {status:#?}");
-        for (port, side) in status.ports.iter().zip(&status.workers[0].sides) {
+        for (number, port) in status.ports.iter().enumerate() {
             let bpf = port.bpf;
             assert_eq!(bpf.seen, bpf.redirected + bpf.stale, "{}: a socket was missing", port.side);
-            assert_eq!(bpf.redirected, side.rx_packets + lost(side), "{}", port.side);
-            assert_eq!(side.would_drop.values().sum::<u64>(), 0, "{}: {:?}", port.side, side.would_drop);
-            assert_eq!(side.loose, 0, "{}", port.side);
+            let taken = sum(&status, number, |side| side.rx_packets + lost(side));
+            assert_eq!(bpf.redirected, taken, "{}", port.side);
+            assert_eq!(sum(&status, number, |side| side.would_drop.values().sum()), 0, "{}", port.side);
+            assert_eq!(sum(&status, number, |side| side.loose), 0, "{}", port.side);
+        }
+        if queues() > 1 {
+            // The two directions of a connection leave by queues of their own, chosen for each apart.
+            assert!(status.workers.iter().all(|worker| worker.equation.rx > 0), "{status:#?}");
+            assert!(status.workers.iter().all(|worker| worker.equation.handed_over > 0), "{status:#?}");
+            let all = status.equation();
+            assert_eq!(all.handed_over, all.taken_over);
         }
         status
     }
@@ -188,16 +201,30 @@ fn lost(side: &SideStatus) -> u64 {
     side.kernel.rx_dropped + side.kernel.rx_ring_full
 }
 
+/// A count of one side, of all workers together.
+fn sum(status: &Status, side: usize, count: impl Fn(&SideStatus) -> u64) -> u64 {
+    status.workers.iter().map(|worker| count(&worker.sides[side])).sum()
+}
+
+/// Flows of all workers.
+fn flows(status: &Status) -> u64 {
+    status.workers.iter().map(|worker| worker.flows).sum()
+}
+
+/// Queues of each port: 1, or as many as `PORTCULLIS_TEST_QUEUES` says.
+fn queues() -> u32 {
+    std::env::var("PORTCULLIS_TEST_QUEUES").map_or(1, |text| text.parse().expect("a number of queues"))
+}
+
 /// Reasons that anything was dropped for.
 fn reasons(status: &Status) -> BTreeSet<&str> {
-    let sides = &status.workers[0].sides;
-    sides.iter().flat_map(|side| side.dropped.keys().map(String::as_str)).collect()
+    let sides = status.workers.iter().flat_map(|worker| &worker.sides);
+    sides.flat_map(|side| side.dropped.keys().map(String::as_str)).collect()
 }
 
 fn forwarded(status: &Status) -> [(u64, u64); 2] {
     [0, 1].map(|side| {
-        let side = &status.workers[0].sides[side];
-        (side.forwarded_packets, side.forwarded_bytes)
+        (sum(status, side, |side| side.forwarded_packets), sum(status, side, |side| side.forwarded_bytes))
     })
 }
 
@@ -244,9 +271,9 @@ fn ten_thousand_connections_and_none_is_lost() {
     let late = BTreeSet::from(["tcp_no_session"]);
     assert!(reasons(&status).is_subset(&late), "{status:#?}");
     assert_eq!(stage.opened("allow.payments-to-vault"), 12_000);
-    assert!(status.workers[0].flows <= 12_000);
+    assert!(flows(&status) <= 12_000);
     // Closed connections stay a minute for their last repeats, and no longer.
-    let gone = wait_for(Duration::from_secs(100), || stage.status().workers[0].flows == 0);
+    let gone = wait_for(Duration::from_secs(100), || flows(&stage.status()) == 0);
     assert!(gone, "flows left: {:#?}", stage.status());
 }
 
@@ -426,8 +453,8 @@ fn a_refused_client_hears_of_it_at_once_and_nobody_where_nothing_is_dropped() {
     assert_eq!((status.rejected("denied"), status.rejected("guardrail")), (2, 4));
     assert_eq!((status.dropped("denied"), status.dropped("guardrail")), (0, 0));
     assert!(status.would_drop("denied") > 0);
-    let [outside, inside] = &status.workers[0].sides[..] else { panic!("two sides") };
-    assert_eq!((outside.replies, inside.replies, outside.unsent.len()), (6, 0, 0));
+    assert_eq!([0, 1].map(|number| sum(&status, number, |side| side.replies)), [6, 0]);
+    assert!(status.workers.iter().all(|worker| worker.sides[0].unsent.is_empty()));
     // The log follows within a moment.
     let (shell, syslog) = ("deny.shell", "guardrail.no-syslog");
     let mut rules: Vec<String> = Vec::new();

@@ -21,6 +21,9 @@ pub(crate) struct LabArgs {
     /// Name of the lab; several can stand side by side.
     #[arg(long, global = true, default_value_t, value_name = "NAME")]
     name: LabName,
+    /// Queues of each port of the gate, for `up` and `demo`.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    queues: u32,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -159,7 +162,7 @@ pub(crate) enum Error {
 pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, Error> {
     let out = &mut io::stdout().lock();
     let program: PathBuf = std::env::current_exe().map_err(Error::Program)?;
-    let lab = Lab { name: args.name.clone(), program };
+    let lab = Lab { name: args.name.clone(), program, queues: args.queues };
     match &args.verb {
         Verb::Up => {
             lab.up()?;

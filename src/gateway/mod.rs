@@ -20,6 +20,8 @@ pub use place::{Place, PlaceError};
 pub use publish::{Fixed, PublishError, Published, Publishing, Took, Tried};
 pub use release::{ReleaseError, Released, abandon, release};
 pub use shared::{BpfCounts, PortFace, PortState, Shared, XdpMode};
+#[cfg(feature = "xdp")]
+pub use start::foresee;
 pub use start::{Running, StartError, permitted, start};
 pub use stray::{Holder, Stray};
 

@@ -23,7 +23,6 @@ pub(super) struct Placement {
 
 /// Workers that each have a processor and leave one for everything else; at least one.
 #[must_use]
-#[cfg(test)]
 pub(super) fn room(processors: &[Processor], node: Option<usize>) -> usize {
     let near = processors.iter().filter(|one| node.is_none_or(|node| one.node == node));
     let cores: BTreeSet<usize> = near.map(|one| one.core).collect();

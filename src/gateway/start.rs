@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use super::place::Place;
 use super::place::{Lock, PlaceError};
 #[cfg(feature = "xdp")]
-use super::placement::{Placement, place};
+use super::placement::{self, Placement, room};
 use super::shared::Shared;
 #[cfg(feature = "xdp")]
 use crate::io::topology::{self, Processor};
@@ -115,7 +115,7 @@ pub const fn permitted() -> Result<(), StartError> {
 /// See [`StartError`]; nothing is left attached, pinned or changed.
 #[cfg(feature = "xdp")]
 pub fn start(policy: Proven) -> Result<Running, StartError> {
-    use crate::io::af_xdp::{self, OpenRequest, QueueCount};
+    use crate::io::af_xdp::{self, OpenRequest};
 
     let (loaded, table) = policy.into_parts();
     let place = Place::of(&loaded.model.wire.name)?;
@@ -123,11 +123,13 @@ pub fn start(policy: Proven) -> Result<Running, StartError> {
     let gate = loaded.model.gate.clone();
     let [outside, inside] = &loaded.model.wire.ports;
     let (saved, heartbeat) = (place.saved(), std::time::Duration::from_nanos(gate.heartbeat));
+    let processors = processors();
+    let node = near([outside, inside]);
     let opened = af_xdp::open(&OpenRequest {
         interfaces: [outside, inside],
         pins: &place.pins,
         saved: &saved,
-        queues: QueueCount::Exactly(1),
+        queues: queue_count(gate.queues, &processors, node),
         rings: gate.rings,
         heartbeat_limit: heartbeat,
     });
@@ -143,7 +145,8 @@ pub fn start(policy: Proven) -> Result<Running, StartError> {
     };
 
     let fresh = !wire.ports.iter().any(|port| port.took_over);
-    work(wire, loaded, table, lock, &saved).inspect_err(|_| {
+    let placement = placement::place(&processors, wire.queues.len(), node);
+    work(wire, loaded, table, lock, (&placement, &saved)).inspect_err(|_| {
         if fresh {
             // Nothing of this start stays; over a stopped gate the wire stays as it was found.
             let _ = af_xdp::release(&place.pins, &saved);
@@ -158,11 +161,12 @@ fn work(
     loaded: Loaded,
     table: Table,
     lock: Lock,
-    saved: &Path,
+    (placement, saved): (&Placement, &Path),
 ) -> Result<Running, StartError> {
     use crate::flow::limits::HalfOpen;
     use crate::flow::{Bounds, Owner, random_secret};
     use crate::io::Pools;
+    use crate::io::af_xdp::Steering;
     use crate::io::clock::Clock;
     use crate::worker::{Lanes, Orders, Policy, Worker, WorkerFace};
 
@@ -173,24 +177,25 @@ fn work(
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
     let stop = Arc::new(AtomicBool::new(false));
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
-    let owner = Owner::new(workers, random_secret());
-    let half_open = Arc::new(HalfOpen::new(HALF_OPEN_DESTINATIONS, random_secret()));
-    let own = processors();
-    let placement =
-        place(&own, wire.queues.len(), near(wire.ports.each_ref().map(|port| &*port.interface)));
-    let mut clock = Clock::start();
-    let started = clock.read().now;
-
+    let mut notes = wire.notes;
+    notes.extend(told(&wire.steering));
+    let owner = match wire.steering {
+        Steering::Symmetric(rss) => Owner::by_rss(workers, rss),
+        Steering::OneQueue | Steering::HandOver { .. } => Owner::new(workers, random_secret()),
+    };
     let lanes = Lanes::among(&Pools::new(workers, gate.rings)).map_err(|error| StartError::Worker {
         queue: 0,
         reason: format!("its rings to others: {error}"),
     })?;
-    let mut lanes = lanes.into_iter();
+    let half_open = Arc::new(HalfOpen::new(HALF_OPEN_DESTINATIONS, random_secret()));
+    let mut clock = Clock::start();
+    let started = clock.read().now;
 
     let mut faces = Vec::new();
     let mut threads = Vec::new();
-    let mut notes = wire.notes;
-    for ((queue, (pair, heart)), core) in (0..workers).zip(wire.queues).zip(&placement.workers) {
+    for (((queue, (pair, heart)), lanes), core) in
+        (0..workers).zip(wire.queues).zip(lanes).zip(&placement.workers)
+    {
         let core = *core;
         let bounds = Bounds::under(&gate, workers);
         let (region, pages) = crate::io::region::flows(bounds.flows);
@@ -208,7 +213,7 @@ fn work(
             orders,
         )
         .map_err(|error| failed(error.to_string()))?
-        .among(lanes.next().flatten());
+        .among(lanes);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{queue}"))
             .spawn(move || {
@@ -224,7 +229,7 @@ fn work(
         threads.push(thread);
     }
     pin(placement.control);
-    notes.extend(placed(&placement, saved));
+    notes.extend(placed(placement, saved));
 
     let took_over = wire.ports.iter().any(|port| port.took_over);
     let zero_copy = wire.zero_copy;
@@ -276,6 +281,47 @@ fn await_first_turn(shared: &Shared, stop: &AtomicBool) -> Result<(), StartError
 #[cfg(not(feature = "xdp"))]
 pub fn start(_policy: Proven) -> Result<Running, StartError> {
     Err(StartError::NoXdp)
+}
+
+/// The queues a wire is to have.
+#[cfg(feature = "xdp")]
+fn queue_count(
+    written: Option<u32>,
+    processors: &[Processor],
+    node: Option<usize>,
+) -> crate::io::af_xdp::QueueCount {
+    use crate::io::af_xdp::QueueCount;
+
+    let workers = u32::try_from(room(processors, node)).unwrap_or(u32::MAX);
+    written.map_or(QueueCount::Auto { workers }, QueueCount::Exactly)
+}
+
+/// How many queues a start would open now, and what it would choose for their workers; for whoever asks beforehand.
+///
+/// # Errors
+/// A port that cannot have them.
+#[cfg(feature = "xdp")]
+pub fn foresee(
+    interfaces: [&str; 2],
+    written: Option<u32>,
+) -> Result<(u32, String), crate::io::af_xdp::AfXdpError> {
+    let (processors, node) = (processors(), near(interfaces));
+    let queues = crate::io::af_xdp::survey::queues(interfaces, queue_count(written, &processors, node))?;
+    Ok((queues, placement::place(&processors, usize::try_from(queues).unwrap_or(1), node).why))
+}
+
+/// How flows come to workers, if there are several.
+#[cfg(feature = "xdp")]
+fn told(steering: &crate::io::af_xdp::Steering) -> Option<String> {
+    use crate::io::af_xdp::Steering;
+
+    match steering {
+        Steering::OneQueue => None,
+        Steering::Symmetric(_) => {
+            Some("both cards bring both directions of a flow to its worker".to_owned())
+        }
+        Steering::HandOver { why } => Some(format!("flows are handed over between workers: {why}")),
+    }
 }
 
 /// The processors that this process may use.

@@ -124,15 +124,15 @@ impl Links {
         added.map_err(refused(format!("bridge {name}")))
     }
 
-    /// Makes a veth pair of one queue: `name` as a port of `bridge` here, the other end in another
+    /// Makes a veth pair of so many queues: `name` as a port of `bridge` here, the other end in another
     /// namespace. Both ends are left down.
     ///
     /// # Errors
     /// The kernel's refusal, or what is missing.
-    pub async fn veth(&self, name: &str, bridge: &str, peer: &Peer<'_>) -> Result<(), Error> {
+    pub async fn veth(&self, name: &str, bridge: &str, peer: &Peer<'_>, queues: u32) -> Result<(), Error> {
         let there = File::open(namespace::path(peer.namespace))
             .map_err(|e| namespace::Error::Open(peer.namespace.to_owned(), e))?;
-        let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+        let queues = [LinkAttribute::NumTxQueues(queues), LinkAttribute::NumRxQueues(queues)];
         let mut far = LinkUnspec::new_with_name(peer.name).setns_by_fd(there.as_raw_fd());
         if let Some(mac) = peer.mac {
             far = far.address(mac.0.to_vec());

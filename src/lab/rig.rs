@@ -73,6 +73,8 @@ pub struct Lab {
     pub name: LabName,
     /// The portcullis binary, started as `PROGRAM lab serve …` on the hosts.
     pub program: PathBuf,
+    /// Queues of each port of the gate: each end of these links has so many.
+    pub queues: u32,
 }
 
 /// What is there of a lab.
@@ -212,7 +214,7 @@ impl Lab {
             link::with(async |links| {
                 links.bridge("bridge").await?;
                 let port = Peer { namespace: &gate, name: side.name(), mac: None };
-                links.veth("uplink", "bridge", &port).await?;
+                links.veth("uplink", "bridge", &port, self.queues).await?;
                 links.up("uplink").await
             })?;
             // A redirect into a veth vanishes unless the other end runs NAPI. A tag that the kernel carries
@@ -235,7 +237,7 @@ impl Lab {
         self.inside(switch(host.side), || {
             link::with(async |links| {
                 let port = Peer { namespace: &namespace, name: "eth0", mac: Some(host.mac) };
-                links.veth(host.name, "bridge", &port).await?;
+                links.veth(host.name, "bridge", &port, 1).await?;
                 links.up(host.name).await
             })
         })?;

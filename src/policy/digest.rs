@@ -184,6 +184,7 @@ impl Canon {
         let Gate {
             socket,
             rings,
+            queues,
             flows,
             heartbeat,
             management,
@@ -201,8 +202,17 @@ impl Canon {
             .text(&format!("{link_local:?}"))
             .number(*cold_start_reset)
             .silence((!gate.is_usual_silence()).then_some(*inventory_limit))
+            .queues(*queues)
             .timeouts(*timeouts)
             .limits(*limits)
+    }
+
+    /// Nothing where none are written, as below.
+    fn queues(&mut self, queues: Option<u32>) -> &mut Self {
+        match queues {
+            Some(queues) => self.text("queues").number(u64::from(queues)),
+            None => self,
+        }
     }
 
     /// Nothing where the usual one holds: a policy that was approved before the key was there is the same one. No

@@ -7,6 +7,7 @@ use portcullis::wire::{Side, Vlans};
 use crate::bytes::{TCP, UDP, icmp};
 use crate::ground::Ground;
 use crate::policy::{client_to_server, everything};
+use crate::rig;
 
 /// The first 24 bytes of a UDP datagram of 40, and its last 16.
 fn halves(ends: &Ends, id: u32) -> [Vec<u8>; 2] {
@@ -202,6 +203,10 @@ fn a_datagram_that_stays_incomplete_is_given_up_in_time() {
 #[test]
 fn incomplete_datagrams_are_bounded_for_a_source_and_for_all() {
     let limits = "limits = { datagrams = 16, datagrams_per_source = 6, held_fragments = 8, held_fragments_per_source = 4 }";
+    if rig::queues() > 1 {
+        eprintln!("left out: workers share these bounds, and a secret hash says whose a datagram is");
+        return;
+    }
     let Some(mut ground) = Ground::under(&everything(limits)) else { return };
     for (side, ends) in both_ways() {
         ground.about("F1.6b", &ends);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis::wire::Side;
 
 use crate::policy::{client_to_server, rules};
-use crate::rig::{Rig, left_out, until};
+use crate::rig::{self, Rig, left_out, until};
 use crate::tap::{self, Tap};
 
 /// A question that is allowed, and one that no rule names, each with its number.
@@ -122,9 +122,12 @@ fn nothing_unjudged_arrives_while_a_gate_boots_dies_restarts_or_has_too_much_to_
         flows(&mut arrived, "what is allowed to cross");
         let status = gate.status();
         assert!(status.equation().holds);
-        let outside = &status.workers[0].sides[Side::Outside.index()];
-        assert!(outside.dropped["no_rule"] > 0);
-        assert_eq!(outside.dropped.keys().collect::<Vec<_>>(), ["no_rule"], "{outside:#?}");
+        let outside = status.workers.iter().map(|worker| &worker.sides[Side::Outside.index()]);
+        let dropped: Vec<_> = outside.flat_map(|side| &side.dropped).collect();
+        assert!(dropped.iter().any(|(_, count)| **count > 0));
+        // Under overload one worker may give another more than it takes.
+        let may = |reason: &str| reason == "no_rule" || (rig::queues() > 1 && reason == "handover_full");
+        assert!(dropped.iter().all(|(reason, _)| may(reason)), "{dropped:#?}");
         assert_eq!(gate.stop(), Some(0));
         let stopped = steady.now();
         until("frames to be sent to a stopped gate", || {

@@ -69,7 +69,7 @@ fn beyond_a_destinations_limit_of_half_open_connections_no_syn_arrives() {
     }
     // Above half the limit those that wait have three seconds; what else was opened is five a family.
     let left = ground.witnesses() + 2 * (5 + u64::from(LIMIT) / 2 + 1);
-    until("the half-open to end", || ground.gate().status().workers[0].flows <= left);
+    until("the half-open to end", || ground.flows() <= left);
     for ends in client_to_server() {
         ground.about("F1.10", &ends);
         ground.crosses("a SYN when they have ended", OUT, &syn(&ends, 3_000));

@@ -242,7 +242,7 @@ fn an_sctp_association_is_its_addresses_and_ports() {
             ground.drops("one to another port", IN, &piece, none);
         }
         let all = flows + ground.witnesses();
-        until("every flow to be told", || ground.gate().status().workers[0].flows == all);
+        until("every flow to be told", || ground.flows() == all);
     }
 }
 
@@ -359,7 +359,7 @@ fn a_session_that_falls_silent_is_over() {
         ground.logged("GRE opens a flow", OUT, &ends.ip(47, &[0, 0, 8, 0]), "allow.logged-tunnel");
         ground.crosses("and is of it", IN, &back.ip(47, &[0, 0, 8, 0]));
     }
-    until("silence to end every session", || ground.gate().status().workers[0].flows == 0);
+    until("silence to end every session", || ground.flows() == 0);
     for ends in &families {
         ground.about("F1.5b", ends);
         let back = ends.reply();

@@ -104,6 +104,13 @@ impl Told {
         Self { kind: "allow", reason: None, ..Self::drop(side, frame, Reason::NoRule) }
     }
 
+    /// How much of it the frame shows.
+    pub(crate) fn shown(&self) -> usize {
+        usize::from(self.ends.is_some())
+            + usize::from(self.protocol.is_some())
+            + usize::from(self.ports.is_some())
+    }
+
     /// The same of an event. What the frame does not show cannot be held against the event.
     pub(crate) fn of(&self, event: &EventLine) -> Self {
         let ports = match (event.sport.zip(event.dport), event.icmp_type.zip(event.icmp_code)) {

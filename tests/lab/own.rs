@@ -23,7 +23,7 @@ impl Own {
 
     pub(crate) fn with(letter: char, program: &str) -> Self {
         let name: LabName = format!("{letter}{:x}", std::process::id()).parse().unwrap();
-        Self(Lab { name, program: PathBuf::from(program) })
+        Self(Lab { name, program: PathBuf::from(program), queues: 1 })
     }
 
     pub(crate) fn up(letter: char) -> Self {

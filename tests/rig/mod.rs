@@ -110,6 +110,12 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn raise() -> Self {
+        Self::with_queues(queues())
+    }
+
+    /// So many queues on each port. What comes from outside arrives on the first, what comes from inside on the
+    /// last: no flow has both directions on one.
+    pub(crate) fn with_queues(queues: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pc-gt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().expect("a temporary directory");
@@ -126,8 +132,15 @@ impl Rig {
         }
         for (port, host) in [("outside", "out"), ("inside", "in")] {
             let (gate, far) = (rig.netns("gate"), rig.netns(host));
-            let peer = ["type", "veth", "peer", "name", "wire", "netns", &far];
-            run("ip", &[&["-n", &gate, "link", "add", port][..], &peer].concat());
+            let count = queues.to_string();
+            let size = ["numtxqueues", &count, "numrxqueues", &count];
+            let veth =
+                ["-n", &gate, "link", "add", port, size[0], size[1], size[2], size[3], "type", "veth"];
+            let peer = ["peer", "name", "wire", "netns", &far, size[0], size[1], size[2], size[3]];
+            run("ip", &[&veth[..], &peer].concat());
+            if queues > 1 {
+                send_on(&far, if host == "in" { queues - 1 } else { 0 });
+            }
             for (space, link) in [(&gate, port), (&far, "wire")] {
                 run("ip", &["-n", space, "link", "set", link, "addrgenmode", "none", "arp", "off"]);
                 run("ip", &["-n", space, "link", "set", link, "multicast", "off", "up"]);
@@ -212,6 +225,20 @@ impl Drop for Rig {
             let _ = namespace::delete(&self.netns(host));
         }
     }
+}
+
+/// Queues of each port where a test does not say: 1, or as many as `PORTCULLIS_TEST_QUEUES` says.
+pub(crate) fn queues() -> usize {
+    std::env::var("PORTCULLIS_TEST_QUEUES").map_or(1, |text| text.parse().expect("a number of queues"))
+}
+
+/// Has everything that a namespace sends at `wire` leave by one queue.
+fn send_on(netns: &str, queue: usize) {
+    let processors = thread::available_parallelism().map_or(1, usize::from).min(32);
+    let mask = (1_u64 << processors) - 1;
+    let file = format!("/sys/class/net/wire/queues/tx-{queue}/xps_cpus");
+    let line = format!("mount -t sysfs none /sys && echo {mask:x} > {file}");
+    run("nsenter", &[&format!("--net=/run/netns/{netns}"), "unshare", "-m", "sh", "-c", &line]);
 }
 
 /// A running gate.

@@ -12,7 +12,7 @@ use crate::policy::model::Wire;
 
 /// All of them, both ports.
 #[cfg(feature = "xdp")]
-pub(super) fn checks(wire: &Wire) -> Vec<Check> {
+pub(super) fn checks(wire: &Wire, queues: Option<u32>) -> Vec<Check> {
     use crate::gateway::Place;
     use crate::wire::Side;
 
@@ -41,12 +41,17 @@ pub(super) fn checks(wire: &Wire) -> Vec<Check> {
             Err(error) => checks.push(Check::unknown(name, error.to_string(), "run as root")),
         }
     }
+    let [outside, inside] = &wire.ports;
+    checks.push(match crate::gateway::foresee([outside, inside], queues) {
+        Ok((queues, why)) => Check::pass("workers", format!("{queues}: {why}")),
+        Err(error) => Check::fail("workers", error.to_string(), "correct the ports, or `[gate] queues`"),
+    });
     checks
 }
 
 /// Without the feature nothing is known of interfaces, and the host's checks have failed already.
 #[cfg(not(feature = "xdp"))]
-pub(super) fn checks(_wire: &Wire) -> Vec<Check> {
+pub(super) fn checks(_wire: &Wire, _queues: Option<u32>) -> Vec<Check> {
     Vec::new()
 }
 

@@ -11,7 +11,7 @@ pub use super::features::Features;
 pub use super::link::Peer;
 pub use super::offloads::Stripping;
 use super::program::{self, Pinned};
-use super::{ethtool, features, link, offloads, rss};
+use super::{AfXdpError, QueueCount, ethtool, features, link, offloads, rss, spread};
 
 /// What an interface is and has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,14 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
         program,
         peer: found.peer,
     }))
+}
+
+/// How many queues a wire over two interfaces would have.
+///
+/// # Errors
+/// A port cannot have so many, or the kernel does not say.
+pub fn queues(interfaces: [&str; 2], wanted: QueueCount) -> Result<u32, AfXdpError> {
+    spread::count(interfaces, wanted)
 }
 
 /// The interface that is a veth's other end, seen from its own namespace.

@@ -16,6 +16,8 @@ pub struct Gate {
     /// Frames in flight a queue and direction: fill ring, RX, TX and completion together. A power of
     /// two, 64 to 4096.
     pub rings: u32,
+    /// Queues of each port, each with its worker; `None`: as many as both ports spread over and cores are left.
+    pub queues: Option<u32>,
     /// Flows the table holds.
     pub flows: u32,
     /// Nanoseconds after which a worker's heartbeat is stale.
@@ -52,6 +54,7 @@ impl Default for Gate {
         Self {
             socket: "/run/portcullis/gate.sock".into(),
             rings: 256,
+            queues: None,
             flows: Self::FLOWS,
             heartbeat: 500_000_000,
             management: Vec::new(),

@@ -58,6 +58,8 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.wire.unzoned = Mode::Enforce),
         changed(|m| m.wire.ports.swap(0, 1)),
         changed(|m| m.gate.rings = 512),
+        changed(|m| m.gate.queues = Some(1)),
+        changed(|m| m.gate.queues = Some(2)),
         changed(|m| m.networks[0].via.clear()),
         changed(|m| m.networks[0].vlans.push(Vlans { outer: 7, inner: Vlans::NONE })),
         changed(|m| m.workloads[0].service_account = Some("x".into())),

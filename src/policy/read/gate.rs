@@ -18,6 +18,7 @@ pub(super) const GATE: Keys = Keys {
     known: &[
         "socket",
         "rings",
+        "queues",
         "flows",
         "heartbeat",
         "management",
@@ -39,6 +40,9 @@ pub(super) const PROFILE: Keys =
 
 /// Flows that fit into the memory of any machine this runs on, and fewer than one worker needs.
 const FLOWS: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;
+
+/// As many as the port program has room for.
+const QUEUES: std::ops::RangeInclusive<u32> = 1..=64;
 
 /// 10 ms to 60 s.
 const HEARTBEAT: std::ops::RangeInclusive<u64> = 10_000_000..=60_000_000_000;
@@ -77,6 +81,7 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
                 }
                 gate.rings = rings;
             }
+            "queues" => gate.queues = value.integer(QUEUES, findings).or(gate.queues),
             "flows" => gate.flows = value.integer(FLOWS, findings).unwrap_or(gate.flows),
             "heartbeat" => gate.heartbeat = duration(value, HEARTBEAT, findings).unwrap_or(gate.heartbeat),
             "management" => gate.management = management(value, findings),

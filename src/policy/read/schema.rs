@@ -60,6 +60,10 @@ fn gate(key: &str) -> Option<Value> {
     let shape = match key {
         "socket" => told(text(), "Absolute path of the API's socket."),
         "rings" => json!({ "type": "integer", "minimum": 64, "maximum": 4096 }),
+        "queues" => json!({
+            "type": "integer", "minimum": 1, "maximum": 64,
+            "description": "Queues of each port, each with its worker.",
+        }),
         "flows" => json!({ "type": "integer", "minimum": 1024, "maximum": 16_777_216 }),
         "heartbeat" => told(text(), "Age at which a worker counts as dead: \"500ms\"."),
         "cold_start_reset" => {
