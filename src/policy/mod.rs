@@ -28,6 +28,7 @@ mod oracle;
 mod overlay;
 mod postings;
 pub mod prefix;
+mod programs;
 #[cfg(test)]
 mod promises;
 pub mod proof;

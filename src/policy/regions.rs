@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::ground::{exists, packet};
 use super::model::Model;
-use super::services::{ALL, Region};
+use super::programs::Region;
+use super::services::ALL;
 use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
 /// Protocols from which on a set is told by what it leaves out.

@@ -29,7 +29,7 @@ use super::exempt::Exempt;
 use super::link::Link;
 use super::model::{Labels, Reply, Tier};
 use super::overlay::{Buckets, Overlay};
-use super::services::Programs;
+use super::programs::Programs;
 use super::source::{Origin, Sources};
 use super::space::{Space, StretchId};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber, Sender, Verdict};

@@ -6,8 +6,8 @@
 
 use std::net::IpAddr;
 
+use super::super::programs::Region;
 use super::super::regions::overlaid;
-use super::super::services::Region;
 use super::super::verdict::Mode;
 use super::{Answer, Column, Spot, Table, answered_mode, at, is_group};
 use crate::wire::{Side, Vlans};

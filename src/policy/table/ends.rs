@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::super::services::Cuts;
+use super::super::programs::Cuts;
 use super::super::verdict::{Denial, Mode, Moment};
 use super::{Answer, Column, Lease, Spot, Table, answered_mode, at, is_group};
 use crate::wire::{Mac, Service, Side, Vlans};
