@@ -176,11 +176,13 @@ fn trial(generator: &mut Generator, sink: &Sink, load: &Load, tries: u32) -> Res
     Ok(None)
 }
 
+/// A rate as the generator takes it.
+#[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "rates are below 2^40 and not negative"
 )]
-fn whole(rate: f64) -> u64 {
+pub(crate) fn whole(rate: f64) -> u64 {
     rate.max(1.0) as u64
 }

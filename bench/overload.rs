@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::blocks::{BlocksError, Common, Rig, last_core};
 use crate::device::Device;
+use crate::measure::whole;
 use crate::records::{Kind, Purpose};
 
 /// Turns in which the rate without loss is looked for.
@@ -61,13 +62,4 @@ pub(crate) fn overload(line: &OverloadLine) -> Result<(), BlocksError> {
         (Kind::Bridge, line.depth),
     ];
     rig.blocks(line.blocks, |_| half.into_iter().chain(half.into_iter().rev()).collect())
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are below 2^40 and not negative"
-)]
-fn whole(rate: f64) -> u64 {
-    rate.max(1.0) as u64
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::blocks::{BlocksError, Common, Rig};
 use crate::device::Device;
 use crate::hostile::{self, HostileError, Plan, Terms};
+use crate::measure::whole;
 use crate::records::{Kind, Purpose};
 
 /// Of the rate without loss; half of it is promised, and a generator that shares its core falls short.
@@ -108,13 +109,4 @@ pub(crate) fn siege(line: &SiegeLine) -> Result<bool, SiegeError> {
 #[expect(clippy::cast_precision_loss, reason = "rates are below 2^40")]
 fn per_million(rate: u64) -> f64 {
     rate as f64 / 1e6
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are below 2^40 and not negative"
-)]
-fn whole(rate: f64) -> u64 {
-    rate.max(1.0) as u64
 }
