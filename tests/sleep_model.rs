@@ -30,8 +30,8 @@ mod worker {
             self.0.begin(something)
         }
 
-        pub(crate) fn over(&self) -> bool {
-            self.0.over()
+        pub(crate) fn over(&self) {
+            self.0.over();
         }
 
         pub(crate) fn wakes(&self) -> bool {

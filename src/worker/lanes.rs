@@ -224,10 +224,10 @@ impl Lanes {
             return;
         }
         wait(bell.fd.as_fd());
-        if bell.sleep.over() {
-            // Not rung yet: the next sleep is a short one.
-            let _ = rustix::io::read(&bell.fd, &mut [0_u8; 8]);
-        }
+        bell.sleep.over();
+        // Always: a bell may have been rung for a sleep before this one, or be about to, which makes one sleep short.
+        // Left readable it would end every one.
+        let _ = rustix::io::read(&bell.fd, &mut [0_u8; 8]);
     }
 
     /// Nothing waits to be taken over.
@@ -264,5 +264,29 @@ const fn of<T>([outside, inside]: &mut [T; 2], side: Side) -> &mut T {
     match side {
         Side::Outside => outside,
         Side::Inside => inside,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    #[test]
+    fn a_bell_rung_for_an_earlier_sleep_ends_one_sleep_and_no_more() {
+        let lanes = Lanes::among(&Pools::new(2, 64)).unwrap().remove(0).unwrap();
+        let bell = &lanes.bells[0];
+        let is_rung = || {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&bell.fd, PollFlags::IN)], Some(&now)).unwrap() == 1
+        };
+        // Claimed by its neighbour, which rings only after this one has seen what came and did not sleep.
+        rustix::io::write(&bell.fd, &1_u64.to_ne_bytes()).unwrap();
+        let mut ended_at_once = Vec::new();
+        for _ in 0..3 {
+            lanes.sleep(|_| ended_at_once.push(is_rung()));
+        }
+        assert_eq!(ended_at_once, [true, false, false]);
     }
 }

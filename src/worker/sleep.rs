@@ -32,9 +32,9 @@ impl Sleep {
         may
     }
 
-    /// The worker sleeps no longer. True: somebody woke it, or is about to.
-    pub(super) fn over(&self) -> bool {
-        !self.asleep.swap(false, Ordering::Relaxed)
+    /// The worker sleeps no longer.
+    pub(super) fn over(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
     }
 
     /// Something was put into a ring of the worker. True: it must be woken, by this caller and nobody else.
