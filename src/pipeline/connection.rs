@@ -183,8 +183,7 @@ impl Pipeline {
         met: Option<&Met>,
     ) -> Outcome {
         self.account.standing = Standing::None;
-        let owner = self.owner.of(&key);
-        if owner != self.me {
+        if let Some(owner) = self.owned_elsewhere(&key) {
             return Outcome::HandOver(Pass::to(owner));
         }
         let (table, service) = (scene.table, ip.service());
@@ -328,14 +327,12 @@ impl Pipeline {
         let quote = icmp.quote.filter(|quote| quote.src == ip.dst);
         let asked = quote.map(|quote| (quote, quote.key(facts.vlans)));
         let found = asked.and_then(|(_, (key, _))| self.flows.find(&key, scene.tick));
+        // Only the owner of the flow that it quotes can tell that there is none.
         if found.is_none()
             && let Some((_, (key, _))) = &asked
+            && let Some(owner) = self.owned_elsewhere(key)
         {
-            // Only the owner of the flow that it quotes can tell that there is none.
-            let owner = self.owner.of(key);
-            if owner != self.me {
-                return Outcome::HandOver(Pass::to(owner));
-            }
+            return Outcome::HandOver(Pass::to(owner));
         }
         let related = asked.zip(found).and_then(|((quote, (_, from_a)), id)| {
             let entry = self.flows.entry(id)?;

@@ -103,8 +103,7 @@ impl Pipeline {
         if let Some(ports) = self.pieces.told {
             return self.piece(scene, facts, ip, &ports);
         }
-        let owner = self.owner.of(&piece.datagram.owner_key());
-        if owner != self.me {
+        if let Some(owner) = self.owned_elsewhere(&piece.datagram.owner_key()) {
             return Outcome::HandOver(Pass::to(owner));
         }
         let place = self.shelf.pop();

@@ -187,7 +187,7 @@ impl Pipeline {
                     room -= 1;
                 } else if is_plain
                     && hint.is_absent()
-                    && let Some(worker) = self.owned_elsewhere(&found.key)
+                    && let Some(worker) = self.passed_on(scene, found)
                 {
                     // It is judged there from the beginning on.
                     *end = Outcome::HandOver(Pass::to(worker));
@@ -200,7 +200,7 @@ impl Pipeline {
                         let ahead = all.skip_while(|(at, _)| *at < place);
                         let absent = ahead.filter(|(at, ((found, hint), _))| {
                             let is_plain = others >> (at - place) & 1 == 1;
-                            is_plain && hint.is_absent() && self.owner.of(&found.key) == self.me
+                            is_plain && hint.is_absent() && self.passed_on(scene, found).is_none()
                         });
                         openers.find(
                             scene,
@@ -224,6 +224,18 @@ impl Pipeline {
         }
         self.ahead = ahead;
         !filled
+    }
+
+    /// The other worker that a plain packet without a flow here is passed on to. What is for a group has no flow
+    /// anywhere, and is judged where it arrives.
+    #[inline]
+    fn passed_on(&self, scene: &Scene<'_>, found: &Plain) -> Option<u32> {
+        if self.owner.is_alone() {
+            return None;
+        }
+        let [(a, _), (b, _)] = found.key.ends();
+        let dst = if found.from_a { b } else { a };
+        self.owned_elsewhere(&found.key).filter(|_| !scene.table.is_group(dst))
     }
 
     /// The other worker that owns a key, if one does.

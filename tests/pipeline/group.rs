@@ -8,7 +8,7 @@ use portcullis::wire::{Mac, Side};
 use crate::memory::{POLICY, Rig};
 use crate::says::{CLIENT, JUMP, JUMP_MAC, VAULT, VAULT_MAC};
 
-const GROUPS: &str = "[group.news]\naddresses = [\"239.1.1.1\", \"ff0e::101\"]\n\
+pub(crate) const GROUPS: &str = "[group.news]\naddresses = [\"239.1.1.1\", \"ff0e::101\"]\n\
     [group.all]\naddresses = [\"255.255.255.255\", \"10.20.255.255\"]\n\
     [allow.news]\nfrom = { app = \"client\" }\nto = { group = [\"news\", \"all\"] }\nservices = [\"udp/5000\", \"ip/112\", \"icmp/echo-request\"]\n";
 
@@ -16,7 +16,7 @@ fn rig() -> Rig {
     Rig::under(&format!("{POLICY}{GROUPS}"))
 }
 
-fn to(address: &str, family: usize) -> Ends {
+pub(crate) fn to(address: &str, family: usize) -> Ends {
     Ends { dst_mac: Mac([0xff; 6]), ..Ends::of(CLIENT[family], address) }
 }
 

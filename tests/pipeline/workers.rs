@@ -17,6 +17,7 @@ use portcullis::wire::{Side, parse};
 use portcullis::worker::Lanes;
 use proptest::prelude::*;
 
+use crate::group::{GROUPS, to as to_group};
 use crate::memory::{Count, POLICY, Rig, Shape};
 use crate::says::{ACK, SECOND, SYN, policy, relaxed, to_jump, to_vault};
 
@@ -331,6 +332,22 @@ fn who_has_no_place_for_a_packet_passes_it_to_an_owner_who_has() {
     let left = gate.left(Side::Inside);
     assert_eq!(left.last(), Some(&(1, theirs)));
     assert_eq!(left.len(), 3);
+}
+
+/// A group has no flow that an owner could have.
+#[test]
+fn what_is_for_a_group_is_judged_where_it_arrives() {
+    let mut gate = Several::under(&format!("{POLICY}{GROUPS}"), 4, &Shape::default(), 64);
+    let mut away = 0;
+    for (address, family) in [("239.1.1.1", 0), ("ff0e::101", 1), ("10.20.255.255", 0)] {
+        for sport in 1_000..1_008 {
+            let frame = to_group(address, family).udp(sport, 5_000, b"news");
+            away += usize::from(gate.owner_of(&frame) != 1);
+            assert_eq!(gate.crosses(1, Side::Outside, &frame), Some(1), "{address} from {sport}");
+        }
+    }
+    assert!(away > 8, "{away} have keys that others would own");
+    assert_eq!(gate.sum(|side| side.handed_over), 0);
 }
 
 #[test]
