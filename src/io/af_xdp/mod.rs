@@ -55,8 +55,8 @@ pub const MAX_QUEUES: usize = 64;
 /// packet.
 const FRAME_SIZE: usize = 4096;
 
-/// Bytes of ours in front of each received packet, behind the 256 that XDP keeps: room for what one worker
-/// tells another about a frame it hands over.
+/// Bytes of ours in front of each received packet, behind the 256 that XDP keeps. Nobody writes there yet
+/// (docs/adr/0018): a frame that is handed over is read again.
 const HEADROOM: u32 = 128;
 
 /// What XDP keeps free in front of a packet (linux/bpf.h `XDP_PACKET_HEADROOM`).
@@ -201,11 +201,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     undo.settings =
         saved::change(request.saved, request.interfaces, [&outside.link, &inside.link], queues)?
             .map(|settings| (settings, request.saved.to_owned()));
-    let steering = steering::set(request.interfaces, queues).map_err(|source| AfXdpError::Setting {
-        doing: "ask for the hashing of",
-        interface: request.interfaces.join("` or `"),
-        source,
-    })?;
+    let steering = steering::set(request.interfaces, queues);
 
     let shape = socket::Shape { interfaces: request.interfaces, queues, rings: request.rings };
     let mut sockets = socket::open(shape)?;

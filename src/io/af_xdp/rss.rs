@@ -110,29 +110,23 @@ pub(super) struct Card {
     pub(super) table: Vec<u32>,
 }
 
-/// What a card does; `None` if it has no table.
-pub(super) fn read(interface: &str) -> io::Result<Option<Card>> {
-    let sizes = match ask(interface, BLANK) {
-        Ok(sizes) => sizes,
-        Err(error) if is_unknown(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let wide = |number: u32| usize::try_from(number).map_err(io::Error::other);
-    let (entries, key_bytes) = (wide(sizes.entries)?, wide(sizes.key_bytes)?);
-    if entries == 0 {
-        return Ok(None);
+/// What a card does; `None` if it has no table, or does not say.
+pub(super) fn read(interface: &str) -> Option<Card> {
+    let sizes = ask(interface, BLANK).ok()?;
+    let (entries, key_bytes) =
+        (usize::try_from(sizes.entries).ok()?, usize::try_from(sizes.key_bytes).ok()?);
+    if entries == 0 || entries.checked_add(key_bytes.div_ceil(4))? > ROOM {
+        return None;
     }
-    if entries + key_bytes.div_ceil(4) > ROOM {
-        return Err(io::Error::other("a larger indirection table than known"));
-    }
-    let found = ask(interface, Spread { entries: sizes.entries, key_bytes: sizes.key_bytes, ..BLANK })?;
-    let (table, rest) = found.config.split_at_checked(entries).unwrap_or_default();
-    Ok(Some(Card {
+    let found =
+        ask(interface, Spread { entries: sizes.entries, key_bytes: sizes.key_bytes, ..BLANK }).ok()?;
+    let (table, rest) = found.config.split_at_checked(entries)?;
+    Some(Card {
         function: found.function,
         transform: found.transform,
-        key: rest.as_bytes().get(..key_bytes).unwrap_or_default().to_vec(),
+        key: rest.as_bytes().get(..key_bytes)?.to_vec(),
         table: table.to_vec(),
-    }))
+    })
 }
 
 /// What stands for the function that is set already: ixgbe refuses even its own by name before Linux 6.3.
@@ -148,23 +142,17 @@ pub(super) fn set(interface: &str, function: u8, transform: u8, key: &[u8]) -> i
     ask(interface, wish).map(drop)
 }
 
-/// What is hashed of packets of a kind; `None` if the card does not say.
-pub(super) fn fields(interface: &str, kind: Kind) -> io::Result<Option<u64>> {
-    match ask(interface, Fields { command: GET_FIELDS, kind: kind as u32, hashed: 0 }) {
-        Ok(found) => Ok(Some(found.hashed)),
-        Err(error) if is_unknown(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// What is hashed of packets of each kind, by [`Kind::ALL`]; `None` if the card does not say.
+pub(super) fn fields(interface: &str) -> [Option<u64>; 4] {
+    Kind::ALL.map(|kind| {
+        let asked = ask(interface, Fields { command: GET_FIELDS, kind: kind as u32, hashed: 0 });
+        asked.ok().map(|found| found.hashed)
+    })
 }
 
 /// Sets what is hashed of packets of a kind.
 pub(super) fn set_fields(interface: &str, kind: Kind, fields: u64) -> io::Result<()> {
     ask(interface, Fields { command: SET_FIELDS, kind: kind as u32, hashed: fields }).map(drop)
-}
-
-/// A driver that has no such command, or none for this.
-fn is_unknown(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
 
 #[cfg(test)]
@@ -182,9 +170,9 @@ mod tests {
     #[test]
     fn what_has_no_table_says_so_and_takes_no_key() {
         // The loopback is there in every namespace.
-        assert_eq!(read("lo").unwrap(), None);
-        assert_eq!(fields("lo", Kind::Tcp4).unwrap(), None);
+        assert_eq!(read("lo"), None);
+        assert_eq!(fields("lo"), [None; 4]);
         assert_eq!(set("lo", TOEPLITZ, 0, &[0; 40]).unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
-        assert_eq!(read("no-such-port").unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        assert_eq!(read("no-such-port"), None);
     }
 }

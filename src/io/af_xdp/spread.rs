@@ -33,13 +33,8 @@ impl Spread {
     /// What a port has now.
     pub(super) fn of(interface: &str) -> io::Result<Self> {
         let Queues { receive, transmit, .. } = ethtool::queues(interface)?;
-        let card = rss::read(interface)?.unwrap_or_default();
-        let mut fields = [None; 4];
-        if !card.table.is_empty() {
-            for (place, kind) in fields.iter_mut().zip(Kind::ALL) {
-                *place = rss::fields(interface, kind)?;
-            }
-        }
+        let card = rss::read(interface).unwrap_or_default();
+        let fields = if card.table.is_empty() { [None; 4] } else { rss::fields(interface) };
         let (key, function, transform) = (card.key, card.function, card.transform);
         Ok(Self { receive, transmit, key, function, transform, fields })
     }
@@ -80,8 +75,7 @@ pub(super) fn count(interfaces: [&str; 2], wanted: QueueCount) -> Result<u32, Af
             interface: interface.to_owned(),
             source,
         };
-        let scales = rss::read(interface).map_err(fail)?.is_some();
-        Ok((ethtool::queues(interface).map_err(fail)?, scales))
+        Ok((ethtool::queues(interface).map_err(fail)?, rss::read(interface).is_some()))
     };
     let [outside, inside] = interfaces;
     let ports = [port(outside)?, port(inside)?];
@@ -124,8 +118,7 @@ pub(super) fn set(interface: &str, queues: u32) -> Result<(), AfXdpError> {
     if found.receive == queues && found.transmit >= queues {
         return Ok(());
     }
-    ethtool::set_queues(interface, queues, found.transmit.max(queues))
-        .map_err(fail("set the queue count of"))?;
+    set_when_left(interface, queues, found.transmit.max(queues)).map_err(fail("set the queue count of"))?;
     // A driver takes a wish and may not grant it.
     let has = ethtool::queues(interface).map_err(fail("count the queues of"))?.receive;
     if has == queues {

@@ -5,8 +5,6 @@
 //! (`spread` keeps what was there). Invariant: whatever a card refuses or does not say, the gate starts, and
 //! every flow has one owner; only more packets are handed over.
 
-use std::io;
-
 use super::rss::{self, ADDRESSES, Card, FUNCTION_STAYS, Kind, TOEPLITZ, WITH_PORTS};
 use crate::flow::rss::{Hashed, Rss, symmetric_key};
 
@@ -32,23 +30,18 @@ struct Reading {
     fields: [Option<u64>; 4],
 }
 
-fn read(interface: &str) -> io::Result<Option<Reading>> {
-    let Some(card) = rss::read(interface)? else { return Ok(None) };
-    let mut fields = [None; 4];
-    for (place, kind) in fields.iter_mut().zip(Kind::ALL) {
-        *place = rss::fields(interface, kind)?;
-    }
-    Ok(Some(Reading { card, fields }))
+fn read(interface: &str) -> Option<Reading> {
+    Some(Reading { card: rss::read(interface)?, fields: rss::fields(interface) })
 }
 
 /// Asks both ports to spread flows alike, by side, and believes what they say then.
-pub(super) fn set(interfaces: [&str; 2], queues: u32) -> io::Result<Steering> {
+pub(super) fn set(interfaces: [&str; 2], queues: u32) -> Steering {
     if queues == 1 {
-        return Ok(Steering::OneQueue);
+        return Steering::OneQueue;
     }
     let mut refused = [None, None];
     for (interface, refusal) in interfaces.into_iter().zip(&mut refused) {
-        let Some(found) = read(interface)? else { continue };
+        let Some(found) = read(interface) else { continue };
         let key = symmetric_key(found.card.key.len());
         let card = &found.card;
         let is_set = card.key == key && card.function == TOEPLITZ && card.transform == 0;
@@ -64,7 +57,7 @@ pub(super) fn set(interfaces: [&str; 2], queues: u32) -> io::Result<Steering> {
         }
     }
     let [outside, inside] = interfaces;
-    let mut readings = [read(outside)?, read(inside)?];
+    let mut readings = [read(outside), read(inside)];
     if let [Some(one), Some(other)] = &readings
         && one.fields != other.fields
     {
@@ -76,15 +69,11 @@ pub(super) fn set(interfaces: [&str; 2], queues: u32) -> io::Result<Steering> {
                 }
             }
         }
-        readings = [read(outside)?, read(inside)?];
+        readings = [read(outside), read(inside)];
     }
     let [outside, inside] = refused;
-    Ok(choose(
-        interfaces,
-        readings,
-        [outside, inside].map(|refusal| refusal.map(|e| e.to_string())),
-        queues,
-    ))
+    let refused = [outside, inside].map(|refusal| refusal.map(|error| error.to_string()));
+    choose(interfaces, readings, refused, queues)
 }
 
 /// What both ports together come to.
@@ -211,7 +200,7 @@ mod tests {
     #[test]
     fn ports_without_scaling_hand_over_and_one_queue_needs_nothing() {
         let why = "lo has no receive-side scaling".to_owned();
-        assert_eq!(set(["lo", "lo"], 2).unwrap(), Steering::HandOver { why });
-        assert_eq!(set(["no-such-port", "lo"], 1).unwrap(), Steering::OneQueue);
+        assert_eq!(set(["lo", "lo"], 2), Steering::HandOver { why });
+        assert_eq!(set(["no-such-port", "lo"], 1), Steering::OneQueue);
     }
 }

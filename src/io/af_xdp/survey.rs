@@ -76,7 +76,7 @@ pub fn port(interface: &str, pins: &Path) -> io::Result<Option<PortFacts>> {
     });
     let (driver, bus) = ethtool::driver(interface)?;
     let queues = ethtool::queues(interface)?;
-    let scaling = match rss::read(interface)? {
+    let scaling = match rss::read(interface) {
         None => Scaling::None,
         Some(card) if card.key.is_empty() => Scaling::OwnKey,
         Some(_) => Scaling::KeyShown,
