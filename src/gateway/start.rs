@@ -52,8 +52,7 @@ pub enum StartError {
 pub struct Running {
     shared: Arc<Shared>,
     notes: Vec<String>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    crew: Crew,
     // Freed last: nobody else takes the wire before the sockets are closed.
     _lock: Lock,
 }
@@ -74,8 +73,21 @@ impl Running {
     /// Stops the workers: what the kernel had handed over is still judged and sent, then the sockets close
     /// and the wire is left to the pinned programs, in its fail mode.
     pub fn stop(self) {
+        drop(self.crew);
+    }
+}
+
+/// The workers at work. Whoever lets go of it has them stop and waits for them: none outlives a start that fails.
+#[derive(Default)]
+struct Crew {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             // A worker that panicked has ended the process already.
             let _ = thread.join();
         }
@@ -175,7 +187,7 @@ fn work(
     let gate = loaded.model.gate.clone();
     super::publish::settle(&table);
     let policy = Arc::new(ArcSwap::from_pointee(Policy { generation: 1, loaded, table }));
-    let stop = Arc::new(AtomicBool::new(false));
+    let mut crew = Crew::default();
     let workers = u32::try_from(wire.queues.len()).unwrap_or(1);
     let mut notes = wire.notes;
     notes.extend(told(&wire.steering));
@@ -192,7 +204,6 @@ fn work(
     let started = clock.read().now;
 
     let mut faces = Vec::new();
-    let mut threads = Vec::new();
     for (((queue, (pair, heart)), lanes), core) in
         (0..workers).zip(wire.queues).zip(lanes).zip(&placement.workers)
     {
@@ -201,7 +212,7 @@ fn work(
         let (region, pages) = crate::io::region::flows(bounds.flows);
         let face = Arc::new(WorkerFace { pages, ..WorkerFace::new(queue, core) });
         let orders =
-            Orders { policy: Arc::clone(&policy), stop: Arc::clone(&stop), heartbeat: gate.heartbeat };
+            Orders { policy: Arc::clone(&policy), stop: Arc::clone(&crew.stop), heartbeat: gate.heartbeat };
         let failed = |reason: String| StartError::Worker { queue, reason };
         let worker = Worker::new(
             pair,
@@ -226,7 +237,7 @@ fn work(
             })
             .map_err(|error| failed(error.to_string()))?;
         faces.push(face);
-        threads.push(thread);
+        crew.threads.push(thread);
     }
     pin(placement.control);
     notes.extend(placed(placement, saved));
@@ -251,19 +262,18 @@ fn work(
         bpf: Box::new(move || counters.read()),
         states: Box::new(move || presence.look()),
     };
-    await_first_turn(&shared, &stop)?;
-    Ok(Running { shared: Arc::new(shared), notes, stop, threads, _lock: lock })
+    await_first_turn(&shared)?;
+    Ok(Running { shared: Arc::new(shared), notes, crew, _lock: lock })
 }
 
 /// A gate is up when every worker has begun a turn with its policy.
 #[cfg(feature = "xdp")]
-fn await_first_turn(shared: &Shared, stop: &AtomicBool) -> Result<(), StartError> {
+fn await_first_turn(shared: &Shared) -> Result<(), StartError> {
     const TRIES: u32 = 2_000;
     for face in &shared.workers {
         let mut tries = 0;
         while face.generation.load(Ordering::Acquire) == 0 {
             if tries == TRIES {
-                stop.store(true, Ordering::Relaxed);
                 let reason = "did not begin within 2 s; is its core free?".to_owned();
                 return Err(StartError::Worker { queue: face.queue, reason });
             }
