@@ -18,7 +18,7 @@ use crate::policy::services::{ALL, UNREADABLE, blank, place, service_at};
 use crate::policy::table::{Column, Table};
 use crate::policy::verdict::{Denial, Mode, RuleNumber};
 use crate::wire::Service;
-use crate::wire::protocol::{TCP, UDP};
+use crate::wire::protocol::{SCTP, TCP, UDP, has_ports};
 
 /// What one table is asked of a pair of ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,8 +89,7 @@ impl Run {
         let mut spans = spans(v4).into_iter();
         let (first, _) = spans.find(|(first, last)| *first <= self.last && self.first <= *last)?;
         let service = service_at(self.first.max(first), source_port(self.from));
-        let ported = service.protocol == TCP || service.protocol == UDP;
-        Some(if ported { service } else { Service { sport: self.from.0, ..service } })
+        Some(if has_ports(service.protocol) { service } else { Service { sport: self.from.0, ..service } })
     }
 
     /// Takes in what can't be beside it, so that a whole protocol, or everything, is called so in both
@@ -98,7 +97,7 @@ impl Run {
     fn round(&mut self, spans: &[(u32, u32)]) {
         let readable = || spans.iter().filter(|(first, _)| *first < UNREADABLE);
         let blanks = || spans.iter().filter(|(first, _)| *first >= UNREADABLE);
-        for protocol in [TCP, UDP] {
+        for protocol in [TCP, UDP, SCTP] {
             if self.first == place(protocol, 1) && self.last >= place(protocol, u16::MAX) {
                 self.first = place(protocol, 0);
             }
@@ -133,7 +132,7 @@ fn spans(v4: bool) -> Vec<(u32, u32)> {
     let all = || (0..=u8::MAX).filter(move |protocol| exists(*protocol, v4));
     for protocol in all() {
         // Port 0 is nobody's.
-        let least = u16::from(protocol == TCP || protocol == UDP);
+        let least = u16::from(has_ports(protocol));
         add(place(protocol, least), place(protocol, u16::MAX));
     }
     for protocol in all() {
@@ -335,8 +334,7 @@ fn sources(protocol: u8, cuts: &Cuts) -> Vec<(u16, u16)> {
     let port = |place: u32| u16::try_from(place & 0xffff).unwrap_or(u16::MAX);
     let ports = all.map(|(first, last)| (port(first), port(last)));
     // Port 0 is nobody's.
-    let ported = protocol == TCP || protocol == UDP;
-    ports.filter(|range| !ported || *range != (0, 0)).collect()
+    ports.filter(|range| !has_ports(protocol) || *range != (0, 0)).collect()
 }
 
 /// Fewer runs of the same services.
@@ -351,7 +349,7 @@ fn joined(mut runs: Vec<Run>, spans: &[(u32, u32)]) -> Vec<Run> {
         meet
     });
     for run in &mut runs {
-        let ported = [TCP, UDP].contains(&service_at(run.first, 0).protocol);
+        let ported = has_ports(service_at(run.first, 0).protocol);
         if ported && run.from == (1, u16::MAX) {
             run.from = ALL;
         }
