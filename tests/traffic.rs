@@ -170,12 +170,12 @@ impl Stage {
             assert_eq!(sum(&status, number, |side| side.would_drop.values().sum()), 0, "{}", port.side);
             assert_eq!(sum(&status, number, |side| side.loose), 0, "{}", port.side);
         }
-        if queues() > 1 {
+        let all = status.equation();
+        assert_eq!(all.handed_over, all.taken_over);
+        if queues() > 1 && flows(&status) > 1_000 {
             // The two directions of a connection leave by queues of their own, chosen for each apart.
             assert!(status.workers.iter().all(|worker| worker.equation.rx > 0), "{status:#?}");
             assert!(status.workers.iter().all(|worker| worker.equation.handed_over > 0), "{status:#?}");
-            let all = status.equation();
-            assert_eq!(all.handed_over, all.taken_over);
         }
         status
     }
@@ -216,10 +216,12 @@ fn queues() -> u32 {
     std::env::var("PORTCULLIS_TEST_QUEUES").map_or(1, |text| text.parse().expect("a number of queues"))
 }
 
-/// Reasons that anything was dropped for.
+/// Reasons that anything was dropped for; but for a full ring between workers, which is to a second worker
+/// what a full ring before the first is: see [`lost`].
 fn reasons(status: &Status) -> BTreeSet<&str> {
     let sides = status.workers.iter().flat_map(|worker| &worker.sides);
-    sides.flat_map(|side| side.dropped.keys().map(String::as_str)).collect()
+    let names = sides.flat_map(|side| side.dropped.keys().map(String::as_str));
+    names.filter(|&name| queues() == 1 || name != "handover_full").collect()
 }
 
 fn forwarded(status: &Status) -> [(u64, u64); 2] {
