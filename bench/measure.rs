@@ -65,6 +65,7 @@ pub(crate) fn turn(generator: &mut Generator, sink: &Sink, phases: &Phases) -> R
         most: most.forwarded,
         most_offered: most.sent.rate(),
         overload,
+        overload_made: median(|w| w.phase.sent.made()),
         overload_offered: median(|w| w.phase.sent.rate()),
         p50: median(|w| w.delays.quantile(0.5).unwrap_or(0.0)),
         p99: median(|w| w.delays.quantile(0.99).unwrap_or(0.0)),

@@ -18,6 +18,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use records::{Block, Kind, Purpose, Record, Run, Turn};
 use statistics::{Promise, Ratio, Verdict, ratio, spread};
 
+/// A generator that makes less than this share of what it was asked for did not overload anybody.
+const MADE: f64 = 0.95;
+
 /// A plain forwarder that does not reach this multiple of the bridge is no yardstick.
 const YARDSTICK: f64 = 1.5;
 
@@ -201,7 +204,7 @@ fn table(results: &Results) -> String {
         "turns",
         "most, Mpps",
         "≤ 0.1 % loss, Mpps",
-        "forwarded of offered, Mpps",
+        "forwarded of taken by the wire of offered, Mpps",
         "p50, µs",
         "p99, µs",
         "reordered",
@@ -215,15 +218,17 @@ fn table(results: &Results) -> String {
                 |(m, low, high)| format!("{m:.digits$} ({low:.digits$}–{high:.digits$})"),
             )
         };
-        let offered: Vec<f64> = turns.iter().map(|t| t.overload_offered / 1e6).collect();
-        let offered = spread(&offered).map_or(0.0, |s| s.0);
+        let median = |measure: fn(&Turn) -> f64| {
+            spread(&turns.iter().map(|t| measure(t) / 1e6).collect::<Vec<_>>()).map_or(0.0, |s| s.0)
+        };
+        let (taken, made) = (median(|t| t.overload_offered), median(|t| t.overload_made));
         table.add_row([
             format!("{device:?}").to_lowercase(),
             if *depth == 0 { "–".to_owned() } else { depth.to_string() },
             turns.len().to_string(),
             cell(&|t| Some(t.most), 1e6, 3),
             cell(&|t| t.lossless, 1e6, 3),
-            format!("{} of {offered:.2}", cell(&|t| Some(t.overload), 1e6, 3)),
+            format!("{} of {taken:.2} of {made:.2}", cell(&|t| Some(t.overload), 1e6, 3)),
             cell(&|t| Some(t.p50), 1e3, 0),
             cell(&|t| Some(t.p99), 1e3, 0),
             turns.iter().map(|t| t.reordered).sum::<u64>().to_string(),
@@ -295,14 +300,26 @@ fn judge_overload(results: &Results) -> (String, bool) {
         return ("THIS RUN DOES NOT COUNT: the gate was not measured\n".to_owned(), false);
     };
     let (gate, deep) = (Which(Kind::Gate, Some(depth)), Which(Kind::Gate, Some(deep)));
-    judge_rows(
+    let (mut text, mut met) = judge_rows(
         results,
         &[
             ("gate / forwarder, p99 one way", gate, Which::FORWARDER, |t| t.p99, Promise::AtMost(1.3)),
             ("gate / bridge, p99 one way", gate, Which::BRIDGE, |t| t.p99, Promise::AtMost(0.6)),
             ("gate / with deep rings, forwarded", gate, deep, |t| t.overload, Promise::AtLeast(0.97)),
         ],
-    )
+    );
+    let made: Vec<f64> = results.turns.iter().map(|(.., turn)| turn.overload_made).collect();
+    let asked = results.run.as_ref().map_or(0.0, |run| mega(run.offered) * 1e6);
+    let (made, ..) = spread(&made).unwrap_or_default();
+    if made < MADE * asked {
+        let (made, asked) = (made / 1e6, asked / 1e6);
+        let _ = writeln!(
+            text,
+            "THIS RUN DOES NOT COUNT: the generator made {made:.3} Mpps of {asked:.3}, which overloads nobody"
+        );
+        met = false;
+    }
+    (text, met)
 }
 
 fn judge_rows(results: &Results, rows: &[Row]) -> (String, bool) {
@@ -400,7 +417,7 @@ mod tests {
         assert!(!met && text.contains("THIS RUN DOES NOT COUNT, "), "{text}");
     }
 
-    fn overloaded(deep: f64, bridge: f64) -> String {
+    fn overloaded(deep: f64, bridge: f64, made: f64) -> String {
         let run = Run {
             purpose: Purpose::Overload,
             command: String::new(),
@@ -419,7 +436,7 @@ mod tests {
                 (Kind::Gate, 4096, deep, 4_000.0),
                 (Kind::Bridge, 0, 1e6, bridge),
             ] {
-                let turn = Turn { overload, p99, ..Turn::default() };
+                let turn = Turn { overload, overload_made: made, p99, ..Turn::default() };
                 let record = Record::Turn { block, device, depth, turn };
                 lines.push(serde_json::to_string(&record).expect("serializes"));
             }
@@ -432,7 +449,9 @@ mod tests {
 
     #[test]
     fn an_overloaded_gate_is_held_against_each_device_at_its_own_depth() {
-        let judged = |deep, bridge| report(&Results::parse(&overloaded(deep, bridge)).expect("parses"));
+        let by =
+            |made, deep, bridge| report(&Results::parse(&overloaded(deep, bridge, made)).expect("parses"));
+        let judged = |deep, bridge| by(1.5e6, deep, bridge);
         let (text, met) = judged(1e6, 200.0);
         assert!(met, "{text}");
         assert!(text.contains("1.111 [1.111, 1.111] of 15 blocks, ≤ 1.30: met"), "{text}");
@@ -441,6 +460,8 @@ mod tests {
         assert!(!met && text.contains("≤ 0.60: missed"), "{text}");
         let (text, met) = judged(1.1e6, 200.0);
         assert!(!met && text.contains("≥ 0.97: missed"), "{text}");
+        let (text, met) = by(1.4e6, 1e6, 200.0);
+        assert!(!met && text.contains("made 1.400 Mpps of 1.500"), "{text}");
     }
 
     #[test]

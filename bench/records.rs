@@ -108,7 +108,10 @@ pub(crate) struct Turn {
     pub(crate) most_offered: f64,
     /// Forwarded at the offered rate of the run.
     pub(crate) overload: f64,
-    /// Offered then, in truth.
+    /// Made by the generator then.
+    #[serde(default)]
+    pub(crate) overload_made: f64,
+    /// Of those, taken by the first veth: the ring of its peer was not full.
     pub(crate) overload_offered: f64,
     /// Median one-way time then.
     pub(crate) p50: f64,

@@ -150,7 +150,7 @@ fn traffic(line: &TrafficLine) -> Result<(), RigError> {
         "{}",
         serde_json::json!({
             "sent": sent.frames, "refused": sent.refused, "nanos": sent.nanos,
-            "offered_mpps": sent.rate() / 1e6,
+            "offered_mpps": sent.made() / 1e6, "taken_mpps": sent.rate() / 1e6,
             "arrived": arrived.frames, "bytes": arrived.bytes, "strangers": arrived.strangers,
             "reordered": arrived.reordered,
             "arrived_mpps": traffic::per_second(arrived.frames, sent.nanos) / 1e6,

@@ -256,6 +256,12 @@ impl Sent {
     pub(crate) fn rate(&self) -> f64 {
         per_second(self.frames.saturating_sub(self.refused), self.nanos)
     }
+
+    /// Frames a second that were offered to it.
+    #[must_use]
+    pub(crate) fn made(&self) -> f64 {
+        per_second(self.frames, self.nanos)
+    }
 }
 
 /// A count over a time in nanoseconds, each second.
