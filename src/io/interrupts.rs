@@ -8,6 +8,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::topology::device;
+
 /// The interrupts of the first `queues` queues of the device with that address, by queue; `None` where it is
 /// not found.
 #[must_use]
@@ -20,6 +22,26 @@ pub fn of_queues(root: &Path, address: &str, queues: usize) -> Vec<Option<u32>> 
         }
     }
     found
+}
+
+/// The message-signalled interrupts that a device has now: a driver that sets itself up anew may get others, and its
+/// numbers go to whoever asks next.
+#[must_use]
+pub fn of_device(root: &Path, address: &str) -> Vec<u32> {
+    let entries = device(root, address).map(|folder| fs::read_dir(folder.join("msi_irqs")));
+    let Some(Ok(entries)) = entries else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Has interrupts come to the processors they came to before, those that are still the device's. What its driver
+/// keeps stays where it is.
+pub fn give_back<'a>(root: &Path, address: &str, before: impl IntoIterator<Item = (&'a u32, &'a String)>) {
+    let own = of_device(root, address);
+    for (interrupt, list) in before {
+        if own.contains(interrupt) {
+            let _ = set_processors(root, *interrupt, list);
+        }
+    }
 }
 
 /// The processors an interrupt comes to, as the kernel writes lists of them.
@@ -44,15 +66,7 @@ fn file(root: &Path, interrupt: u32) -> std::path::PathBuf {
 
 /// A device's message-signalled interrupts with their names, by number.
 fn named(root: &Path, address: &str) -> Vec<(u32, String)> {
-    // An address is no way out of the folder.
-    if address.is_empty() || address.contains('/') {
-        return Vec::new();
-    }
-    let folder = root.join("sys/bus/pci/devices").join(address).join("msi_irqs");
-    let own: Vec<u32> = fs::read_dir(folder).map_or_else(
-        |_| Vec::new(),
-        |all| all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
-    );
+    let own = of_device(root, address);
     let table = fs::read_to_string(root.join("proc/interrupts")).unwrap_or_default();
     let mut all: Vec<(u32, String)> = table
         .lines()
@@ -103,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_interrupts_of_the_device_are_looked_at_and_set() {
+    fn only_interrupts_of_the_device_are_looked_at_set_and_given_back() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -132,5 +146,14 @@ mod tests {
         assert_eq!(processors(root.path(), 26).unwrap(), "3");
         assert_eq!(processors(root.path(), 25).unwrap(), "0-7");
         assert!(processors(root.path(), 99).is_err());
+        // 27 is the device's, 24 is by now another one's.
+        fs::remove_file(root.path().join("sys/bus/pci/devices/0000:01:00.0/msi_irqs/24")).unwrap();
+        write("proc/irq/24/smp_affinity_list", "5\n");
+        let before = [24, 26, 27].map(|interrupt| (interrupt, "0-3".to_owned()));
+        give_back(root.path(), "0000:01:00.0", before.iter().map(|(interrupt, list)| (interrupt, list)));
+        let now = [24, 26, 27].map(|interrupt| processors(root.path(), interrupt).unwrap());
+        assert_eq!(now, ["5", "0-3", "0-3"]);
+        give_back(root.path(), "", [(&26, &"7".to_owned())]);
+        assert_eq!(processors(root.path(), 26).unwrap(), "0-3");
     }
 }

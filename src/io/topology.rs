@@ -5,7 +5,7 @@
 //! one node, and each processor a core of its own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One logical processor that this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +40,16 @@ pub fn processors(root: &Path, allowed: &[usize]) -> Vec<Processor> {
 /// The node of memory near a device on the PCI bus, by its address there; `None`: none is nearer than others.
 #[must_use]
 pub fn node_of(root: &Path, address: &str) -> Option<usize> {
-    // An address is no way out of the folder.
-    if address.is_empty() || address.contains('/') {
-        return None;
-    }
-    let text = fs::read_to_string(root.join("sys/bus/pci/devices").join(address).join("numa_node")).ok()?;
+    let text = fs::read_to_string(device(root, address)?.join("numa_node")).ok()?;
     // -1 where the firmware does not say.
     text.trim().parse().ok()
+}
+
+/// What the kernel tells of the device with an address on the PCI bus; `None` for what is no address.
+pub(super) fn device(root: &Path, address: &str) -> Option<PathBuf> {
+    // It is no way out of the folder.
+    let is_name = !address.is_empty() && !address.contains('/');
+    is_name.then(|| root.join("sys/bus/pci/devices").join(address))
 }
 
 /// Nodes of memory with their processors.

@@ -140,9 +140,8 @@ impl PortSettings {
             offloads::set(&self.interface, offload, true)
                 .map_err(self.fail("switch VLAN stripping back on for"))?;
         }
-        for (interrupt, before) in &self.interrupts {
-            // Gone since, or kept by its driver: it is not ours any more.
-            let _ = interrupts::set_processors(Path::new("/"), *interrupt, before);
+        if !self.interrupts.is_empty() {
+            interrupts::give_back(Path::new("/"), &super::bus(&self.interface), &self.interrupts);
         }
         if let Some(spread) = &self.spread {
             spread.give_back(&self.interface).map_err(self.fail("give its queues back to"))?;
