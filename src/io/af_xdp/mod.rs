@@ -78,6 +78,10 @@ pub const RINGS: std::ops::RangeInclusive<u32> = 64..=8192;
 const LINK_TRIES: u32 = 50;
 const LINK_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the kernel may take to let go of a closed socket's queue.
+const CLOSED_TRIES: u32 = 60;
+const CLOSED_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a taken-over queue is watched for the driver to find its fill ring.
 const SETTLE_TRIES: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);

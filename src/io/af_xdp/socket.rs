@@ -18,13 +18,9 @@ use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use super::depth::{self, Depth};
 use super::queue::{AfXdpQueuePair, Port};
-use super::{AfXdpError, FRAME_SIZE, HEADROOM, ethtool};
+use super::{AfXdpError, CLOSED_PAUSE, CLOSED_TRIES, FRAME_SIZE, HEADROOM, ethtool};
 use crate::io::Pools;
 use crate::wire::Side;
-
-/// How long a queue may stay busy.
-const BUSY_TRIES: u32 = 60;
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// In copy mode the send buffer bounds the packets in flight; this holds any ring.
 const SEND_BUFFER: usize = 64 << 20;
@@ -64,12 +60,12 @@ pub(super) fn open(shape: Shape<'_>) -> Result<Sockets, AfXdpError> {
             }
             Err(Refused::Socket { interface, queue, source }) => {
                 if source.raw_os_error() == Some(libc::EBUSY) {
-                    if waited >= BUSY_PAUSE * BUSY_TRIES {
+                    if waited >= CLOSED_PAUSE * CLOSED_TRIES {
                         let waited_ms = u32::try_from(waited.as_millis()).unwrap_or(u32::MAX);
                         return Err(AfXdpError::Busy { interface, queue, waited_ms });
                     }
-                    thread::sleep(BUSY_PAUSE);
-                    waited += BUSY_PAUSE;
+                    thread::sleep(CLOSED_PAUSE);
+                    waited += CLOSED_PAUSE;
                 } else if zero_copy {
                     refusal = Some(format!("{interface} queue {queue}: {source}"));
                     zero_copy = false;

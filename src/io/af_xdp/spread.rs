@@ -9,11 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ethtool::{self, Queues};
 use super::rss::{self, FUNCTION_STAYS, Kind};
-use super::{AfXdpError, QUEUES_MOST, QueueCount};
-
-/// How long a queue may stay a closed socket's.
-const LEFT_TRIES: u32 = 60;
-const LEFT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+use super::{AfXdpError, CLOSED_PAUSE, CLOSED_TRIES, QUEUES_MOST, QueueCount};
 
 /// A port's own queues and hashing, before we came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,13 +126,13 @@ pub(super) fn set(interface: &str, queues: u32) -> Result<(), AfXdpError> {
 
 /// The kernel takes no queue away from a socket, and lets go of one a moment after it was closed.
 fn set_when_left(interface: &str, receive: u32, transmit: u32) -> io::Result<()> {
-    let mut tries = LEFT_TRIES;
+    let mut tries = CLOSED_TRIES;
     loop {
         match ethtool::set_queues(interface, receive, transmit) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && tries > 0 => tries -= 1,
             done => return done,
         }
-        std::thread::sleep(LEFT_PAUSE);
+        std::thread::sleep(CLOSED_PAUSE);
     }
 }
 
