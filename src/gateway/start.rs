@@ -177,7 +177,6 @@ fn work(
 ) -> Result<Running, StartError> {
     use crate::flow::limits::HalfOpen;
     use crate::flow::{Bounds, Owner, random_secret};
-    use crate::io::Pools;
     use crate::io::af_xdp::Steering;
     use crate::io::clock::Clock;
     use crate::worker::{Lanes, Orders, Policy, Worker, WorkerFace};
@@ -195,7 +194,7 @@ fn work(
         Steering::Symmetric(rss) => Owner::by_rss(workers, rss),
         Steering::OneQueue | Steering::HandOver { .. } => Owner::new(workers, random_secret()),
     };
-    let lanes = Lanes::among(&Pools::new(workers, gate.rings)).map_err(|error| StartError::Worker {
+    let lanes = Lanes::among(&wire.pools).map_err(|error| StartError::Worker {
         queue: 0,
         reason: format!("its rings to others: {error}"),
     })?;

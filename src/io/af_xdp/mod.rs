@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{BpfCounts, PortState, QueuePair, XdpMode};
+use super::{BpfCounts, Pools, PortState, QueuePair, XdpMode};
 use crate::wire::Side;
 use link::Link;
 use offloads::Stripping;
@@ -143,6 +143,8 @@ pub struct Wire {
     pub steering: Steering,
     /// What the operator should know: a mode that was refused and why, a kernel to avoid, a wait.
     pub notes: Vec<String>,
+    /// Whose which frame is, and how many a worker may lend another.
+    pub pools: Pools,
     /// A worker's rings and heartbeat, by queue. Nothing passes before its first beat.
     pub queues: Vec<(AfXdpQueuePair, QueueHeartbeat)>,
     /// What the program counts.
@@ -245,6 +247,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     Ok(Wire {
         ports: [outside.report, inside.report],
         zero_copy: sockets.zero_copy,
+        pools: sockets.pools,
         steering,
         notes,
         queues,

@@ -41,6 +41,7 @@ pub(super) struct Shape<'a> {
 /// All sockets of a wire.
 pub(super) struct Sockets {
     pub(super) pairs: Vec<AfXdpQueuePair>,
+    pub(super) pools: Pools,
     pub(super) zero_copy: bool,
     /// Why not zero-copy.
     pub(super) refusal: Option<String>,
@@ -54,9 +55,9 @@ pub(super) fn open(shape: Shape<'_>) -> Result<Sockets, AfXdpError> {
     let mut zero_copy = true;
     loop {
         match open_as(shape, zero_copy) {
-            Ok(pairs) => {
+            Ok((pairs, pools)) => {
                 let waited = (!waited.is_zero()).then_some(waited);
-                return Ok(Sockets { pairs, zero_copy, refusal, waited });
+                return Ok(Sockets { pairs, pools, zero_copy, refusal, waited });
             }
             Err(Refused::Socket { interface, queue, source }) => {
                 if source.raw_os_error() == Some(libc::EBUSY) {
@@ -97,7 +98,7 @@ fn depth_of(shape: Shape<'_>, zero_copy: bool) -> Depth {
     Depth::shared(shape.rings, longest.map(|places| places.unwrap_or(depth::UNTOLD)).fold(0, u32::max))
 }
 
-fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Refused> {
+fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<(Vec<AfXdpQueuePair>, Pools), Refused> {
     let depth = depth_of(shape, zero_copy);
     // What is lent from worker to worker does not grow with what a driver holds.
     let lent = Pools::new(shape.queues, shape.rings).lent();
@@ -148,7 +149,7 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<Vec<AfXdpQueuePair>, Ref
         let inside = port(Side::Inside)?;
         pairs.push(AfXdpQueuePair::new(umem.clone(), Arc::clone(&blank), pools, outside, inside));
     }
-    Ok(pairs)
+    Ok((pairs, pools))
 }
 
 fn bind(
