@@ -15,8 +15,8 @@ use super::ethtool::{Answer, ask};
 // linux/ethtool.h
 const GET_FIELDS: u32 = 0x0000_0029;
 const SET_FIELDS: u32 = 0x0000_002a;
-const GET_SPREAD: u32 = 0x0000_0046;
-const SET_SPREAD: u32 = 0x0000_0047;
+const GET_HASHING: u32 = 0x0000_0046;
+const SET_HASHING: u32 = 0x0000_0047;
 const TABLE_STAYS: u32 = 0xffff_ffff;
 /// The hash function that all cards know.
 pub(super) const TOEPLITZ: u8 = 1;
@@ -56,7 +56,7 @@ impl Kind {
 /// `struct ethtool_rxfh`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Spread {
+struct Hashing {
     command: u32,
     context: u32,
     entries: u32,
@@ -81,13 +81,13 @@ struct Fields {
 // SAFETY: the layout of ethtool_rxfh with room behind it, integers only. The kernel writes as many entries and
 // bytes as the structure says, which must be the card's own numbers or 0: `read` has compared them with the
 // room. When setting, it only reads.
-unsafe impl Answer for Spread {}
+unsafe impl Answer for Hashing {}
 // SAFETY: the first 16 bytes of ethtool_rxnfc, integers only: all that the kernel reads and writes for these
 // two commands, unless a context is asked for, which `Kind` does not.
 unsafe impl Answer for Fields {}
 
-const BLANK: Spread = Spread {
-    command: GET_SPREAD,
+const BLANK: Hashing = Hashing {
+    command: GET_HASHING,
     context: 0,
     entries: 0,
     key_bytes: 0,
@@ -119,7 +119,7 @@ pub(super) fn read(interface: &str) -> Option<Card> {
         return None;
     }
     let found =
-        ask(interface, Spread { entries: sizes.entries, key_bytes: sizes.key_bytes, ..BLANK }).ok()?;
+        ask(interface, Hashing { entries: sizes.entries, key_bytes: sizes.key_bytes, ..BLANK }).ok()?;
     let (table, rest) = found.config.split_at_checked(entries)?;
     Some(Card {
         function: found.function,
@@ -135,8 +135,8 @@ pub(super) const FUNCTION_STAYS: u8 = 0;
 /// Sets function, transform and key. The table stays.
 pub(super) fn set(interface: &str, function: u8, transform: u8, key: &[u8]) -> io::Result<()> {
     let key_bytes = u32::try_from(key.len()).map_err(io::Error::other)?;
-    let command = SET_SPREAD;
-    let mut wish = Spread { command, entries: TABLE_STAYS, key_bytes, function, transform, ..BLANK };
+    let command = SET_HASHING;
+    let mut wish = Hashing { command, entries: TABLE_STAYS, key_bytes, function, transform, ..BLANK };
     let place = wish.config.as_mut_bytes().get_mut(..key.len()).ok_or(io::ErrorKind::InvalidInput)?;
     place.copy_from_slice(key);
     ask(interface, wish).map(drop)
@@ -161,9 +161,9 @@ mod tests {
 
     #[test]
     fn layouts_are_the_kernels() {
-        assert_eq!(size_of::<Spread>(), 24 + 4 * ROOM);
-        assert_eq!(std::mem::offset_of!(Spread, function), 16);
-        assert_eq!(std::mem::offset_of!(Spread, config), 24);
+        assert_eq!(size_of::<Hashing>(), 24 + 4 * ROOM);
+        assert_eq!(std::mem::offset_of!(Hashing, function), 16);
+        assert_eq!(std::mem::offset_of!(Hashing, config), 24);
         assert_eq!(size_of::<Fields>(), 16);
     }
 
