@@ -2,7 +2,8 @@
 //!
 //! What it is: bytes by frame. What it is not: it does not know who has a frame. Invariant: whoever has a
 //! [`Frame`] has the only claim to its bytes, in whichever thread; pairs make each number once, and a frame is
-//! passed on by value. Cost: a bound check.
+//! passed on by value. That holds among the pairs of one arena: a frame tells its number and not its arena, so it is
+//! given only to pairs that were made with the one it came from. Cost: a bound check.
 #![allow(unsafe_code, reason = "the pairs of a wire share one memory, as they do over a UMEM")]
 
 use std::cell::UnsafeCell;
@@ -16,7 +17,8 @@ pub(super) struct Arena {
     frames: Box<[UnsafeCell<[u8; FRAME_SIZE]>]>,
 }
 
-// SAFETY: the bytes of a frame are reached through its `Frame` alone, which is in one place.
+// SAFETY: the bytes of a frame are reached through its `Frame` alone, which is in one place, as long as it is given
+// only to pairs of this arena: what makes pairs says so to whoever has them.
 unsafe impl Sync for Arena {}
 
 impl Arena {

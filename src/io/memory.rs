@@ -2,7 +2,8 @@
 //!
 //! The same UMEM, pools and ring bounds as the real port; frames are injected and taken by the caller. The pairs
 //! of several workers share one memory and may each be in a thread of its own.
-//! Invariant: a frame is in exactly one place, [`Census::total`] never changes.
+//! Invariants: a frame is in exactly one place, [`Census::total`] never changes; a frame stays among the pairs that
+//! were made together, for its bytes are found by its number alone.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
