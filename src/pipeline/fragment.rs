@@ -7,7 +7,7 @@ use super::{BURST, Outcome, Pass, Pipeline, Reason, Released, Scene};
 use crate::flow::Owner;
 use crate::flow::fragments::{Answer, Piece, Ports, Release};
 use crate::policy::RuleNumber;
-use crate::wire::{Facts, Fragment, Ip, L4, Net, Side};
+use crate::wire::{Facts, Fragment, Ip, Net, Side};
 
 /// A fragment that waits: the place of its frame, and what was read of it.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,11 @@ impl Pieces {
         Self { leaving: Vec::with_capacity(if owner.is_alone() { 0 } else { BURST }), told: None }
     }
 
+    /// What came along with the fragment whose turn it is.
+    pub(super) const fn told(&self) -> Option<&Ports> {
+        self.told.as_ref()
+    }
+
     /// A burst begins.
     #[inline]
     pub(super) fn forget(&mut self) {
@@ -53,35 +58,6 @@ impl Pipeline {
     pub fn told_with(&self, pass: Pass) -> Option<Ports> {
         let at = usize::from(pass.piece).checked_sub(1)?;
         self.pieces.leaving.get(at).copied()
-    }
-
-    /// The other worker that decides about a packet, if one does. Asked where this one has no place for it to be
-    /// sent from: whoever owns its flow has places of its own.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn elsewhere(&self, scene: &Scene<'_>, facts: &Facts) -> Option<u32> {
-        if self.owner.is_alone() {
-            return None;
-        }
-        let Net::Ip(ip) = &facts.net else { return None };
-        if scene.table.is_group(ip.dst) || facts.housekeeping().is_some() {
-            return None;
-        }
-        let key = match (Piece::of(facts, scene.side), self.pieces.told) {
-            (Some(_), Some(ports)) => ports.key(ip.src, ip.dst, facts.vlans).0,
-            (Some(piece), None) => piece.datagram.owner_key(),
-            (None, _) => match &ip.l4 {
-                L4::Icmp(icmp) if icmp.is_error(ip.src.is_ipv6()) => icmp.quote?.key(facts.vlans).0,
-                L4::Icmp(_)
-                | L4::Tcp(_)
-                | L4::Udp { .. }
-                | L4::Sctp { .. }
-                | L4::Other
-                | L4::Absent
-                | L4::Remembered { .. } => facts.key()?.0,
-            },
-        };
-        self.owned_elsewhere(&key)
     }
 
     /// A fragment whose datagram's ports are known.
@@ -162,10 +138,7 @@ impl Pipeline {
         let outcome = match (release, &facts.net) {
             (Release::Refused(why), _) => self.refuse(&scene, &facts, why.into()),
             (Release::Known(ports), _) if room(side) == 0 => {
-                self.pieces.told = Some(ports);
-                let elsewhere = self.elsewhere(&scene, &facts);
-                self.pieces.told = None;
-                match elsewhere {
+                match self.decided_elsewhere(&scene, &facts, Some(&ports)) {
                     Some(worker) => Outcome::HandOver(self.along(Pass::to(worker), &ports)),
                     None => self.refuse(&scene, &facts, Reason::TxRingFull),
                 }

@@ -15,6 +15,7 @@ mod fragment;
 mod neighbour;
 mod openers;
 mod outcome;
+mod owners;
 mod reason;
 mod reply;
 mod review;

@@ -72,8 +72,7 @@ impl Openers {
 
 /// The connection that a plain packet would open.
 fn connection(found: &Plain, frame: &[u8]) -> Connection {
-    let [a, b] = found.key.ends();
-    let ((src, sport), (dst, dport)) = if found.from_a { (a, b) } else { (b, a) };
+    let ((src, sport), (dst, dport)) = found.key.sender_first(found.from_a);
     // It was read: so much is there.
     let mac = frame.get(6..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
     let from = Sender { address: src, mac: SenderMac::Seen(Mac(mac)), vlans: found.key.vlans() };

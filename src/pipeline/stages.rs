@@ -13,7 +13,7 @@ use super::{Counters, Cuts, Event, EventKind, Kind, Outcome, Pass, Reason};
 use crate::flow::fragments::FragmentMemory;
 use crate::flow::{Batch, FlowId, FlowTable, Hint, Now, Owner, Slot, random_secret};
 use crate::policy::{Action, Met, Mode, Moment, RuleNumber, Sender, SenderMac, Table};
-use crate::wire::{Facts, Ip, Key, Net, Plain, Service, Side, glimpse, parse};
+use crate::wire::{Facts, Ip, Net, Plain, Service, Side, glimpse, parse};
 
 /// Packets of one burst at most.
 pub const BURST: usize = crate::flow::BATCH;
@@ -226,28 +226,6 @@ impl Pipeline {
         !filled
     }
 
-    /// The other worker that a plain packet without a flow here is passed on to. What is for a group has no flow
-    /// anywhere, and is judged where it arrives.
-    #[inline]
-    fn passed_on(&self, scene: &Scene<'_>, found: &Plain) -> Option<u32> {
-        if self.owner.is_alone() {
-            return None;
-        }
-        let [(a, _), (b, _)] = found.key.ends();
-        let dst = if found.from_a { b } else { a };
-        self.owned_elsewhere(&found.key).filter(|_| !scene.table.is_group(dst))
-    }
-
-    /// The other worker that owns a key, if one does.
-    #[inline]
-    pub(super) fn owned_elsewhere(&self, key: &Key) -> Option<u32> {
-        if self.owner.is_alone() {
-            return None;
-        }
-        let owner = self.owner.of(key);
-        (owner != self.me).then_some(owner)
-    }
-
     /// Whether a packet is an ordinary one of a known flow; if so, it was taken into account.
     #[inline]
     fn passes(&mut self, scene: &Scene<'_>, frame: &[u8], found: &Plain, guess: FlowId) -> bool {
@@ -287,7 +265,7 @@ impl Pipeline {
         // 3. A place to send it from, before anything is remembered of it.
         if room == 0 {
             // Another worker may have one.
-            if let Some(worker) = self.elsewhere(scene, facts) {
+            if let Some(worker) = self.decided_elsewhere(scene, facts, self.pieces.told()) {
                 return Outcome::HandOver(Pass::to(worker));
             }
             return self.object(scene, facts, on_the_wire(scene, Reason::TxRingFull));

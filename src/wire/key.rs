@@ -147,7 +147,8 @@ impl Key {
 
     /// Address and port of who sends and who receives, where `a` sends or the other end does.
     #[inline]
-    pub(super) fn sender_first(&self, from_a: bool) -> ((IpAddr, u16), (IpAddr, u16)) {
+    #[must_use]
+    pub fn sender_first(&self, from_a: bool) -> ((IpAddr, u16), (IpAddr, u16)) {
         // Turned as words: an address is moved byte by byte once it is one.
         let [a0, a1, b0, b1, ..] = self.tail.to_ne_bytes();
         let ports = u32::from_be_bytes([a0, a1, b0, b1]);
