@@ -53,9 +53,10 @@ impl Pipeline {
         self.pieces.told = ports;
     }
 
-    /// What goes along with a frame of the latest burst that is passed on.
+    /// What goes along with a frame of the latest burst, if it is passed on.
     #[must_use]
-    pub fn told_with(&self, pass: Pass) -> Option<Ports> {
+    pub fn told_with(&self, outcome: &Outcome) -> Option<Ports> {
+        let Outcome::HandOver(pass) = outcome else { return None };
         let at = usize::from(pass.piece).checked_sub(1)?;
         self.pieces.leaving.get(at).copied()
     }

@@ -29,14 +29,24 @@ fn with_zeros<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
     }
 }
 
-/// Ends a frame that is not forwarded.
+/// Where a frame goes that is not forwarded.
+pub(super) struct Aside<'a> {
+    /// Frames of fragments that wait, by place.
+    pub(super) shelf: &'a mut [Option<Frame>],
+    /// Where a reply is written.
+    pub(super) desk: &'a mut [u8; Reply::LONGEST],
+    /// The rings to other workers, for a frame that may be passed on.
+    pub(super) lanes: Option<&'a mut Lanes>,
+}
+
+/// Ends a frame that is not forwarded; what its datagram's first tells goes along with one that is passed on.
 #[inline(never)]
-pub(super) fn keep_back<Q: QueuePair>(
+pub(super) fn set_aside<Q: QueuePair>(
     queues: &mut Q,
-    (shelf, desk): (&mut [Option<Frame>], &mut [u8; Reply::LONGEST]),
+    Aside { shelf, desk, lanes }: Aside<'_>,
     counters: &Counters,
     side: Side,
-    (frame, outcome): (Frame, Outcome),
+    (frame, outcome, with): (Frame, Outcome, Option<Ports>),
 ) {
     match outcome {
         Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
@@ -51,17 +61,12 @@ pub(super) fn keep_back<Q: QueuePair>(
                 queues.recycle(frame);
             }
         },
-        // Passed on by whoever has the rings.
-        Outcome::HandOver(_) => {
-            counters.dropped(side, Reason::HandoverFull);
-            queues.recycle(frame);
-        }
+        Outcome::HandOver(pass) => pass_on(queues, lanes, counters, side, (frame, pass, with)),
     }
 }
 
 /// Passes a frame on to another worker, at the end of the turn; a drop where that one takes no more.
-#[inline(never)]
-pub(super) fn pass_on<Q: QueuePair>(
+fn pass_on<Q: QueuePair>(
     queues: &mut Q,
     lanes: Option<&mut Lanes>,
     counters: &Counters,
@@ -82,16 +87,16 @@ pub(super) fn pass_on<Q: QueuePair>(
 }
 
 /// A packet that is dropped and answered.
-pub(super) struct Refused {
-    pub(super) frame: Frame,
-    pub(super) side: Side,
-    pub(super) reason: Reason,
-    pub(super) reply: Reply,
+struct Refused {
+    frame: Frame,
+    side: Side,
+    reason: Reason,
+    reply: Reply,
 }
 
 /// Sends a reply back by the port that a packet came from, in the packet's own frame: no other is needed, and
 /// it goes home from there as from the other port. Without a way out the packet is a plain drop.
-pub(super) fn answer<Q: QueuePair>(
+fn answer<Q: QueuePair>(
     queues: &mut Q,
     counters: &Counters,
     desk: &mut [u8; Reply::LONGEST],

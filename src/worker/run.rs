@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
 use super::desk::Copier;
-use super::ending::{Refused, answer, keep_back, pass_on, without_residue};
+use super::ending::{Aside, set_aside, without_residue};
 use super::lanes::Parcel;
 use super::{Gauges, Lanes, Policy, WorkerFace};
 use crate::flow::fragments::Ports;
@@ -329,13 +329,11 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                         self.queues.recycle(frame);
                     }
                 }
-            } else if let Outcome::HandOver(pass) = *outcome {
-                let with = self.pipeline.told_with(pass);
-                let lanes = self.lanes.as_deref_mut().filter(|_| came.may_go_on(with.as_ref()));
-                pass_on(&mut self.queues, lanes, &counters, side, (frame, pass, with));
             } else {
-                let kept = (&mut self.shelf[..], &mut *self.desk);
-                keep_back(&mut self.queues, kept, &counters, side, (frame, *outcome));
+                let with = self.pipeline.told_with(outcome);
+                let lanes = self.lanes.as_deref_mut().filter(|_| came.may_go_on(with.as_ref()));
+                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes };
+                set_aside(&mut self.queues, aside, &counters, side, (frame, *outcome, with));
             }
         }
         self.outcomes.clear();
@@ -357,32 +355,21 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
             let Some(frame) = kept.and_then(Option::take) else { continue };
             counters.released(side);
             let octets = u64::from(frame.length());
-            let unsent = match outcome {
-                Outcome::Forward => {
-                    let frame = without_residue(queues, frame);
-                    match queues.send(side.other(), frame) {
-                        Ok(()) => {
-                            counters.forwarded(side, 1, octets);
-                            continue;
-                        }
-                        Err(frame) => {
-                            counters.dropped(side, Reason::TxRingFull);
-                            frame
-                        }
+            if outcome == Outcome::Forward {
+                let frame = without_residue(queues, frame);
+                match queues.send(side.other(), frame) {
+                    Ok(()) => counters.forwarded(side, 1, octets),
+                    Err(frame) => {
+                        counters.dropped(side, Reason::TxRingFull);
+                        queues.recycle(frame);
                     }
                 }
-                Outcome::HandOver(pass) => {
-                    let with = self.pipeline.told_with(pass);
-                    pass_on(queues, self.lanes.as_deref_mut(), &counters, side, (frame, pass, with));
-                    continue;
-                }
-                Outcome::Reject(reason, reply) => {
-                    answer(queues, &counters, &mut self.desk, Refused { frame, side, reason, reply });
-                    continue;
-                }
-                Outcome::Drop(_) | Outcome::Hold(_) => frame,
-            };
-            self.queues.recycle(unsent);
+            } else {
+                let with = self.pipeline.told_with(&outcome);
+                let lanes = self.lanes.as_deref_mut();
+                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes };
+                set_aside(queues, aside, &counters, side, (frame, outcome, with));
+            }
         }
         counters.end();
     }
