@@ -236,13 +236,16 @@ impl Lanes {
     }
 
     /// Nothing waits, and nothing is lent.
-    pub(super) fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.outlets.iter().flatten().all(|outlet| outlet.lent == 0) && self.is_empty()
     }
 
-    /// Whether a worker that is quiet, and receives nothing more, may leave: all others are as far, so nothing
-    /// comes by a ring any more either.
+    /// Whether a worker that receives nothing more may leave: nothing waits here, nothing is lent, and all others are
+    /// as far, so nothing comes by a ring any more either.
     pub(super) fn may_leave(&mut self) -> bool {
+        if !self.is_quiet() {
+            return false;
+        }
         if !self.is_settled {
             self.is_settled = true;
             self.settled.fetch_add(1, Ordering::AcqRel);
@@ -272,6 +275,32 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::*;
+    use crate::io::memory::{Drain, MemoryQueuePair};
+
+    #[test]
+    fn nobody_leaves_before_all_have_lent_nothing_nor_while_something_waits() {
+        let pools = Pools::lending(3, 4, 2);
+        let mut pairs = MemoryQueuePair::among(pools, 4, Drain::Keep);
+        let mut lanes: Vec<_> = Lanes::among(&pools).unwrap().into_iter().flatten().collect();
+        let may_leave = |lanes: &mut [Lanes]| lanes.iter_mut().map(Lanes::may_leave).collect::<Vec<_>>();
+        let mut frames = Vec::new();
+        assert!(pairs[1].inject(Side::Outside, b"on its way"));
+        pairs[1].receive(Side::Outside, &mut frames);
+        lanes[1].give(&mut pairs[1], 2, frames.pop().unwrap(), None).unwrap();
+        assert_eq!(may_leave(&mut lanes), [false; 3], "the second one has lent a frame");
+        lanes[1].flush();
+        // It goes on by the third one, which was as far before it came.
+        let mut parcels = Vec::new();
+        lanes[2].take(&mut pairs[2], (1, Side::Outside), &mut parcels);
+        lanes[2].give(&mut pairs[2], 0, parcels.pop().unwrap().frame, None).unwrap();
+        lanes[2].flush();
+        lanes[1].regain(&mut pairs[1]);
+        assert_eq!(may_leave(&mut lanes), [false, true, false], "it waits for the first one");
+        lanes[0].take(&mut pairs[0], (2, Side::Outside), &mut parcels);
+        lanes[0].flush();
+        lanes[2].regain(&mut pairs[2]);
+        assert_eq!((parcels.len(), may_leave(&mut lanes)), (1, vec![true; 3]));
+    }
 
     #[test]
     fn a_bell_rung_for_an_earlier_sleep_ends_one_sleep_and_no_more() {

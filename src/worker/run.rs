@@ -28,7 +28,9 @@ pub(super) const SWEEP_IDLE: usize = 256;
 /// The same of the hand that judges flows again after a publish, while there are packets none more: at
 /// 0.1 µs a flow a packet that comes meanwhile waits a tenth of a millisecond at most.
 const REVIEW_IDLE: usize = 1_024;
-/// A worker that was told to stop waits this long for its frames to leave.
+/// A worker that was told to stop waits this long for its frames to leave, and for the others to be as far. Each counts
+/// from when it hears of the stop, which is at most a longest sleep (100 ms) after another: what it then still
+/// receives or passes on has time to go on, long before the first of them would leave without having seen it.
 const FAREWELL_NANOS: u64 = 500_000_000;
 /// Gauges are published this often.
 const GAUGES_NANOS: u64 = 100_000_000;
@@ -431,8 +433,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 self.release(&policy, &now);
             }
             self.flush();
-            let is_quiet = self.lanes.as_ref().is_none_or(|lanes| lanes.is_quiet());
-            quiet = if busy || self.queues.sending() || !is_quiet { 0 } else { quiet + 1 };
+            quiet = if busy || self.queues.sending() { 0 } else { quiet + 1 };
             let done = quiet >= 3 && self.lanes.as_mut().is_none_or(|lanes| lanes.may_leave());
             if done || now.boot > end {
                 break;
