@@ -19,6 +19,7 @@ mod icmp;
 mod limit;
 mod listing;
 mod neighbour;
+mod places;
 mod reply;
 mod review;
 mod says;

@@ -170,15 +170,26 @@ impl Rig {
         lent: u32,
         faces: Vec<WorkerFace>,
     ) -> Vec<Self> {
-        let pools = Pools::lending(u32::try_from(faces.len()).unwrap_or(1), shape.pool, lent);
+        Self::among_each(policy, shape, lent, faces.into_iter().map(|face| (shape.owner.clone(), face)))
+    }
+
+    /// The same, where each is told by itself who owns which flow.
+    #[allow(dead_code, reason = "not all who share this have several")]
+    pub(crate) fn among_each(
+        policy: Arc<Policy>,
+        shape: &Shape,
+        lent: u32,
+        each: impl ExactSizeIterator<Item = (Owner, WorkerFace)>,
+    ) -> Vec<Self> {
+        let pools = Pools::lending(u32::try_from(each.len()).unwrap_or(1), shape.pool, lent);
         let orders = orders(policy);
         let half_open = Arc::new(HalfOpen::new(shape.destinations, (5, 6)));
         let pairs = MemoryQueuePair::among(pools, shape.tx_ring, shape.drain);
         let lanes = Lanes::among(&pools).expect("file descriptors");
-        let places = (0..).zip(pairs.into_iter().zip(lanes)).zip(faces);
+        let places = (0..).zip(pairs.into_iter().zip(lanes)).zip(each);
         places
-            .map(|((me, (pair, lanes)), face)| {
-                Self::at((pair, me, lanes), &orders, shape.clone(), face, &half_open)
+            .map(|((me, (pair, lanes)), (owner, face))| {
+                Self::at((pair, me, lanes), &orders, Shape { owner, ..shape.clone() }, face, &half_open)
             })
             .collect()
     }
