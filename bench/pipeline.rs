@@ -168,16 +168,33 @@ fn several(line: &Blocks) -> Result<(), StageError> {
         return Err(StageError::Lost);
     }
     let together = Together::over(flows)?;
+    let (mut order, mut failed) = ([0, 1, 2, 3], None);
     let rates = quiet.blocks(line.count(), |turns| {
-        let rate = |who| match who {
-            0 => together.workers(1),
-            1 => together.workers(2),
-            2 => Together::lines(1),
-            _ => Together::lines(2),
-        };
-        let [one, both, line, lines] = [0, 1, 2, 3].map(rate);
+        let mut rates = [0.0; 4];
+        for who in order {
+            if failed.is_some() {
+                break;
+            }
+            let rate = match who {
+                0 => together.workers(1),
+                1 => together.workers(2),
+                2 => together.lines(1),
+                _ => together.lines(2),
+            };
+            match (rate, rates.get_mut(who)) {
+                (Ok(rate), Some(place)) => *place = rate,
+                (Ok(_), None) => {}
+                (Err(error), _) => failed = Some(error),
+            }
+        }
+        // Whoever is measured first in one block is last in the next.
+        order.reverse();
+        let [one, both, line, lines] = rates;
         turns.extend([(0, one), (1, both), (2, line), (3, lines), (4, both / one), (5, lines / line)]);
     });
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(["two workers, null I/O, 64 B", "median (smallest–largest)"]);
@@ -210,8 +227,9 @@ fn several(line: &Blocks) -> Result<(), StageError> {
     right(&mut table, 1);
     let _ = writeln!(
         out,
-        "{}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95)",
+        "{}; {}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95)",
         quiet.sentence(line.count()),
+        together.places(),
         interval(ratios(&measured, 1, 0)),
         interval(ratios(&rates, 4, 5)),
     );

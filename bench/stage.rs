@@ -111,6 +111,10 @@ pub(crate) enum StageError {
     Astray { meets: Meets, counts: String },
     #[error("packets of two workers did not go where they should")]
     Lost,
+    #[error("of {sent} packets that worker {worker} was given {crossed} crossed")]
+    NotCrossed { worker: u32, sent: u64, crossed: u64 },
+    #[error("a thread panicked: its message is above")]
+    Panicked,
 }
 
 /// Frames of one kind, written once; those of a flow differ in source address and port.

@@ -5,7 +5,10 @@
 //! worker or two, each pinned to a core of its own and with flows of its own, beside as many copies of the
 //! random-line loop. What it is not: no kernel and no device.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -13,6 +16,7 @@ use portcullis::flow::Owner;
 use portcullis::io::clock::{Reading, boot_nanos};
 use portcullis::io::memory::Drain;
 use portcullis::io::region;
+use portcullis::io::topology::{Processor, processors};
 use portcullis::policy::Moment;
 use portcullis::wire::{Side, parse};
 use portcullis::worker::Policy;
@@ -109,15 +113,34 @@ const GO_NANOS: u64 = 300_000_000;
 pub(crate) struct Together {
     flows: u32,
     policy: Arc<Policy>,
+    seats: Vec<Processor>,
 }
 
 impl Together {
     pub(crate) fn over(flows: u32) -> Result<Self, StageError> {
-        Ok(Self { flows, policy: Arc::new(policy()?) })
+        let allowed: Vec<_> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        let seats = seats(processors(Path::new("/"), &allowed));
+        Ok(Self { flows, policy: Arc::new(policy()?), seats })
+    }
+
+    /// Which processors two threads are pinned to, and whether they are two cores.
+    pub(crate) fn places(&self) -> String {
+        match self.seats.as_slice() {
+            [one, two, ..] if one.core == two.core => format!(
+                "threads on processors {} and {}, which are HYPERTHREADS OF ONE CORE",
+                one.number, two.number
+            ),
+            [one, two, ..] => {
+                format!("threads on processors {} and {}, a core each", one.number, two.number)
+            }
+            [one] => format!("BOTH THREADS ON PROCESSOR {}, the only one", one.number),
+            [] => "threads on ANY PROCESSOR: which there are is not known".to_owned(),
+        }
     }
 
     /// So many workers, each with this many flows of its own at random.
-    pub(crate) fn workers(&self, workers: u32) -> f64 {
+    pub(crate) fn workers(&self, workers: u32) -> Result<f64, StageError> {
         let owner = Owner::new(workers, (3, 4));
         let flows = self.flows;
         let shape = Shape {
@@ -130,7 +153,7 @@ impl Together {
             ..Shape::default()
         };
         let rigs = Rig::among(Arc::clone(&self.policy), &shape, workers, LENT);
-        let workers: Vec<_> = rigs
+        let mut workers: Vec<_> = rigs
             .into_iter()
             .zip(0..)
             .map(|(rig, me)| {
@@ -141,18 +164,23 @@ impl Together {
                     flows: owned(owner.clone(), me).take(many).collect(),
                     random: SplitMix(u64::from(me) + 7),
                     buffer: Vec::new(),
+                    sent: 0,
                 };
                 one.open();
                 one
             })
             .collect();
-        at_once(workers, One::burst)
+        let rate = at_once(&mut workers, &self.seats, One::burst)?;
+        for (worker, one) in (0..).zip(&workers) {
+            one.check(worker)?;
+        }
+        Ok(rate)
     }
 
     /// So many random-line loops.
-    pub(crate) fn lines(threads: u32) -> f64 {
-        let lines: Vec<_> = (0..threads).map(|_| Lines::of_bytes(256 << 20)).collect();
-        at_once(lines, |lines| (262_144, nanos_of(lines.fetch() * 262_144.0)))
+    pub(crate) fn lines(&self, threads: u32) -> Result<f64, StageError> {
+        let mut lines: Vec<_> = (0..threads).map(|_| Lines::of_bytes(256 << 20)).collect();
+        at_once(&mut lines, &self.seats, |lines| (262_144, nanos_of(lines.fetch() * 262_144.0)))
     }
 }
 
@@ -168,13 +196,24 @@ struct One {
     flows: Vec<u32>,
     random: SplitMix,
     buffer: Vec<u8>,
+    /// Packets given to it, those that opened flows among them.
+    sent: u64,
 }
 
 impl One {
     fn offer(&mut self, place: usize) -> bool {
         let flow = self.flows.get(place).copied().unwrap_or(0);
         self.templates.write(flow, 0, &mut self.buffer);
-        self.rig.worker.queues().inject(Side::Outside, &self.buffer)
+        let taken = self.rig.worker.queues().inject(Side::Outside, &self.buffer);
+        self.sent += u64::from(taken);
+        taken
+    }
+
+    /// Whether everything that it was given crossed.
+    fn check(&self, worker: u32) -> Result<(), StageError> {
+        let [outside, _] = self.rig.face.counters.snapshot().sides;
+        let (sent, crossed) = (self.sent, outside.forwarded_packets);
+        if sent == crossed { Ok(()) } else { Err(StageError::NotCrossed { worker, sent, crossed }) }
     }
 
     fn open(&mut self) {
@@ -210,33 +249,72 @@ impl One {
     }
 }
 
-/// Does a thing in a thread for each, pinned to a core of its own, all of them at the same time. Millions a
+/// Does a thing in a thread for each, pinned to these processors in turn, all of them at the same time. Millions a
 /// second, summed over the threads: what each did in its own time for it.
-fn at_once<T: Send>(all: Vec<T>, thing: impl Fn(&mut T) -> (u64, u64) + Sync) -> f64 {
+fn at_once<T: Send>(
+    all: &mut [T],
+    seats: &[Processor],
+    thing: impl Fn(&mut T) -> (u64, u64) + Sync,
+) -> Result<f64, StageError> {
     let (barrier, thing) = (Barrier::new(all.len()), &thing);
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let seats = seats.iter().cycle().map(|seat| Some(seat.number)).chain(std::iter::repeat(None));
     thread::scope(|scope| {
-        let threads = all.into_iter().enumerate().map(|(n, mut one)| {
-            let (barrier, core) = (&barrier, cores.iter().rev().nth(n).copied());
+        let threads = all.iter_mut().zip(seats).map(|(one, seat)| {
+            let barrier = &barrier;
             scope.spawn(move || {
-                if let Some(core) = core {
-                    core_affinity::set_for_current(core);
+                if let Some(id) = seat {
+                    core_affinity::set_for_current(core_affinity::CoreId { id });
                 }
-                thing(&mut one);
+                // Whatever becomes of it, the others wait for this thread.
+                let first = catch_unwind(AssertUnwindSafe(|| thing(one)));
                 barrier.wait();
+                first.ok()?;
                 let begun = boot_nanos();
                 let (mut count, mut nanos) = (0, 0);
                 while boot_nanos() - begun < GO_NANOS {
-                    let (more, took) = thing(&mut one);
+                    let (more, took) = thing(one);
                     count += more;
                     nanos += took;
                 }
-                1e3 / each(nanos, count)
+                Some(1e3 / each(nanos, count))
             })
         });
         let threads: Vec<_> = threads.collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).sum()
+        let rates = threads.into_iter().map(|thread| thread.join().ok().flatten());
+        rates.sum::<Option<f64>>().ok_or(StageError::Panicked)
     })
+}
+
+/// Processors in the order in which threads get them: the last first, for the rest of the machine is at work on the
+/// first ones; one of each core before a second of any.
+fn seats(processors: Vec<Processor>) -> Vec<Processor> {
+    let mut cores = BTreeSet::new();
+    let (mut first, second): (Vec<_>, Vec<_>) =
+        processors.into_iter().rev().partition(|one| cores.insert((one.node, one.core)));
+    first.extend(second);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_a_core_each_before_two_share_one() {
+        let four = [0, 1, 2, 3].map(|number| Processor { number, core: number / 2 * 2, node: 0 });
+        let numbers = seats(four.to_vec()).into_iter().map(|one| one.number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_thread_that_panics_fails_the_run() {
+        let thing = |one: &mut u64| {
+            assert!(*one != 1, "on purpose");
+            (1, 1)
+        };
+        assert!(at_once(&mut [0, 2], &[], thing).is_ok());
+        assert!(matches!(at_once(&mut [0, 1], &[], thing), Err(StageError::Panicked)));
+    }
 }
 
 /// The flows that a worker owns, from the first on.
