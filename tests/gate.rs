@@ -188,6 +188,13 @@ fn a_stopped_gate_leaves_the_wire_closed_and_release_gives_it_back() {
     assert_eq!(now, untouched);
 }
 
+/// How long a silent wire is tried: three limits of its heartbeat, 120 of a worker's longest sleeps; or as many seconds
+/// as `PORTCULLIS_TEST_SILENCE` says.
+fn silence() -> Duration {
+    let seconds = std::env::var("PORTCULLIS_TEST_SILENCE");
+    Duration::from_secs(seconds.map_or(12, |text| text.parse().expect("a number of seconds")))
+}
+
 #[test]
 fn a_silent_wire_does_not_look_dead() {
     if left_out() {
@@ -196,12 +203,14 @@ fn a_silent_wire_does_not_look_dead() {
     // A single worker, and two, of which the second may own what the first receives.
     let wires = [1, 2].map(|queues| {
         let rig = Rig::with_queues(queues);
-        let (sink, gate) = (rig.sink(), rig.gate(POLICY));
+        // Not less: a machine with much to do was seen to keep a worker from its processor for 2.3 s.
+        let patient = POLICY.replace("heartbeat = \"500ms\"", "heartbeat = \"4s\"");
+        let (sink, gate) = (rig.sink(), rig.gate(&patient));
         assert_eq!(gate.status().workers.len(), queues);
         (rig, sink, gate)
     });
-    // 120 heartbeat limits pass and nothing is sent: the time itself is what is tried.
-    std::thread::sleep(Duration::from_mins(1));
+    // Nothing is sent, for many heartbeat limits: the time itself is what is tried.
+    std::thread::sleep(silence());
     for (rig, sink, _gate) in &wires {
         let sent = rig.generator().run(&Load { frames: 1, ..SOME }).expect("runs");
         assert_eq!((sent.frames, sent.refused), (1, 0));
@@ -238,8 +247,6 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
     // More flows than a source may have: some are dropped by the gate itself.
     let flood = Load { rate: None, flows: 6_000, frames: 3_000_000, time: Duration::from_secs(10), ..SOME };
     let sent: Sent = rig.generator().run(&flood).expect("runs");
-    let received = arrived(&sink);
-
     // The gauges follow within a tenth of a second once the wire is silent.
     let mut status = gate.status();
     until("the gate to settle", || {
@@ -251,6 +258,7 @@ fn the_equation_holds_after_overload_against_counts_that_are_not_ours() {
             && (frames.sending, frames.held) == (0, 0)
             && status.ports[0].bpf.redirected == side(&status, 0).rx_packets + lost(side(&status, 0))
     });
+    let received = arrived(&sink);
     let (outside, worker) = (&status.ports[0], &status.workers[0]);
     let counted = side(&status, 0);
 

@@ -149,7 +149,11 @@ impl Ground {
             let ends = if side == Side::Outside { ends } else { ends.reply() };
             let frame = ends.udp(port, 53, b"the witness was here");
             self.send(side, &[&frame]);
-            arrived[side.other().index()].extend(self.taps[side.other().index()].until(&frame));
+            let Some(before) = self.taps[side.other().index()].until(&frame) else {
+                let counts: Vec<_> = self.gate.status().ports.into_iter().map(|port| port.bpf).collect();
+                panic!("{} · {what}: no witness from {side:?} within 20 s; {counts:?}", self.about);
+            };
+            arrived[side.other().index()].extend(before);
             add(&mut expected, &received(side, &[&frame]));
             add(&mut expected, &forwarded(side, &[&frame]));
         }

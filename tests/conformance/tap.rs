@@ -9,7 +9,8 @@ use aya::maps::{Array, MapData, RingBuf};
 use aya::programs::{Xdp, XdpMode};
 use pnet_datalink::{Channel, Config, DataLinkSender};
 
-use crate::rig::{Rig, compile, until};
+use crate::rig::traffic::monotonic;
+use crate::rig::{Rig, compile};
 
 /// One end: a packet socket that sends, an XDP program that receives.
 pub(crate) struct Tap {
@@ -62,20 +63,21 @@ impl Tap {
         self.sender.send_to(frame, None).unwrap().unwrap();
     }
 
-    /// What arrived up to this frame, which must come, and is left out.
-    pub(crate) fn until(&mut self, last: &[u8]) -> Vec<Vec<u8>> {
+    /// What arrived up to this frame, which is left out; `None`: it did not come within 20 s.
+    pub(crate) fn until(&mut self, last: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut before = Vec::new();
-        until("the witness to arrive", || {
+        let end = monotonic() + 20_000_000_000;
+        while monotonic() < end {
             self.look();
             while let Some(frame) = self.arrived.pop_front() {
                 if frame == last {
-                    return true;
+                    return Some(before);
                 }
                 before.push(frame);
             }
-            false
-        });
-        before
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
     }
 
     /// What arrived since the last look.
