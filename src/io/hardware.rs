@@ -1,7 +1,7 @@
 //! What is known of network drivers, from outside of them: the table of docs/HARDWARE.md.
 //!
-//! What it is: text for people, with its sources; `doctor` shows a port's row of it. What it is not: nothing is
-//! decided by it. There the driver's own answer counts.
+//! What it is: text for people, with its sources; `doctor` shows a port's row of it. Where a driver answers for
+//! itself that counts, and nothing here. What it does with the room in a frame none tells: that is taken from here.
 
 use std::fmt::Write;
 
@@ -37,6 +37,8 @@ struct Since {
 #[serde(deny_unknown_fields)]
 struct Frame {
     rule: String,
+    /// Receive buffers without a copy come in steps of so many bytes; `None`: it is not known.
+    rounds: Option<u32>,
     source: String,
 }
 
@@ -93,6 +95,12 @@ pub fn drivers() -> Result<Vec<Driver>, toml::de::Error> {
 #[must_use]
 pub fn driver(name: &str) -> Option<Driver> {
     drivers().ok()?.into_iter().find(|driver| driver.name == name)
+}
+
+/// The steps, in bytes, in which a driver's receive buffers come when it receives without a copy; `None`: not known.
+#[must_use]
+pub fn rounds(name: &str) -> Option<u32> {
+    driver(name)?.frame.rounds.filter(|step| *step > 0)
 }
 
 /// The table as docs/HARDWARE.md has it.

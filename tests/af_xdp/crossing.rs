@@ -25,12 +25,9 @@ fn every_frame_is_counted_the_same_by_everyone() {
         assert_eq!(link["promiscuity"], 1);
         assert_eq!(link["qdisc"], "pfifo");
     }
-    assert_eq!(wire.notes.len(), 1, "{:?}", wire.notes);
-    assert!(
-        wire.notes[0].starts_with("copy mode, zero-copy was refused: outside queue 0:"),
-        "{:?}",
-        wire.notes
-    );
+    let [refused, frames] = &wire.notes[..] else { panic!("{:?}", wire.notes) };
+    assert!(refused.starts_with("copy mode, zero-copy was refused: outside queue 0:"), "{refused}");
+    assert_eq!(frames, "frames of 2048 bytes: they hold an MTU of 1500");
 
     let mut forwarder = Forwarder::new(&mut wire);
     assert_eq!(forwarder.pair.census(), ALL);
@@ -114,22 +111,34 @@ fn the_counts_hold_under_overload() {
 #[test]
 fn full_size_frames_cross_both_ways_unchanged() {
     let Some(_alone) = alone() else { return };
+    for (mtu, size) in [(1_500, 2_048), (1_642, 2_048), (1_643, 4_096)] {
+        full_size_frames_cross(mtu, size);
+    }
+}
+
+fn full_size_frames_cross(mtu: usize, size: u32) {
     let rig = Rig::new();
+    for (netns, link) in [("gate", "outside"), ("out", "wire"), ("gate", "inside"), ("in", "wire")] {
+        run(&format!("ip -n {} link set {link} mtu {mtu}", rig.netns(netns)));
+    }
     let mut wire = rig.open();
+    let note = format!("frames of {size} bytes: they hold an MTU of {mtu}");
+    assert!(wire.notes.contains(&note), "{:?}", wire.notes);
     let mut forwarder = Forwarder::new(&mut wire);
     let patience = Duration::from_secs(10);
+    let full = mtu + 14;
     for (from, to, side) in [("out", "in", Side::Outside), ("in", "out", Side::Inside)] {
         let (mut sender, (_keep, mut sink)) = (rig.sender(from), rig.channel(to, "wire", patience));
         let mut number = 0;
         // As many at once as the sink's socket holds.
         while number < 200 {
             let before = u64::from(number);
-            send(&mut *sender, number..number + 20, 1514);
+            send(&mut *sender, number..number + 20, full);
             forwarder.until(side, before + 20);
             forwarder.drain();
             for number in number..number + 20 {
                 let got = sink.next().unwrap();
-                assert_eq!(got, frame(number, 1514).as_slice(), "frame {number} to {to}");
+                assert_eq!(got, frame(number, full).as_slice(), "frame {number} to {to}");
             }
             number += 20;
         }

@@ -16,6 +16,7 @@ mod depth;
 mod error;
 mod ethtool;
 mod features;
+mod frames;
 mod heartbeat;
 pub mod kernel;
 mod link;
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 use super::{BpfCounts, Pools, PortState, QueuePair, XdpMode};
 use crate::wire::Side;
+use frames::Need;
 use link::Link;
 use offloads::Stripping;
 use program::{Attached, Counters, Instance, Pinned};
@@ -50,10 +52,6 @@ use saved::Saved;
 
 /// Queues the program's maps have room for.
 pub const MAX_QUEUES: usize = 64;
-
-/// Frames of 4 KiB: igb rounds receive buffers down to a KiB, and with 2 KiB frames lost every full-size
-/// packet.
-const FRAME_SIZE: usize = 4096;
 
 /// Bytes of ours in front of each received packet, behind the 256 that XDP keeps. Nobody writes there yet
 /// (docs/adr/0018): a frame that is handed over is read again.
@@ -67,8 +65,7 @@ const LINK_BYTES: u32 = 14 + 2 * 4;
 
 /// The largest MTU whose frames fit.
 pub const MAX_MTU: u32 = super::LONGEST - LINK_BYTES;
-#[allow(clippy::cast_possible_truncation, reason = "4096")]
-const _: () = assert!(super::LONGEST == FRAME_SIZE as u32 - XDP_HEADROOM - HEADROOM);
+const _: () = assert!(super::LONGEST == frames::LARGE - XDP_HEADROOM - HEADROOM);
 
 /// Ring depths that can be asked for.
 pub const RINGS: std::ops::RangeInclusive<u32> = 64..=8192;
@@ -209,10 +206,13 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
             .map(|settings| (settings, request.saved.to_owned()));
     let steering = steering::set(request.interfaces, queues);
 
-    let shape = socket::Shape { interfaces: request.interfaces, queues, rings: request.rings };
+    let need =
+        Need { drivers: [&outside.driver, &inside.driver], mtu: outside.link.mtu.max(inside.link.mtu) };
+    let shape = socket::Shape { interfaces: request.interfaces, queues, rings: request.rings, need };
     let mut sockets = socket::open(shape)?;
     notes
         .extend(sockets.refusal.take().map(|reason| format!("copy mode, zero-copy was refused: {reason}")));
+    notes.push(need.note(sockets.frame_size));
     notes.extend(sockets.waited.map(|time| {
         format!("waited {} ms for a queue that its last owner had just left", time.as_millis())
     }));

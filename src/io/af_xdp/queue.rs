@@ -17,7 +17,6 @@ use rustix::net::{RecvFlags, SendFlags};
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, TxQueue, Umem};
 
-use super::FRAME_SIZE;
 use crate::io::{BURST, Census, Frame, KernelCounts, LONGEST, Pools, QueuePair};
 use crate::wire::Side;
 
@@ -172,6 +171,8 @@ pub struct AfXdpQueuePair {
     outside: Port,
     inside: Port,
     umem: Umem,
+    /// A frame has two to the power of so many bytes.
+    shift: u32,
     /// As last seen in an RX ring, by number.
     descriptors: Vec<FrameDesc>,
     /// As they were cut from the UMEM, by number: the packet behind the headroom, nothing in it.
@@ -186,7 +187,7 @@ pub struct AfXdpQueuePair {
 
 impl AfXdpQueuePair {
     pub(super) fn new(
-        umem: Umem,
+        (umem, shift): (Umem, u32),
         blank: Arc<[FrameDesc]>,
         pools: Pools,
         outside: Port,
@@ -196,7 +197,7 @@ impl AfXdpQueuePair {
         let scratch = [FrameDesc::default(); BURST];
         // No more than one ring's completions at a time, which may be of both pools.
         let reaped = Vec::with_capacity(usize::try_from(outside.places).unwrap_or(0));
-        Self { outside, inside, umem, descriptors, blank, pools, held: 0, scratch, reaped }
+        Self { outside, inside, umem, shift, descriptors, blank, pools, held: 0, scratch, reaped }
     }
 
     pub(super) const fn port(&self, side: Side) -> &Port {
@@ -220,7 +221,7 @@ impl AfXdpQueuePair {
 
     /// A frame's number and the side whose pool it is of.
     fn place(&self, address: usize) -> Option<(u32, Side)> {
-        let number = u32::try_from(address / FRAME_SIZE).ok()?;
+        let number = u32::try_from(address >> self.shift).ok()?;
         Some((number, self.pools.home(number)?))
     }
 
@@ -303,7 +304,7 @@ impl QueuePair for AfXdpQueuePair {
             if let Some(slot) = slot {
                 *slot = *descriptor;
             }
-            // A frame holds 4 KiB.
+            // A frame holds 4 KiB at most.
             let length = u16::try_from(descriptor.lengths().data()).unwrap_or(u16::MAX);
             into.push(Frame::new(number, length, home));
         }

@@ -17,8 +17,9 @@ use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use super::depth::{self, Depth};
+use super::frames::Need;
 use super::queue::{AfXdpQueuePair, Port};
-use super::{AfXdpError, CLOSED_PAUSE, CLOSED_TRIES, FRAME_SIZE, HEADROOM, ethtool};
+use super::{AfXdpError, CLOSED_PAUSE, CLOSED_TRIES, HEADROOM, ethtool};
 use crate::io::Pools;
 use crate::wire::Side;
 
@@ -36,6 +37,8 @@ pub(super) struct Shape<'a> {
     pub(super) queues: u32,
     /// Frames in flight, a power of two.
     pub(super) rings: u32,
+    /// What a frame must hold.
+    pub(super) need: Need<'a>,
 }
 
 /// All sockets of a wire.
@@ -43,6 +46,8 @@ pub(super) struct Sockets {
     pub(super) pairs: Vec<AfXdpQueuePair>,
     pub(super) pools: Pools,
     pub(super) zero_copy: bool,
+    /// Bytes of a frame.
+    pub(super) frame_size: u32,
     /// Why not zero-copy.
     pub(super) refusal: Option<String>,
     /// A queue had to be waited for this long.
@@ -57,7 +62,8 @@ pub(super) fn open(shape: Shape<'_>) -> Result<Sockets, AfXdpError> {
         match open_as(shape, zero_copy) {
             Ok((pairs, pools)) => {
                 let waited = (!waited.is_zero()).then_some(waited);
-                return Ok(Sockets { pairs, pools, zero_copy, refusal, waited });
+                let frame_size = shape.need.size(zero_copy);
+                return Ok(Sockets { pairs, pools, zero_copy, frame_size, refusal, waited });
             }
             Err(Refused::Socket { interface, queue, source }) => {
                 if source.raw_os_error() == Some(libc::EBUSY) {
@@ -104,17 +110,13 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<(Vec<AfXdpQueuePair>, Po
     let lent = Pools::new(shape.queues, shape.rings).lent();
     let pools = Pools::lending(shape.queues, depth.pool, lent);
     let frames = pools.total();
-    let kib = u64::from(frames) * (u64::try_from(FRAME_SIZE).unwrap_or(u64::MAX) / 1024);
+    let frame_size = shape.need.size(zero_copy);
+    let kib = u64::from(frames) * u64::from(frame_size / 1024);
     let no_umem = |source| Refused::Umem { kib, source };
 
     let size = |entries| QueueSize::new(entries).map_err(|error| no_umem(io::Error::other(error)));
     let config = UmemConfig::builder()
-        .frame_size(
-            u32::try_from(FRAME_SIZE)
-                .map_err(io::Error::other)
-                .and_then(|bytes| FrameSize::new(bytes).map_err(io::Error::other))
-                .map_err(no_umem)?,
-        )
+        .frame_size(FrameSize::new(frame_size).map_err(|error| no_umem(io::Error::other(error)))?)
         .frame_headroom(HEADROOM)
         .fill_queue_size(size(depth.pool)?)
         .comp_queue_size(size(depth.transmit)?)
@@ -147,7 +149,8 @@ fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<(Vec<AfXdpQueuePair>, Po
         };
         let outside = port(Side::Outside)?;
         let inside = port(Side::Inside)?;
-        pairs.push(AfXdpQueuePair::new(umem.clone(), Arc::clone(&blank), pools, outside, inside));
+        let memory = (umem.clone(), frame_size.trailing_zeros());
+        pairs.push(AfXdpQueuePair::new(memory, Arc::clone(&blank), pools, outside, inside));
     }
     Ok((pairs, pools))
 }
