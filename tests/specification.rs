@@ -48,7 +48,9 @@ fn collect(folder: &Path, into: &mut Tests) {
 fn named(page: &str) -> BTreeSet<String> {
     let rows = page.lines().filter(|line| line.starts_with("| P") || line.starts_with("| F"));
     rows.flat_map(|row| row.split('`').skip(1).step_by(2))
-        .filter(|word| word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        .filter(|word| {
+            word.contains('_') && word.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        })
         .filter(|word| !portcullis::pipeline::Reason::ALL.iter().any(|reason| reason.name() == *word))
         .filter(|word| *word != "judge_at")
         .map(str::to_owned)
@@ -70,7 +72,22 @@ fn every_test_named_in_the_specification_exists() {
 
 #[test]
 fn a_name_without_a_test_would_be_seen() {
-    let page =
-        "| P1 | x | `no_such_test_anywhere`, `src/wire/` |\nprose `not_a_row_at_all`\n| F1 | `nor_here` |";
-    assert_eq!(named(page).into_iter().collect::<Vec<_>>(), ["no_such_test_anywhere", "nor_here"]);
+    let page = "| P1 | x | `no_such_test_anywhere`, `src/wire/` |\nprose `not_a_row_at_all`\n| F1 | `nor_here` |\n\
+                | P2 | `ends_with_1`";
+    assert_eq!(
+        named(page).into_iter().collect::<Vec<_>>(),
+        ["ends_with_1", "no_such_test_anywhere", "nor_here"]
+    );
+}
+
+#[test]
+fn every_promise_has_a_number_of_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/SPECIFICATION.md")).expect("the page");
+    let mut numbers = BTreeSet::new();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    for (number, _) in rows.filter(|(word, _)| word.starts_with('P') && word.len() > 1) {
+        assert!(numbers.insert(number), "{number} stands twice");
+    }
+    assert!(numbers.len() > 100, "{}", numbers.len());
 }
