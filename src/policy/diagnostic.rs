@@ -108,7 +108,7 @@ pub fn render(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) -> St
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(100);
     let mut page = String::new();
     let mut columns = Columns::of(sources);
-    for diagnostic in diagnostics.iter().take(RENDERED) {
+    for diagnostic in drawn(diagnostics) {
         page.push_str(&picture(&renderer, sources, &mut columns, diagnostic));
         page.push_str("\n\n");
     }
@@ -119,6 +119,22 @@ pub fn render(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) -> St
     let _ = write!(page, "{}, {}", plural(errors, "error"), plural(warnings, "warning"));
     page.push_str(if errors > 0 { "; nothing was loaded\n" } else { "\n" });
     page
+}
+
+/// Those that are drawn, in order: where there are too many, no warning takes the place of an error.
+fn drawn(diagnostics: &[Diagnostic]) -> impl Iterator<Item = &Diagnostic> {
+    let (errors, _) = count(diagnostics);
+    let mut errors = errors.min(RENDERED);
+    let mut warnings = RENDERED - errors;
+    diagnostics.iter().filter(move |found| {
+        let room = match found.severity {
+            Severity::Error => &mut errors,
+            Severity::Warning => &mut warnings,
+        };
+        let drawn = *room > 0;
+        *room -= usize::from(drawn);
+        drawn
+    })
 }
 
 fn plural(count: usize, noun: &str) -> String {
@@ -303,6 +319,19 @@ mod tests {
         let end = "\n\nand 51 more\n\n150 errors, 1 warning; nothing was loaded\n";
         assert!(page.ends_with(end), "{page}");
         assert_eq!(rows(&sources, &found).len(), 151);
+    }
+
+    #[test]
+    fn no_warning_takes_the_place_of_an_error() {
+        let sources = sources("x\n");
+        let warning = |words: &str| Diagnostic::new(Code::NoOwner, Some(at(0, 1, 1)), words);
+        let mut found = vec![warning("early"); 150];
+        found.push(Diagnostic::new(Code::Word, Some(at(0, 1, 1)), "the error"));
+        found.push(warning("late"));
+        let page = render(&sources, &found, false);
+        assert_eq!(page.matches("warning[P0602]: early").count(), 99);
+        assert!(page.contains("error[P0114]: the error") && !page.contains("late"), "{page}");
+        assert!(page.ends_with("\n\nand 52 more\n\n1 error, 151 warnings; nothing was loaded\n"), "{page}");
     }
 
     #[test]
