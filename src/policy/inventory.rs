@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::prefix::{NotAPrefix, Prefix};
-use super::read::{NotAName, is_name, is_reserved, moment};
+use super::read::{NotAName, interface, is_name, is_one_account, is_reserved, mapped, moment, no_host};
 use crate::wire::Mac;
 
 /// What came of a list.
@@ -41,6 +41,11 @@ pub enum Wrong {
     /// A heading that must be there is not.
     #[error("no column is headed `{0}`")]
     NoHeading(&'static str),
+    /// Another character than a comma between the headings.
+    #[error(
+        "its headings are parted by {0:?}: part all values by commas, and set values that have commas in quotes"
+    )]
+    Separator(char),
     /// A heading twice.
     #[error("two columns are headed `{0}`")]
     HeadingTwice(String),
@@ -62,6 +67,21 @@ pub enum Wrong {
     /// Not an address.
     #[error("{0:?} is not an address or prefix: {1}")]
     Address(String, NotAPrefix),
+    /// An IPv4 address, written as one of IPv6.
+    #[error("{0} is an IPv4 address in IPv6 clothes: write {1}")]
+    Mapped(String, Prefix),
+    /// An address that no host has.
+    #[error("{0} {1}: claim addresses of hosts")]
+    NoHost(Prefix, &'static str),
+    /// An address that another line has, or this one twice.
+    #[error("{0} is claimed already in line {1}")]
+    Claimed(Prefix, usize),
+    /// Several accounts.
+    #[error("{0:?} is not the name of one service account")]
+    Account(String),
+    /// The MAC of no interface.
+    #[error("{0:?} is not the MAC of an interface: {1}")]
+    NoInterface(String, String),
     /// Not a MAC.
     #[error("{0:?} is not a MAC: write 02:00:00:20:00:10")]
     Mac(String),
@@ -82,9 +102,18 @@ pub fn import(csv: &str, source: &str) -> Result<Imported, Vec<BadRow>> {
     };
     let mut rows = rows.into_iter();
     let headings = rows.next().unwrap_or_default();
+    if let [only] = headings.as_slice()
+        && let Some(separator) = [';', '\t', '|'].into_iter().find(|other| only.value.contains(*other))
+    {
+        return Err(vec![only.bad(Wrong::Separator(separator))]);
+    }
     let mut renamed = Vec::new();
     let columns = columns(&headings, &mut renamed, &mut wrong);
-    let (mut body, mut seen) = (String::new(), BTreeMap::new());
+    // Without names or addresses each line would be wrong for that alone.
+    if wrong.iter().any(|bad| matches!(bad.wrong, Wrong::NoHeading(_))) {
+        return Err(wrong);
+    }
+    let (mut body, mut seen, mut claims) = (String::new(), BTreeMap::new(), BTreeMap::new());
     for cells in rows {
         let line = cells.first().map_or(0, |cell| cell.line);
         if cells.len() != headings.len() {
@@ -100,7 +129,7 @@ pub fn import(csv: &str, source: &str) -> Result<Imported, Vec<BadRow>> {
         if let Some(first) = seen.insert(name.text().to_owned(), name.line) {
             wrong.push(name.bad(Wrong::Twice(name.text().to_owned(), first)));
         }
-        workload(&mut body, (source, line), row, &mut wrong);
+        workload(&mut body, (source, line), row, &mut claims, &mut wrong);
     }
     if !wrong.is_empty() {
         return Err(wrong);
@@ -170,19 +199,32 @@ impl<'a> Columns<'a> {
 }
 
 /// One section.
-fn workload(into: &mut String, (source, line): (&str, usize), row: Columns<'_>, wrong: &mut Vec<BadRow>) {
+fn workload(
+    into: &mut String,
+    (source, line): (&str, usize),
+    row: Columns<'_>,
+    claims: &mut BTreeMap<Prefix, usize>,
+    wrong: &mut Vec<BadRow>,
+) {
     let (name, (addresses, prefixes), (macs, mac_texts)) =
         (row.get("name").text(), row.list("addresses"), row.list("macs"));
     if prefixes.is_empty() {
         wrong.push(BadRow { line, wrong: Wrong::NoAddress(name.to_owned()) });
     }
     for text in &prefixes {
-        if let Err(why) = text.parse::<Prefix>() {
-            wrong.push(addresses.bad(Wrong::Address((*text).to_owned(), why)));
-        }
+        wrong.extend(claim(text, addresses.line, claims).err().map(|why| addresses.bad(why)));
     }
-    for text in mac_texts.iter().filter(|text| text.parse::<Mac>().is_err()) {
-        wrong.push(macs.bad(Wrong::Mac((*text).to_owned())));
+    for text in &mac_texts {
+        let why = match interface(text) {
+            Ok(_) => continue,
+            Err(_) if text.parse::<Mac>().is_err() => Wrong::Mac((*text).to_owned()),
+            Err(why) => Wrong::NoInterface((*text).to_owned(), why),
+        };
+        wrong.push(macs.bad(why));
+    }
+    let account = row.get("service_account");
+    if !is_one_account(account.text()) {
+        wrong.push(account.bad(Wrong::Account(account.text().to_owned())));
     }
     let until = row.get("valid_until");
     // As the reader takes it: TOML's own form of a time, and a moment by what it says.
@@ -211,6 +253,21 @@ fn workload(into: &mut String, (source, line): (&str, usize), row: Columns<'_>, 
     }
     if let Some(time) = time {
         let _ = writeln!(into, "valid_until = {time}");
+    }
+}
+
+/// Enters an address or prefix that hosts can have and nobody has yet, as the reader does.
+fn claim(text: &str, line: usize, claims: &mut BTreeMap<Prefix, usize>) -> Result<(), Wrong> {
+    let prefix = text.parse::<Prefix>().map_err(|why| Wrong::Address(text.to_owned(), why))?;
+    if let Some(v4) = mapped(prefix) {
+        return Err(Wrong::Mapped(text.to_owned(), v4));
+    }
+    if let Some(why) = no_host(prefix) {
+        return Err(Wrong::NoHost(prefix, why));
+    }
+    match claims.insert(prefix, line) {
+        Some(first) => Err(Wrong::Claimed(prefix, first)),
+        None => Ok(()),
     }
 }
 
@@ -362,6 +419,76 @@ mod tests {
             assert!(told(csv)[0].contains("a quote that nothing closes"), "{csv}");
         }
         assert_eq!(told("").len(), 2);
+    }
+
+    #[test]
+    fn what_the_reader_refuses_is_not_imported() {
+        let told = |row: &str| -> Vec<String> {
+            let csv = format!("name,addresses,macs,service_account\na,10.0.0.1,,\n{row}\n");
+            import(&csv, "x")
+                .map_or_else(|bad| bad.iter().map(ToString::to_string).collect(), |_| Vec::new())
+        };
+        let group = "is a multicast or broadcast address, which no host has: claim addresses of hosts";
+        let rows = [
+            ("b,10.0.0.2 2001:db8::1,02:00:00:00:00:01,b-prod", None),
+            ("b,224.0.0.1,,", Some(format!("224.0.0.1 {group}"))),
+            ("b,ff02::1,,", Some(format!("ff02::1 {group}"))),
+            ("b,255.255.255.255,,", Some(format!("255.255.255.255 {group}"))),
+            ("b,0.0.0.0,,", Some("0.0.0.0 never crosses a wire: claim addresses of hosts".to_owned())),
+            ("b,::1,,", Some("::1 never crosses a wire: claim addresses of hosts".to_owned())),
+            (
+                "b,::ffff:10.0.0.9,,",
+                Some("::ffff:10.0.0.9 is an IPv4 address in IPv6 clothes: write 10.0.0.9".to_owned()),
+            ),
+            ("b,10.0.0.1,,", Some("10.0.0.1 is claimed already in line 2".to_owned())),
+            ("b,10.0.0.2 10.0.0.2,,", Some("10.0.0.2 is claimed already in line 3".to_owned())),
+            (
+                "b,10.0.0.2,01:00:00:00:00:01,",
+                Some(
+                    "\"01:00:00:00:00:01\" is not the MAC of an interface: a group address has no one owner"
+                        .to_owned(),
+                ),
+            ),
+            (
+                "b,10.0.0.2,,b-prod;b-test",
+                Some("\"b-prod;b-test\" is not the name of one service account".to_owned()),
+            ),
+        ];
+        for (row, wrong) in rows {
+            let wrong: Vec<String> = wrong.into_iter().map(|wrong| format!("line 3: {wrong}")).collect();
+            assert_eq!(told(row), wrong, "{row}");
+            // The reader says the same of the same workload.
+            let cells: Vec<&str> = row.split(',').collect();
+            let [_, addresses, macs, account] = cells.as_slice() else { panic!("{row}") };
+            let listed = |text: &str| {
+                text.split_whitespace().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
+            };
+            let part = format!(
+                "[workload.a]\naddresses = [\"10.0.0.1\"]\n[workload.b]\naddresses = [{}]\nmacs = [{}]\n{}",
+                listed(addresses),
+                listed(macs),
+                if account.is_empty() {
+                    String::new()
+                } else {
+                    format!("service_account = \"{account}\"\n")
+                }
+            );
+            let files = [("gate.toml", POLICY), ("hosts.toml", &part)];
+            let read = read_text(files.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+            assert_eq!(read.is_ok(), wrong.is_empty(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_not_parted_by_commas_says_so_once() {
+        for separator in [';', '\t', '|'] {
+            let csv = "name,addresses,app\na,10.0.0.1,x\n".replace(',', &separator.to_string());
+            let bad = import(&csv, "x").expect_err("no commas");
+            assert_eq!(bad, [BadRow { line: 1, wrong: Wrong::Separator(separator) }]);
+        }
+        // Without a column of names no line is looked at.
+        let bad = import("host,addresses\na,10.0.0.1\n", "x").expect_err("no names");
+        assert_eq!(bad, [BadRow { line: 1, wrong: Wrong::NoHeading("name") }]);
     }
 
     #[test]

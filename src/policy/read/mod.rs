@@ -51,12 +51,14 @@ use findings::Findings;
 pub(super) use instant::{end_of_day, moment};
 pub use label::is_reserved;
 use names::Names;
+pub(super) use network::{interface, mapped};
 pub use schema::schema;
 use sections::Sections;
 pub use sections::{NotAName, is_name};
 use service::Services;
 pub use service::service_atoms;
 use syntax::Read;
+pub(super) use workload::{is_one_account, no_host};
 
 /// A policy that holds together.
 #[derive(Clone, Debug)]

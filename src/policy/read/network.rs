@@ -179,12 +179,9 @@ fn side(at: Value<'_>, wires: &[&str], findings: &mut Findings) -> Option<Side> 
 pub(super) fn prefix(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> {
     match text.text.parse::<Prefix>() {
         Ok(prefix) => {
-            if let IpAddr::V6(v6) = prefix.address
-                && prefix.length >= 96
-                && let Some(v4) = v6.to_ipv4_mapped()
-            {
+            if let Some(v4) = mapped(prefix) {
                 let message = format!("{} is an IPv4 address in IPv6 clothes", text.text);
-                let help = format!("write {}", Prefix::containing(v4.into(), prefix.length - 96));
+                let help = format!("write {v4}");
                 findings.say_with(Code::Prefix, text.origin, message, help);
                 return None;
             }
@@ -207,6 +204,16 @@ pub(super) fn prefix(text: Text<'_>, findings: &mut Findings) -> Option<Prefix> 
     }
 }
 
+/// The IPv4 prefix that one of IPv6 stands for (RFC 4291, 2.5.5.2).
+pub(in crate::policy) fn mapped(prefix: Prefix) -> Option<Prefix> {
+    match prefix.address {
+        IpAddr::V6(v6) if prefix.length >= 96 => {
+            v6.to_ipv4_mapped().map(|v4| Prefix::containing(v4.into(), prefix.length - 96))
+        }
+        IpAddr::V6(_) | IpAddr::V4(_) => None,
+    }
+}
+
 /// A value that its list has already: harmless, unless another was meant.
 pub(super) fn twice(text: &Text<'_>, findings: &mut Findings) {
     let message = format!("\"{}\" stands twice in this list", text.text);
@@ -217,23 +224,26 @@ pub(super) fn twice(text: &Text<'_>, findings: &mut Findings) {
 pub(super) fn macs(list: Value<'_>, findings: &mut Findings) -> Vec<Mac> {
     let mut macs = Vec::new();
     for text in list.texts(findings) {
-        let reason = match text.text.parse::<Mac>() {
-            Ok(Mac([first, ..])) if first & 1 == 1 => "a group address has no one owner".to_owned(),
-            Ok(mac) if mac == Mac::default() => "no interface has it".to_owned(),
-            Ok(mac) => {
-                if macs.contains(&mac) {
-                    twice(&text, findings);
-                } else {
-                    macs.push(mac);
-                }
-                continue;
+        match interface(text.text) {
+            Ok(mac) if macs.contains(&mac) => twice(&text, findings),
+            Ok(mac) => macs.push(mac),
+            Err(reason) => {
+                let message = format!("\"{}\" is not the MAC of an interface: {reason}", text.text);
+                findings.say_with(Code::Mac, text.origin, message, Code::Mac.remedy());
             }
-            Err(reason) => reason.to_string(),
-        };
-        let message = format!("\"{}\" is not the MAC of an interface: {reason}", text.text);
-        findings.say_with(Code::Mac, text.origin, message, Code::Mac.remedy());
+        }
     }
     macs
+}
+
+/// The MAC of a single interface, or why it is none.
+pub(in crate::policy) fn interface(text: &str) -> Result<Mac, String> {
+    match text.parse::<Mac>() {
+        Ok(Mac([first, ..])) if first & 1 == 1 => Err("a group address has no one owner".to_owned()),
+        Ok(mac) if mac == Mac::default() => Err("no interface has it".to_owned()),
+        Ok(mac) => Ok(mac),
+        Err(reason) => Err(reason.to_string()),
+    }
 }
 
 /// `untagged`, `100` or `100.20`.

@@ -93,7 +93,7 @@ fn workload<'a>(
 fn account<'a>(value: Value<'a>, findings: &mut Findings) -> Option<Text<'a>> {
     let DeValue::Array(items) = value.raw else {
         let account = value.text(findings)?;
-        if account.text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';')) {
+        if !is_one_account(account.text) {
             let message = format!("\"{}\" is not the name of one service account", account.text);
             findings.say_with(Code::TwoAccounts, account.origin, message, Code::TwoAccounts.remedy());
         }
@@ -109,16 +109,26 @@ fn account<'a>(value: Value<'a>, findings: &mut Findings) -> Option<Text<'a>> {
     accounts.first().copied()
 }
 
+/// Whether a text names one account, not several.
+pub(in crate::policy) fn is_one_account(text: &str) -> bool {
+    !text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';'))
+}
+
+/// Why no host has an address or prefix, if none can.
+pub(in crate::policy) fn no_host(prefix: Prefix) -> Option<&'static str> {
+    let group =
+        prefix.address.is_multicast() || prefix.to_string() == std::net::Ipv4Addr::BROADCAST.to_string();
+    if group {
+        return Some("is a multicast or broadcast address, which no host has");
+    }
+    let nowhere = prefix.is_host() && (prefix.address.is_unspecified() || prefix.address.is_loopback());
+    nowhere.then_some("never crosses a wire")
+}
+
 /// An address or prefix that hosts can have.
 fn claimed(text: Text<'_>, gate: &Gate, findings: &mut Findings) -> Option<Prefix> {
     let prefix = prefix(text, findings)?;
-    let group =
-        prefix.address.is_multicast() || prefix.to_string() == std::net::Ipv4Addr::BROADCAST.to_string();
-    let why = if group {
-        "is a multicast or broadcast address, which no host has"
-    } else if prefix.is_host() && (prefix.address.is_unspecified() || prefix.address.is_loopback()) {
-        "never crosses a wire"
-    } else {
+    let Some(why) = no_host(prefix) else {
         let asked = |odd: &Odd| *odd == Odd::LinkLocal && gate.link_local == Action::Forward;
         if let Some(odd) = odd_source(prefix).filter(|odd| !asked(odd)) {
             let message =
