@@ -32,14 +32,20 @@ impl Link {
         }
         for workload in &model.workloads {
             let routed = workload.addresses.iter().filter(|prefix| !is_link_local(prefix.address));
+            // Both sides are soon known, however many addresses there are.
+            let mut sides: Vec<Side> = Vec::new();
             for side in routed.filter_map(|prefix| side(prefix.address)) {
+                if !sides.contains(&side) {
+                    sides.push(side);
+                }
+            }
+            let local = || workload.addresses.iter().filter(|p| p.is_host() && is_local_host(p.address));
+            for side in sides {
                 for mac in &workload.macs {
                     note(&mut link.macs, *mac, side);
                 }
-                for prefix in workload.addresses.iter().filter(|prefix| is_local_host(prefix.address)) {
-                    if prefix.is_host() {
-                        note(&mut link.claimed, prefix.address, side);
-                    }
+                for prefix in local() {
+                    note(&mut link.claimed, prefix.address, side);
                 }
             }
         }
