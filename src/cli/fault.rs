@@ -92,9 +92,10 @@ impl Fault {
             Self::Batch(..) => Some("name a file of JSON lines, or - for standard input".into()),
             Self::File(..) => Some("name a file in a folder that exists and may be written to".into()),
             Self::Forwarded(_) | Self::Output(_) => Some("make room where the output goes".into()),
-            Self::Question(_) | Self::Meant(_) | Self::Reached(_) | Self::Provable(_) => {
-                Some("`portcullis rules` and the inventory list what there is".into())
-            }
+            Self::Question(why) => Some(why.remedy().into()),
+            Self::Meant(why) => Some(why.remedy().into()),
+            Self::Provable(why) => Some(why.remedy().into()),
+            Self::Reached(_) => Some("`portcullis rules` and the inventory list what there is".into()),
             Self::Release(error) => error.remedy(),
             Self::Policy(_) | Self::Start(_) | Self::Capture(_) | Self::Json(_) | Self::Lab(_) => None,
         }

@@ -73,6 +73,24 @@ pub enum BadQuestion {
     Json(String),
 }
 
+impl BadQuestion {
+    /// What to do.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Mac(_) => "write --mac 02:00:00:20:00:10, or leave it out: then it is taken as true",
+            Self::Vlan(_) => {
+                "write --vlan untagged, 100 or 100.20, or leave it out: then the networks' own is taken"
+            }
+            Self::Side(_) => {
+                "write --side outside or inside, or leave it out: then the source's own is taken"
+            }
+            Self::NotExplained(why) => why.remedy(),
+            Self::Json(_) => "ask for --format table",
+        }
+    }
+}
+
 impl Question {
     /// The answer of a policy. `generation` is that of the gate that runs it.
     ///

@@ -274,10 +274,7 @@ async fn work(
 ) -> Result<Json<Told>, Refusal> {
     match tokio::task::spawn_blocking(answer).await {
         Ok(Ok(told)) => Ok(Json(told)),
-        Ok(Err(error)) => Err(Refusal::bad_request(
-            error.to_string(),
-            "name workloads and services as the running policy does; `portcullis rules` lists them",
-        )),
+        Ok(Err(error)) => Err(Refusal::bad_request(error.to_string(), error.remedy())),
         Err(_) => Err(Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             Problem::new("the answer was not found", "look at the gate's log"),

@@ -120,6 +120,27 @@ pub enum NotExplained {
     },
 }
 
+impl NotExplained {
+    /// What to do.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Name { .. } | Self::NoAddress(_) => {
+                "`portcullis rules` and the inventory list what there is"
+            }
+            Self::Family { .. } => {
+                "ask about two ends of one family: addresses can be written as well as names"
+            }
+            Self::Service(_) => "`[service]` of the policy lists the names there are",
+            Self::Header(_) => "name that protocol: tcp/443, udp/53, icmpv6/128, ip/50",
+            Self::Housekeeping { .. } => "[profile] of the policy is where to change it",
+            Self::ServiceFamily { .. } => {
+                "ask for icmp between IPv4 addresses, for icmpv6 between those of IPv6"
+            }
+        }
+    }
+}
+
 fn near(like: Option<&String>) -> String {
     like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
 }
@@ -249,7 +270,13 @@ pub struct Account {
 /// The question names something that does not exist.
 pub fn explain(policy: &Loaded, table: &Table, query: &Query) -> Result<Explanation, NotExplained> {
     housekeeping(policy, table, query)?;
-    let ways = ends::ways(policy, table, query)?;
+    let mut ways = ends::ways(policy, table, query)?;
+    // Pairs of a family that can't have the service are not what is meant, where there are others.
+    let [six, four] = [false, true].map(|v4| ports::atoms(policy, query, v4).is_ok());
+    let has_it = |way: &Way<'_>| if way.v4() { four } else { six };
+    if ways.iter().any(has_it) {
+        ways.retain(has_it);
+    }
     let family = || NotExplained::Family { from: query.from.clone(), to: query.to.clone() };
     let (way, others) = ways.split_first().ok_or_else(family)?;
     let atoms = ports::atoms(policy, query, way.v4())?;

@@ -45,6 +45,21 @@ pub enum NotProvable {
     Empty(String),
 }
 
+impl NotProvable {
+    /// What to do.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Arrow(_) | Self::Behind(_) => "name both ends, as \"workstation !-> cde on https\" does",
+            Self::End(end) => end.remedy(),
+            Self::Service(_) => "`[service]` of the policy lists the names there are",
+            Self::Empty(_) => {
+                "name ends on both sides of the wire; `portcullis inventory list --policy FILE` lists who is where"
+            }
+        }
+    }
+}
+
 /// A statement, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Proved {
@@ -174,6 +189,9 @@ fn parse(text: &str, model: &Model) -> Result<Test, NotProvable> {
             Some(_) | None => return Err(NotProvable::Behind(written.to_owned())),
         },
     };
+    if from.trim().is_empty() || to.trim().is_empty() {
+        return Err(arrow());
+    }
     let (from, to) = (sender(from, model)?, receiver(to, model)?);
     let mut set = ServiceSet { written: Vec::new(), any: false, atoms: Vec::new() };
     for service in services {
@@ -353,6 +371,8 @@ mod tests {
         assert!(behind.contains("\"via https\" is not understood"), "{behind}");
         let empty = wrong("vault-1 !-> carddb-1");
         assert!(empty.contains("no pair that crosses this gate"), "{empty}");
-        assert!(wrong("laptop !->").contains("is named \"\""), "{}", wrong("laptop !->"));
+        for half in ["laptop !->", "!-> cde", "!->"] {
+            assert!(wrong(half).contains("says nothing to prove"), "{}", wrong(half));
+        }
     }
 }

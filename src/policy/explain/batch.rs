@@ -134,10 +134,16 @@ impl<'a> Batch<'a> {
         dst.clone_into(&mut query.to);
         (query.mac, query.side, query.now) = (asked.mac, asked.side, asked.at.unwrap_or(self.now));
         let ways = ends::ways(policy, table, query).map_err(|why| wrong(src, &why))?;
-        let way = ways
-            .first()
-            .ok_or_else(|| Wrong::of("dst", format!("{src} and {dst} have no address of one family")))?;
         let service = asked.service;
+        // A pair of the family that has the protocol, where there is one.
+        let has_it = |way: &&ends::Way<'_>| match service.protocol {
+            ICMPV6 => !way.v4(),
+            protocol => way.v4() || protocol != ICMP && !is_extension(protocol),
+        };
+        let way =
+            ways.iter().find(has_it).or_else(|| ways.first()).ok_or_else(|| {
+                Wrong::of("dst", format!("{src} and {dst} have no address of one family"))
+            })?;
         match (service.protocol, way.v4()) {
             (ICMPV6, true) => {
                 return Err(Wrong::of("proto", "icmpv6 has no meaning between IPv4 addresses"));

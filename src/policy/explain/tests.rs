@@ -247,6 +247,34 @@ fn what_is_no_service_of_packets_is_told_apart() {
 }
 
 #[test]
+fn names_mean_the_addresses_of_the_family_that_has_the_service() {
+    let told = |service| shown(&query("payments-7", "vault-1", service));
+    let (four, six) = (told("icmp/8"), told("icmpv6/128"));
+    assert!(four.contains("payments-7  10.10.0.7 ") && four.contains("vault-1  10.20.0.10 "), "{four}");
+    assert!(
+        six.contains("payments-7  2001:db8:10::7 ") && six.contains("vault-1  2001:db8:20::10 "),
+        "{six}"
+    );
+    // What only one family can have is no answer for the other.
+    for text in [&four, &six] {
+        assert!(!text.contains("pairs of addresses"), "{text}");
+    }
+    assert!(told("https").contains("is one of 2 pairs of addresses"));
+    let loaded = sample::load(BIG);
+    let table = compile(&loaded.model, &Exceptions::NONE);
+    let mut batch = super::Batch::new(&loaded, &table, Moment(1));
+    let mut out = String::new();
+    for (proto, kind) in [("icmp", 8), ("icmpv6", 128)] {
+        let asked = format!(
+            "{{\"src\":\"payments-7\",\"dst\":\"vault-1\",\"proto\":\"{proto}\",\"icmp_type\":{kind}}}"
+        );
+        batch.answer(asked.as_bytes(), &mut out).expect("JSON");
+    }
+    assert_eq!(batch.wrong(), None, "{out}");
+    assert_eq!(out.matches("\"verdict\"").count(), 2, "{out}");
+}
+
+#[test]
 fn a_question_that_names_nothing_says_what_it_may_have_meant() {
     let wrong = |from, to, service| ask(&query(from, to, service)).unwrap_err().to_string();
     assert_eq!(

@@ -55,6 +55,22 @@ pub enum NotMeant {
     },
 }
 
+impl NotMeant {
+    /// What to do.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Name { .. } => "`portcullis rules` and the inventory list what there is",
+            Self::Several { .. } => "write one of these selectors in place of the name",
+            Self::Group(_) => "a group may stand as the destination only",
+            Self::Address(_) => "`portcullis inventory list --policy FILE` says who has it",
+            Self::Selector { .. } => {
+                "write it as in `from` and `to` of a deny; docs/POLICY.md lists the keys"
+            }
+        }
+    }
+}
+
 fn near(like: Option<&String>) -> String {
     like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
 }
