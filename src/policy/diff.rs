@@ -16,7 +16,9 @@ pub(super) mod effect;
 pub(super) mod example;
 mod found;
 mod inventory;
+mod numbers;
 mod plain;
+mod roster;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -24,20 +26,24 @@ mod text;
 mod words;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::explain::reason;
 use super::read::{Loaded, end_of_day};
+use super::relevance;
 use super::table::{Table, is_group};
 use super::verdict::{Denial, Mode, Moment, RuleNumber};
 use crate::wire::Side;
 use both::Both;
 use cross::{Crossed, Entry};
 use effect::{Effect, Effects};
-use words::{Faces, Who};
+use numbers::at;
+use relevance::Numbered;
+use roster::{Roster, Set};
+use words::Faces;
 
 pub use cross::Kind;
 pub use example::Example;
@@ -189,29 +195,34 @@ pub fn compare(old: Half<'_>, new: Half<'_>, now: Moment) -> Comparison {
 /// Entries on their way to words.
 struct Report<'a> {
     halves: Both<Half<'a>>,
-    /// By index of an address.
-    who: Vec<Who<'a>>,
-    faces: &'a Faces<'a>,
-    everybody: Both<BTreeSet<Who<'a>>>,
-    /// Zones of classes of senders, and of receivers of what arrives at a side.
-    zones: BTreeMap<(u32, Option<Side>), BTreeSet<&'a str>>,
+    roster: Roster<'a>,
+    /// Who can send, who can receive.
+    everybody: Both<Set>,
+    /// Sets of zones of classes of senders, and of receivers of what arrives at a side.
+    zones: HashMap<(u32, Option<Side>), u32>,
+    zone_numbers: Numbered<Vec<&'a str>>,
+    zone_sets: Vec<Vec<&'a str>>,
 }
 
-/// What makes two entries the same to a reader.
-type Told<'a> = (Both<BTreeSet<Who<'a>>>, Names, Side, u8, u32);
+/// What makes two entries the same to a reader: digests of both ends, and the rest.
+type Told = (Both<[u8; 32]>, Names, Side, u8, u32);
 
 impl<'a> Report<'a> {
-    fn new(halves: Both<Half<'a>>, faces: &'a Faces<'a>, crossed: &Crossed<'_>) -> Self {
-        let who: Vec<Who<'a>> = crossed.ends.addresses.iter().map(|address| faces.who(*address)).collect();
-        let all = |members: &mut dyn Iterator<Item = u32>| {
-            members.filter_map(|member| at(&who, member).cloned()).collect::<BTreeSet<_>>()
-        };
-        // As senders, as receivers.
+    fn new(halves: Both<Half<'a>>, faces: &Faces<'a>, crossed: &Crossed<'_>) -> Self {
+        let ends = &crossed.ends;
+        let roster = Roster::new(faces, &ends.addresses);
         let everybody = Both {
-            old: all(&mut crossed.ends.senders.iter().flat_map(|class| class.members.iter().copied())),
-            new: all(&mut crossed.ends.receivers.iter().flat_map(|class| class.members.iter().copied())),
+            old: roster.set(ends.senders.iter().flat_map(|class| &class.members)),
+            new: roster.set(ends.receivers.iter().flat_map(|class| &class.members)),
         };
-        Self { halves, who, faces, everybody, zones: BTreeMap::new() }
+        Self {
+            halves,
+            roster,
+            everybody,
+            zones: HashMap::new(),
+            zone_numbers: Numbered::default(),
+            zone_sets: Vec::new(),
+        }
     }
 
     /// The differences in order, and how many more of each kind there are.
@@ -231,7 +242,7 @@ impl<'a> Report<'a> {
             (order, Reverse(crossed.pairs(entry)), entry.key, ends)
         });
         let mut told: BTreeMap<Kind, usize> = BTreeMap::new();
-        let mut known: HashSet<Told<'a>> = HashSet::new();
+        let mut known: HashSet<Told> = HashSet::new();
         let mut changes: Vec<Change> = Vec::new();
         for entry in entries {
             let Some(effects) = effects(crossed, &entry) else { continue };
@@ -242,26 +253,25 @@ impl<'a> Report<'a> {
                 continue;
             }
             let who = self.members(crossed, &entry);
-            let services = at(&crossed.judged.services, entry.key.services).cloned().unwrap_or_default();
-            let services = words::services(&services);
-            let same = (who, services, entry.key.side, entry.key.macs, entry.key.effects);
+            let services = at(&crossed.judged.services, entry.key.services).map_or(&[][..], Vec::as_slice);
+            let services = words::services(services);
+            let digests = who.as_ref().map(Set::digest);
+            let same = (digests, services.clone(), entry.key.side, entry.key.macs, entry.key.effects);
             // The other family of the same ends is the same to a reader.
-            if !known.contains(&same) {
+            if known.insert(same) {
                 *count += 1;
-                changes.push(self.change(crossed, &entry, &effects, (&same.0, &same.1)));
-                known.insert(same);
+                changes.push(self.change(crossed, &entry, &effects, (&who, services)));
             }
         }
         (changes, left_out)
     }
 
-    fn members(&self, crossed: &Crossed<'_>, entry: &Entry) -> Both<BTreeSet<Who<'a>>> {
-        let who = |member: &u32| at(&self.who, *member).cloned();
+    fn members(&self, crossed: &Crossed<'_>, entry: &Entry) -> Both<Set> {
         let senders = entry.senders.iter().filter_map(|class| at(&crossed.ends.senders, *class));
         let receivers = entry.receivers.iter().filter_map(|class| at(&crossed.ends.receivers, *class));
         Both {
-            old: senders.flat_map(|class| &class.members).filter_map(who).collect(),
-            new: receivers.flat_map(|class| &class.members).filter_map(who).collect(),
+            old: self.roster.set(senders.flat_map(|class| &class.members)),
+            new: self.roster.set(receivers.flat_map(|class| &class.members)),
         }
     }
 
@@ -270,7 +280,7 @@ impl<'a> Report<'a> {
         crossed: &mut Crossed<'_>,
         entry: &Entry,
         effects: &Effects,
-        (who, services): (&Both<BTreeSet<Who<'a>>>, &Names),
+        (who, services): (&Both<Set>, Names),
     ) -> Change {
         let kind = Kind::of(effects);
         let zones = self.zones(crossed, entry);
@@ -287,9 +297,9 @@ impl<'a> Report<'a> {
         owners.extend(rules.filter_map(|rule| rule.owner.clone()));
         Change {
             kind,
-            from: self.faces.set(&who.old, &self.everybody.old),
-            to: self.faces.set(&who.new, &self.everybody.new),
-            services: services.clone(),
+            from: self.roster.told(&who.old, &self.everybody.old),
+            to: self.roster.told(&who.new, &self.everybody.new),
+            services,
             side: entry.key.side.name(),
             macs: example::macs(entry.key.macs),
             old,
@@ -298,41 +308,42 @@ impl<'a> Report<'a> {
             owners: owners.into_iter().collect(),
             into_enforced: effects.enforced,
             out_of_enforce: kind == Kind::Opens && effects.of.new.mode < Mode::Enforce,
-            example: example::of(crossed, entry, |member| {
-                matches!(at(&self.who, member), Some(Who::Workload(_)))
-            }),
+            example: example::of(crossed, entry, |member| self.roster.is_workload(member)),
         }
     }
 
     /// Zones of both ends in either policy.
     fn zones(&mut self, crossed: &Crossed<'_>, entry: &Entry) -> BTreeSet<&'a str> {
-        let mut all = BTreeSet::new();
+        let ends = &crossed.ends;
+        let mut sets = BTreeSet::new();
         for class in entry.senders.iter() {
-            let members = at(&crossed.ends.senders, *class).map_or(&[][..], |class| &class.members);
-            all.extend(self.zones_of((*class, None), members, &crossed.ends.addresses));
+            let members = at(&ends.senders, *class).map_or(&[][..], |class| &class.members);
+            sets.insert(self.zones_of((*class, None), members, &ends.addresses));
         }
         for class in entry.receivers.iter() {
-            let members = at(&crossed.ends.receivers, *class).map_or(&[][..], |class| &class.members);
-            all.extend(self.zones_of((*class, Some(entry.key.side)), members, &crossed.ends.addresses));
+            let members = at(&ends.receivers, *class).map_or(&[][..], |class| &class.members);
+            sets.insert(self.zones_of((*class, Some(entry.key.side)), members, &ends.addresses));
         }
-        all
+        sets.into_iter().filter_map(|set| at(&self.zone_sets, set)).flatten().copied().collect()
     }
 
-    /// Zones of a class: of senders, or of receivers of what arrives at a side.
-    fn zones_of(
-        &mut self,
-        class: (u32, Option<Side>),
-        members: &[u32],
-        addresses: &[IpAddr],
-    ) -> impl Iterator<Item = &'a str> {
+    /// The set of zones of a class: of senders, or of receivers of what arrives at a side.
+    fn zones_of(&mut self, class: (u32, Option<Side>), members: &[u32], addresses: &[IpAddr]) -> u32 {
+        if let Some(known) = self.zones.get(&class) {
+            return *known;
+        }
         let halves = self.halves;
-        let zones = self.zones.entry(class).or_insert_with(|| {
-            let addresses = members.iter().filter_map(|member| at(addresses, *member));
-            let both = addresses
-                .flat_map(|address| halves.each().flat_map(move |half| touched(half, *address, class.1)));
-            both.collect()
-        });
-        zones.clone().into_iter()
+        let addresses = members.iter().filter_map(|member| at(addresses, *member));
+        let zones: BTreeSet<&'a str> = addresses
+            .flat_map(|address| halves.each().flat_map(move |half| touched(half, *address, class.1)))
+            .collect();
+        let zones: Vec<&'a str> = zones.into_iter().collect();
+        let (set, new) = self.zone_numbers.number(zones.clone());
+        if new {
+            self.zone_sets.push(zones);
+        }
+        self.zones.insert(class, set);
+        set
     }
 }
 
@@ -376,8 +387,4 @@ fn touched<'a>(half: Half<'a>, address: IpAddr, receives: Option<Side>) -> impl 
 
 fn effects(crossed: &Crossed<'_>, entry: &Entry) -> Option<Effects> {
     at(&crossed.judged.effects, entry.key.effects).copied()
-}
-
-fn at<T>(all: &[T], index: u32) -> Option<&T> {
-    usize::try_from(index).ok().and_then(|index| all.get(index))
 }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::both::Both;
+use super::numbers::{at, at_mut};
 use crate::policy::hash::Quick;
 use crate::policy::model::Model;
 use crate::policy::prefix::Prefix;
@@ -122,7 +123,7 @@ impl Homes {
     }
 
     fn get(&self, number: u32) -> Option<&(Option<Side>, Vec<Vlans>)> {
-        usize::try_from(number).ok().and_then(|number| self.all.get(number))
+        at(&self.all, number)
     }
 
     /// The side of a home; none of a group and of no network.
@@ -201,7 +202,7 @@ impl Ends {
 
     /// An address by its index.
     pub(super) fn address(&self, index: u32) -> Option<IpAddr> {
-        usize::try_from(index).ok().and_then(|index| self.addresses.get(index)).copied()
+        at(&self.addresses, index).copied()
     }
 }
 
@@ -215,8 +216,7 @@ fn join<K: Copy + Eq + std::hash::Hash>(
     if new {
         all.push(Class { kind, members: Vec::new() });
     }
-    let class = usize::try_from(number).ok().and_then(|number| all.get_mut(number));
-    if let Some(class) = class {
+    if let Some(class) = at_mut(all, number) {
         class.members.push(member);
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::both::Both;
 use super::classes::{ReceiverKind, SenderKind};
 use super::effect::Judged;
+use super::numbers::{at, at_mut};
 use crate::policy::hash::Quick;
 use crate::policy::relevance::Numbered;
 use crate::policy::table::Table;
@@ -46,8 +47,7 @@ impl<'a> Columns<'a> {
                 if new {
                     columns.pairs.push((sides, Vec::new()));
                 }
-                let pair = index(pair).and_then(|pair| columns.pairs.get_mut(pair));
-                if let Some((_, receivers)) = pair
+                if let Some((_, receivers)) = at_mut(&mut columns.pairs, pair)
                     && receivers.last() != Some(&number)
                 {
                     receivers.push(number);
@@ -75,15 +75,10 @@ impl<'a> Columns<'a> {
                 });
                 all.map(|(number, _)| number).collect()
             });
-            let receivers =
-                differing.iter().filter_map(|pair| index(*pair).and_then(|pair| pairs.get(pair)));
+            let receivers = differing.iter().filter_map(|pair| at(pairs, *pair));
             into.extend(receivers.flat_map(|(_, receivers)| receivers));
         }
         into.sort_unstable();
         into.dedup();
     }
-}
-
-fn index(number: u32) -> Option<usize> {
-    usize::try_from(number).ok()
 }

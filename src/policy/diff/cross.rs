@@ -16,6 +16,7 @@ use super::classes::{Ends, Homes, Meeting, ReceiverKind, SenderKind, Truth};
 use super::columns::Columns;
 use super::effect::{Effects, Judged, Posed};
 use super::found::Found;
+use super::numbers::at;
 use super::plain::Plains;
 use crate::policy::model::Model;
 use crate::policy::table::Table;
@@ -106,12 +107,8 @@ impl<'a> Crossed<'a> {
 
     /// Runs of addresses that an entry is about: senders × receivers.
     pub(super) fn pairs(&self, entry: &Entry) -> u64 {
-        let senders =
-            entry.senders.iter().filter_map(|class| index(*class).and_then(|i| self.ends.senders.get(i)));
-        let receivers = entry
-            .receivers
-            .iter()
-            .filter_map(|class| index(*class).and_then(|i| self.ends.receivers.get(i)));
+        let senders = entry.senders.iter().filter_map(|class| at(&self.ends.senders, *class));
+        let receivers = entry.receivers.iter().filter_map(|class| at(&self.ends.receivers, *class));
         let senders: usize = senders.map(|class| class.members.len()).sum();
         let receivers: usize = receivers.map(|class| class.members.len()).sum();
         u64::try_from(senders.saturating_mul(receivers)).unwrap_or(u64::MAX)
@@ -153,36 +150,29 @@ impl<'a> Crossed<'a> {
         let mut columns = Columns::new(self.tables, &self.judged, &receivers);
         let mut plains = Plains::new(self.tables, &receivers);
         let mut found = Found::default();
-        let (mut candidates, mut here) = (Vec::new(), Vec::new());
+        let (mut single, mut here) = (Vec::new(), Vec::new());
         for (number, sender) in (0..).zip(&senders) {
-            if calm && self.is_steady(sender) {
-                candidates.clear();
-                columns.candidates(&mut self.judged, sender, &mut candidates);
-                for candidate in &candidates {
-                    let Some(receiver) = at(&receivers, *candidate) else { continue };
-                    if receiver.v4 == sender.v4 {
-                        here.clear();
-                        self.pair(sender, receiver, &mut here);
-                        for key in &here {
-                            found.add(*key, [*candidate]);
-                        }
-                    }
-                }
-                found.close(number, &self.judged);
-                continue;
+            let steady = calm && self.is_steady(sender);
+            single.clear();
+            if steady {
+                columns.candidates(&mut self.judged, sender, &mut single);
+            } else {
+                plains.apart(self.tables, sender, number, &mut single);
             }
-            for apart in plains.apart(self.tables, sender, number) {
-                let Some(receiver) = at(&receivers, apart) else { continue };
+            for one in &single {
+                let Some(receiver) = at(&receivers, *one) else { continue };
                 if receiver.v4 == sender.v4 {
                     here.clear();
                     self.pair(sender, receiver, &mut here);
                     for key in &here {
-                        found.add(*key, [apart]);
+                        found.add(*key, [*one]);
                     }
                 }
             }
-            let line = plains.line(self.tables, sender);
-            for group in plains.groups(sender.v4) {
+            let line = if steady { None } else { Some(plains.line(self.tables, sender)) };
+            for (line, group) in
+                line.iter().flat_map(|line| plains.groups(sender.v4).map(move |group| (line, group)))
+            {
                 let mut members = plains.members(group, number).peekable();
                 let Some(first) = members.peek().and_then(|first| at(&receivers, *first)) else { continue };
                 let keys = line.known(group).unwrap_or_else(|| {
@@ -292,12 +282,4 @@ impl<'a> Crossed<'a> {
             }
         })
     }
-}
-
-fn index(number: u32) -> Option<usize> {
-    usize::try_from(number).ok()
-}
-
-fn at<T>(all: &[T], number: u32) -> Option<&T> {
-    index(number).and_then(|number| all.get(number))
 }

@@ -10,6 +10,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use super::both::Both;
+use super::numbers::{at, at_mut};
 use crate::policy::ground::{DYNAMIC, exists};
 use crate::policy::hash::Quick;
 use crate::policy::programs::Cuts;
@@ -174,8 +175,7 @@ impl<'a> Judged<'a> {
                     numbers.push(Both::default());
                     next
                 });
-                let here = usize::try_from(rule).ok().and_then(|rule| numbers.get_mut(rule));
-                if let Some(here) = here {
+                if let Some(here) = at_mut(&mut numbers, rule) {
                     *(if new { &mut here.new } else { &mut here.old }) = Some(RuleNumber(number));
                 }
                 rule
@@ -292,7 +292,7 @@ fn effect(table: &Table, rules: &[u32], posed: &Posed, service: Service) -> (Eff
 }
 
 fn joint(rules: &[u32], rule: RuleNumber) -> u32 {
-    usize::try_from(rule.0).ok().and_then(|rule| rules.get(rule)).copied().unwrap_or(NO_RULE)
+    at(rules, rule.0).copied().unwrap_or(NO_RULE)
 }
 
 /// All places, whatever can be.

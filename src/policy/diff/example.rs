@@ -8,6 +8,7 @@ use super::both::Both;
 use super::classes::{Class, Truth, mac};
 use super::cross::{Crossed, Entry, Key};
 use super::effect::Run;
+use super::numbers::at;
 use crate::policy::explain::service_text;
 use crate::policy::ground::DYNAMIC;
 use crate::policy::verdict::{Moment, Sender, SenderMac, Verdict};
@@ -89,7 +90,7 @@ pub(super) fn of(
     let (truth, vlans) = crossed.witness(&sender, &receiver, entry.key)?;
     let side = entry.key.side;
     let mac = mac(crossed.tables, src, side, truth)?;
-    let runs = usize::try_from(entry.key.services).ok().and_then(|i| crossed.judged.services.get(i))?;
+    let runs = at(&crossed.judged.services, entry.key.services)?;
     let service = service(runs, src.is_ipv4())?;
     let packet = Packet { src, dst, mac, vlans, service, side };
     Some(Example {
@@ -127,7 +128,7 @@ fn pick<K: Copy>(
     not: Option<u32>,
     is_workload: impl Fn(u32) -> bool,
 ) -> Option<(K, u32)> {
-    let classes = classes.iter().filter_map(|class| usize::try_from(*class).ok().and_then(|i| all.get(i)));
+    let classes = classes.iter().filter_map(|class| at(all, *class));
     let members = || {
         classes
             .clone()

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::cross::{ENTRIES, Entry, Key, Kind};
 use super::effect::Judged;
+use super::numbers::at;
 use crate::policy::hash::Quick;
 use crate::policy::relevance::Numbered;
 
@@ -37,8 +38,7 @@ impl Found {
     pub(super) fn close(&mut self, sender: u32, judged: &Judged<'_>) {
         for (key, mut receivers) in self.here.drain() {
             receivers.sort_unstable();
-            let effects = usize::try_from(key.effects).ok().and_then(|effects| judged.effects.get(effects));
-            let kind = effects.map_or(Kind::Opens, Kind::of);
+            let kind = at(&judged.effects, key.effects).map_or(Kind::Opens, Kind::of);
             let kept = self.kept.entry(kind).or_default();
             let known = self.lists.get(receivers.as_slice());
             if let Some(senders) = known.and_then(|list| self.all.get_mut(&(key, list))) {
@@ -62,7 +62,7 @@ impl Found {
     pub(super) fn finish(self) -> (Vec<Entry>, BTreeMap<Kind, u64>) {
         let mut joined: BTreeMap<(Key, Vec<u32>), Vec<u32>> = BTreeMap::new();
         for ((key, list), senders) in self.all {
-            let receivers = usize::try_from(list).ok().and_then(|list| self.all_lists.get(list));
+            let receivers = at(&self.all_lists, list);
             let all = joined.entry((key, senders)).or_default();
             all.extend(receivers.into_iter().flat_map(|list| list.iter()));
         }

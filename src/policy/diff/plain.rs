@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::both::Both;
 use super::classes::{ReceiverKind, SenderKind};
 use super::cross::Key;
+use super::numbers::{at, at_mut};
 use crate::policy::relevance::Numbered;
 use crate::policy::table::Table;
 use crate::policy::verdict::{Denial, Mode};
@@ -102,8 +103,7 @@ impl Plains {
             if new {
                 plains.groups.push((v4, Vec::new()));
             }
-            let group = index(group).and_then(|group| plains.groups.get_mut(group));
-            if let Some((_, members)) = group {
+            if let Some((_, members)) = at_mut(&mut plains.groups, group) {
                 members.push(number);
             }
             for sides in columns {
@@ -116,25 +116,28 @@ impl Plains {
 
     /// The receivers with which a sender has a cell of its own in some table; each once. The number is the sender's:
     /// no two have the same.
-    pub(super) fn apart(&mut self, tables: Both<&Table>, sender: &SenderKind, number: u32) -> Vec<u32> {
-        let mut found = Vec::new();
+    pub(super) fn apart(
+        &mut self,
+        tables: Both<&Table>,
+        sender: &SenderKind,
+        number: u32,
+        into: &mut Vec<u32>,
+    ) {
         let stamp = number.wrapping_add(1);
         let each = tables.zip(sender.rows).zip(self.columns.as_ref()).each();
         for ((table, [stranger, genuine]), columns) in each {
             let rows = std::iter::once(stranger).chain((genuine != stranger).then_some(genuine));
             for column in rows.flat_map(|row| table.columns_apart(row)) {
-                let receivers = index(column).and_then(|column| columns.get(column));
-                for receiver in receivers.into_iter().flatten() {
-                    if let Some(last) = index(*receiver).and_then(|receiver| self.apart.get_mut(receiver))
+                for receiver in at(columns, column).into_iter().flatten() {
+                    if let Some(last) = at_mut(&mut self.apart, *receiver)
                         && *last != stamp
                     {
                         *last = stamp;
-                        found.push(*receiver);
+                        into.push(*receiver);
                     }
                 }
             }
         }
-        found
     }
 
     /// The line of a sender.
@@ -146,45 +149,31 @@ impl Plains {
         if new {
             self.all_lines.push(Rc::default());
         }
-        index(number).and_then(|number| self.all_lines.get(number)).cloned().unwrap_or_default()
+        at(&self.all_lines, number).cloned().unwrap_or_default()
     }
 
     /// The groups of a family.
-    pub(super) fn groups(&self, v4: bool) -> impl Iterator<Item = usize> + use<> {
-        let of: Vec<usize> = self
-            .groups
-            .iter()
-            .enumerate()
-            .filter(|(_, (own, _))| *own == v4)
-            .map(|(group, _)| group)
-            .collect();
-        of.into_iter()
+    pub(super) fn groups(&self, v4: bool) -> impl Iterator<Item = usize> {
+        let all = self.groups.iter().enumerate();
+        all.filter(move |(_, (own, _))| *own == v4).map(|(group, _)| group)
     }
 
     /// Members of a group that the sender of this number has no cell of its own with; after [`Self::apart`].
     pub(super) fn members(&self, group: usize, number: u32) -> impl Iterator<Item = u32> {
         let members = self.groups.get(group).map_or(&[][..], |(_, members)| members);
         let stamp = number.wrapping_add(1);
-        let is_apart = move |receiver: &u32| {
-            index(*receiver)
-                .and_then(|receiver| self.apart.get(receiver))
-                .is_some_and(|last| *last == stamp)
-        };
+        let is_apart = move |receiver: &u32| at(&self.apart, *receiver).is_some_and(|last| *last == stamp);
         members.iter().copied().filter(move |receiver| !is_apart(receiver))
     }
 }
 
-fn index(number: u32) -> Option<usize> {
-    usize::try_from(number).ok()
-}
-
 /// A receiver has a column.
 fn have(columns: &mut Vec<Vec<u32>>, column: u32, receiver: u32) {
-    let Some(column) = index(column) else { return };
-    if columns.len() <= column {
-        columns.resize(column + 1, Vec::new());
+    let Ok(place) = usize::try_from(column) else { return };
+    if columns.len() <= place {
+        columns.resize(place + 1, Vec::new());
     }
-    if let Some(receivers) = columns.get_mut(column)
+    if let Some(receivers) = columns.get_mut(place)
         && receivers.last() != Some(&receiver)
     {
         receivers.push(receiver);

@@ -1,17 +1,16 @@
-//! Services and sets of ends in words.
+//! Services in words, and who an address is.
 //!
-//! What it is: runs of places as people write services, and sets of addresses as label sets, workloads and
-//! networks. What it is not: a decision. Invariant: a label set stands for its workloads only where all of them,
-//! of both policies, are meant; a list that is cut says how much it leaves out. Cost: the members of a set.
+//! What it is: runs of places as people write services, addresses as workloads, groups and networks. What it is
+//! not: a decision, or a set of ends (`roster`). Invariant: a list that is cut says how much it leaves out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::both::Both;
 use super::effect::Run;
-use crate::policy::model::{Labels, Match, Model};
+use crate::policy::model::{Labels, Model};
 use crate::policy::services::{ALL, UNREADABLE};
 use crate::policy::table::{Table, is_group};
 use crate::policy::words::name;
@@ -19,8 +18,6 @@ use crate::wire::protocol::{ICMP, ICMPV6, TCP, UDP};
 
 /// Names of one list.
 pub(super) const NAMES: usize = 1_000;
-/// Parts of a set that its words tell.
-const PARTS: usize = 5;
 
 /// Names, as many as a list may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -38,9 +35,9 @@ const fn is_zero(n: &usize) -> bool {
 }
 
 impl Names {
-    pub(super) fn of(all: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn of<T: Into<String>>(all: impl IntoIterator<Item = T>) -> Self {
         let mut all = all.into_iter();
-        let names: Vec<String> = all.by_ref().take(NAMES).collect();
+        let names: Vec<String> = all.by_ref().take(NAMES).map(Into::into).collect();
         Self { names, left_out: all.count() }
     }
 
@@ -78,19 +75,13 @@ pub(super) struct Faces<'a> {
     tables: Both<&'a Table>,
     /// Labels of each workload: the new policy's where it has it.
     labels: BTreeMap<&'a str, &'a Labels>,
-    /// How many workloads carry such labels.
-    carried: HashMap<&'a Labels, usize>,
 }
 
 impl<'a> Faces<'a> {
     pub(super) fn new(models: Both<&'a Model>, tables: Both<&'a Table>) -> Self {
         let all = models.each().flat_map(|model| &model.workloads);
         let labels: BTreeMap<&str, &Labels> = all.map(|w| (w.name.as_str(), &w.labels)).collect();
-        let mut carried: HashMap<&Labels, usize> = HashMap::new();
-        for labels in labels.values() {
-            *carried.entry(labels).or_default() += 1;
-        }
-        Self { models, tables, labels, carried }
+        Self { models, tables, labels }
     }
 
     /// Who an address is, to the new policy or else to the old one.
@@ -116,59 +107,18 @@ impl<'a> Faces<'a> {
         })
     }
 
-    /// A set of addresses; `all` is everybody who could be in it.
-    pub(super) fn set(&self, who: &BTreeSet<Who<'a>>, all: &BTreeSet<Who<'a>>) -> EndSet {
-        let mut workloads: Vec<&'a str> = Vec::new();
-        let mut others: Vec<&String> = Vec::new();
-        for who in who {
-            match who {
-                Who::Workload(name) => workloads.push(*name),
-                Who::Other(name) => others.push(name),
-            }
-        }
-        let text = if who == all { "anything".to_owned() } else { self.words(&workloads, &others, all) };
-        EndSet {
-            text,
-            workloads: Names::of(workloads.into_iter().map(str::to_owned)),
-            others: Names::of(others.into_iter().cloned()),
-        }
+    /// Labels of a workload.
+    pub(super) fn labels(&self, workload: &str) -> Option<&'a Labels> {
+        self.labels.get(workload).copied()
     }
 
-    fn words(&self, workloads: &[&'a str], others: &[&String], all: &BTreeSet<Who<'a>>) -> String {
-        let everybody = all.iter().filter(|who| matches!(who, Who::Workload(_))).count();
-        let mut parts: Vec<String> = Vec::new();
-        if workloads.len() > 1 && workloads.len() == everybody {
-            parts.push(format!("any workload [{everybody}]"));
-        } else {
-            let mut sets: BTreeMap<&Labels, Vec<&str>> = BTreeMap::new();
-            for workload in workloads {
-                if let Some(labels) = self.labels.get(workload) {
-                    sets.entry(labels).or_default().push(workload);
-                }
-            }
-            let mut sets: Vec<(&Labels, Vec<&str>)> = sets.into_iter().collect();
-            sets.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
-            let mut single: Vec<&str> = Vec::new();
-            for (labels, members) in sets {
-                let whole = self.carried.get(labels) == Some(&members.len());
-                if whole && members.len() > 1 && !labels.is_empty() {
-                    let labels =
-                        labels.iter().map(|(key, value)| (key.clone(), vec![value.clone()])).collect();
-                    let words = Match { labels, ..Match::default() }.words();
-                    parts.push(format!("{words} [{}]", members.len()));
-                } else {
-                    single.extend(members);
-                }
-            }
-            single.sort_unstable();
-            parts.extend(single.into_iter().map(name));
+    /// All label sets in order, and how many workloads carry each.
+    pub(super) fn carried(&self) -> impl Iterator<Item = (&'a Labels, usize)> {
+        let mut carried: BTreeMap<&Labels, usize> = BTreeMap::new();
+        for labels in self.labels.values() {
+            *carried.entry(labels).or_default() += 1;
         }
-        parts.extend(others.iter().map(|other| (*other).clone()));
-        let more = parts.len().saturating_sub(PARTS);
-        let more = if more == 1 { 0 } else { more };
-        parts.truncate(parts.len() - more);
-        let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-        parts.join(", ") + &rest
+        carried.into_iter()
     }
 }
 
