@@ -514,8 +514,8 @@ fn who_is_told_to_stop_first_takes_over_what_the_last_one_passes_on() {
     assert_eq!((side.taken_over, side.forwarded_packets), (5, 5));
 }
 
-/// A worker that sleeps with nothing to receive is woken by what another passes on: a hundred times it would
-/// sleep the tenth of a second that nothing else ends.
+/// A worker that sleeps with nothing to receive is woken by what another passes on: nothing else ends its sleep of a
+/// tenth of a second. More often than not it takes it in half of that, whatever else the machine does.
 #[test]
 fn a_worker_that_sleeps_is_woken_by_what_is_passed_on_to_it() {
     const TIMES: usize = 100;
@@ -533,17 +533,21 @@ fn a_worker_that_sleeps_is_woken_by_what_is_passed_on_to_it() {
             sleeper.worker.queues().set_drain(Drain::Discard);
             sleeper.worker.run()
         });
-        let begun = boot_nanos();
+        let mut waits = Vec::with_capacity(TIMES);
         for (n, frame) in (0..).zip(&frames) {
             // It spins for some turns before it sleeps.
             thread::sleep(Duration::from_millis(2));
             assert!(awake.offer(Side::Outside, frame));
+            let given = boot_nanos();
             awake.turn();
             while took() == n {
-                assert!(boot_nanos() - begun < 5 * SECOND, "asleep over {n} packets");
+                assert!(boot_nanos() - given < 20 * SECOND, "packet {n} stays");
                 thread::yield_now();
             }
+            waits.push(boot_nanos() - given);
         }
+        waits.sort_unstable();
+        assert!(waits[TIMES / 2] < SECOND / 20, "it sleeps on: {waits:?}");
         awake.worker.orders().stop.store(true, Ordering::Relaxed);
         let mut pair = awake.worker.run();
         let mut other = thread.join().unwrap();
