@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hash};
 
 use super::hash::Quick;
 use super::space::StretchId;
+use crate::wire::processor::prefetch;
 
 /// Slots in a row that a search may meet, as long as doubling the table helps.
 const RUN: usize = 12;
@@ -77,6 +78,12 @@ impl<K: Copy + Eq + Hash + Default> Hosts<K> {
             }
         }
         0
+    }
+
+    /// Asks for the line that a search begins in.
+    #[inline]
+    pub(super) fn prefetch(&self, address: K) {
+        self.slots.get(self.home(address)).into_iter().for_each(prefetch);
     }
 
     /// Bytes that they take.

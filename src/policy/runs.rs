@@ -7,6 +7,7 @@
 //! 65 536 addresses, or 256; IPv6, all runs; twice the prefixes at most.
 
 use super::space::StretchId;
+use crate::wire::processor::prefetch;
 
 /// The runs of one family.
 #[derive(Debug)]
@@ -156,6 +157,21 @@ impl Runs4 {
         let here = self.runs.get(first..end).unwrap_or_default();
         let run = first + here.partition_point(|(start, _)| *start <= address);
         self.runs.get(run.wrapping_sub(1)).map_or(0, |(_, stretch)| *stretch)
+    }
+
+    /// Asks for the line that says among which runs an address lies.
+    #[inline]
+    pub(super) fn prefetch(&self, address: u32) {
+        let half = self.halves.get(index(address >> 16));
+        let thirds = half.and_then(|half| self.thirds.get(index(half.block)));
+        thirds.and_then(|thirds| thirds.get(index(address >> 8 & 0xff))).into_iter().for_each(prefetch);
+    }
+
+    /// Asks for the runs at both ends of those among which an address lies: most often all of them.
+    #[inline]
+    pub(super) fn prefetch_runs(&self, address: u32) {
+        let Some((first, end)) = self.around(address) else { return };
+        [first, end].into_iter().filter_map(|run| self.runs.get(run.wrapping_sub(1))).for_each(prefetch);
     }
 
     /// Bytes that they take.

@@ -87,12 +87,13 @@ impl Table {
     /// The addresses of what a judgement reads at random, for whoever chooses the pages that they stand in; the table's
     /// as long as it lives.
     #[must_use]
-    pub fn memory(&self) -> [Range<usize>; 4] {
+    pub fn memory(&self) -> [Range<usize>; 5] {
         fn of<T>(all: &[T]) -> Range<usize> {
             let Range { start, end } = all.as_ptr_range();
             start.addr()..end.addr()
         }
-        [self.overlay.memory(), self.briefs.memory(), of(&self.plain), of(&self.spots)]
+        let [columns, programs] = self.overlay.memory();
+        [columns, programs, self.briefs.memory(), of(&self.plain), of(&self.spots)]
     }
 
     /// What it comes to.

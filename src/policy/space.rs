@@ -165,21 +165,47 @@ impl Space {
     /// The stretch of an address.
     #[inline]
     pub(super) fn find(&self, address: IpAddr) -> StretchId {
+        match self.written(address) {
+            0 => self.around(address),
+            stretch => stretch,
+        }
+    }
+
+    /// The stretch of an address that is written out; 0 of any other.
+    #[inline]
+    pub(super) fn written(&self, address: IpAddr) -> StretchId {
+        match address {
+            IpAddr::V4(v4) => self.hosts4.find(v4.to_bits()),
+            IpAddr::V6(v6) => self.hosts6.find(v6.to_bits()),
+        }
+    }
+
+    /// The stretch of an address that is not written out.
+    #[inline]
+    pub(super) fn around(&self, address: IpAddr) -> StretchId {
+        match address {
+            IpAddr::V4(v4) => self.prefixes4.find(v4.to_bits()),
+            IpAddr::V6(v6) => self.prefixes6.find(v6.to_bits()),
+        }
+    }
+
+    /// Asks for the lines that [`Self::written`] looks at, and where [`Self::around`] begins.
+    #[inline]
+    pub(super) fn prefetch(&self, address: IpAddr) {
         match address {
             IpAddr::V4(v4) => {
-                let bits = v4.to_bits();
-                match self.hosts4.find(bits) {
-                    0 => self.prefixes4.find(bits),
-                    stretch => stretch,
-                }
+                self.hosts4.prefetch(v4.to_bits());
+                self.prefixes4.prefetch(v4.to_bits());
             }
-            IpAddr::V6(v6) => {
-                let bits = v6.to_bits();
-                match self.hosts6.find(bits) {
-                    0 => self.prefixes6.find(bits),
-                    stretch => stretch,
-                }
-            }
+            IpAddr::V6(v6) => self.hosts6.prefetch(v6.to_bits()),
+        }
+    }
+
+    /// Asks for the lines that [`Self::around`] ends in.
+    #[inline]
+    pub(super) fn prefetch_around(&self, address: IpAddr) {
+        if let IpAddr::V4(v4) = address {
+            self.prefixes4.prefetch_runs(v4.to_bits());
         }
     }
 

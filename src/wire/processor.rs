@@ -3,7 +3,7 @@
 //!
 //! What it is: the one file below `io` with `unsafe`, for the tables of every room. What it is not: anything about
 //! packets. Elsewhere than on `x86_64` a prefetch does nothing and numbers are compared one by one. Cost: one
-//! instruction a line; six for eight tags, eight for eight words.
+//! instruction a line; six for eight numbers.
 #![allow(unsafe_code, reason = "the prefetch and load intrinsics take raw pointers")]
 
 /// Asks for the line of a value that is needed soon.
@@ -45,36 +45,6 @@ fn sse2(numbers: &[u16; 8], wanted: u16) -> u32 {
     _mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())).cast_unsigned()
 }
 
-/// The same for numbers of twice the length.
-#[inline]
-pub(crate) fn equal_words(numbers: &[u32; 8], wanted: u32) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        // SAFETY: SSE2 is part of every x86_64.
-        unsafe { sse2_words(numbers, wanted) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    one_by_one(numbers, wanted)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn sse2_words(numbers: &[u32; 8], wanted: u32) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32,
-        _mm_set1_epi32, _mm_setzero_si128,
-    };
-    let ([low, high], _) = numbers.as_chunks::<4>() else { return 0 };
-    // SAFETY: the reference is to 16 readable bytes, and this load asks for no alignment.
-    let low = unsafe { _mm_loadu_si128(std::ptr::from_ref(low).cast()) };
-    // SAFETY: the same.
-    let high = unsafe { _mm_loadu_si128(std::ptr::from_ref(high).cast()) };
-    let wanted = _mm_set1_epi32(wanted.cast_signed());
-    let same = _mm_packs_epi32(_mm_cmpeq_epi32(low, wanted), _mm_cmpeq_epi32(high, wanted));
-    _mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())).cast_unsigned()
-}
-
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn one_by_one<T: Copy + PartialEq>(numbers: &[T; 8], wanted: T) -> u32 {
     numbers.iter().zip(0..).fold(0, |bits, (number, place)| bits | u32::from(*number == wanted) << place)
@@ -92,14 +62,6 @@ mod tests {
             let numbers = if few { numbers.map(|n| n & 1) } else { numbers };
             let wanted = numbers.get(pick).copied().unwrap_or(0x8000);
             prop_assert_eq!(equal(&numbers, wanted), one_by_one(&numbers, wanted));
-        }
-
-        #[test]
-        fn words_are_compared_as_one_by_one(numbers in any::<[u32; 8]>(), pick in 0..9_usize, few in any::<bool>()) {
-            // Some differ in the upper half alone.
-            let numbers = if few { numbers.map(|n| n & 0x0001_0001) } else { numbers };
-            let wanted = numbers.get(pick).copied().unwrap_or(0x8000_0000);
-            prop_assert_eq!(equal_words(&numbers, wanted), one_by_one(&numbers, wanted));
         }
     }
 }

@@ -4,7 +4,8 @@
 //! step together, and the lines of memory that the next one needs are asked for meanwhile. What it is not: two
 //! evaluators: both ways are made of the same steps, and a test holds them against each other. Invariant: what is
 //! found is good for the table, the side and the moment that it was found for. Cost: of a table that no cache holds,
-//! one connection waits three times in a row (cell, plain, brief), those of a burst together.
+//! one connection waits seven times in a row (host, run, stretch, row, columns of cells, program's number, brief), those of
+//! a burst together.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -54,6 +55,8 @@ pub struct Met {
     /// What speaks against it before rules do.
     misplaced: Option<Denial>,
     genuine: bool,
+    /// While it is looked for: a narrow rule says something, and `program` is where.
+    is_narrow: bool,
     /// Sent to a host, not to a group.
     host: bool,
     now: Moment,
@@ -72,6 +75,7 @@ impl Met {
         judge_at: Moment::NEVER,
         misplaced: None,
         genuine: false,
+        is_narrow: false,
         host: false,
         now: Moment::NEVER,
     };
@@ -155,28 +159,56 @@ impl Table {
     /// Finds what decides on several connections that arrive on one side, for [`Self::decide`]; the first into the
     /// first place of `met`, and so on. What has no place is left out. No allocation.
     pub fn meet_all(&self, all: &[Connection], side: Side, now: Moment, met: &mut [Met]) {
-        // Searches for addresses wait for nothing but themselves: a core has several under way.
-        for (connection, met) in all.iter().zip(&mut *met) {
-            met.ends = self.ends(connection);
-            met.ends.iter().for_each(|end| prefetch(self.spot(*end)));
+        // A branch on what is not there yet ends what a core does ahead: no step looks at a line that it asks for.
+        for connection in all.iter().zip(&*met).map(|(connection, _)| connection) {
+            self.space.prefetch(connection.from.address);
+            self.space.prefetch(connection.to);
         }
         for (connection, met) in all.iter().zip(&mut *met) {
-            *met = self.place(connection, met.ends, side, now);
+            let addresses = [connection.from.address, connection.to];
+            met.ends = addresses.map(|address| {
+                let written = self.space.written(address);
+                if written == 0 {
+                    self.space.prefetch_around(address);
+                } else {
+                    prefetch(self.spot(written));
+                }
+                written
+            });
+        }
+        for (connection, met) in all.iter().zip(&mut *met) {
+            let addresses = [connection.from.address, connection.to];
+            for (end, address) in met.ends.iter_mut().zip(addresses).filter(|(end, _)| **end == 0) {
+                *end = self.space.around(address);
+                prefetch(self.spot(*end));
+            }
+        }
+        for (connection, met) in all.iter().zip(&mut *met) {
+            self.place(connection, side, now, met);
+            at(&self.rows, met.row).into_iter().for_each(prefetch);
+            at(&self.columns, met.column).into_iter().for_each(prefetch);
+        }
+        for (_, met) in all.iter().zip(&mut *met) {
             if let Some(row) = at(&self.rows, met.row) {
                 self.overlay.prefetch(row.cells, met.column);
             }
         }
         for (_, met) in all.iter().zip(&mut *met) {
-            match self.narrow(met) {
-                Some(program) => {
-                    met.program = program;
-                    self.briefs.prefetch(program);
+            let row = at(&self.rows, met.row);
+            let place = row.and_then(|row| self.overlay.find(row.cells, met.column));
+            met.is_narrow = place.is_some();
+            match place {
+                Some(place) => {
+                    met.program = place;
+                    self.overlay.prefetch_brief(place);
                 }
                 None => self.wide(met).into_iter().for_each(prefetch),
             }
         }
-        for (_, met) in all.iter().zip(&mut *met).filter(|(_, met)| met.program == Met::NONE) {
-            met.program = self.wide(met).copied().unwrap_or(Met::NONE);
+        for (_, met) in all.iter().zip(&mut *met) {
+            let program =
+                if met.is_narrow { self.overlay.brief_at(met.program) } else { self.wide(met).copied() };
+            met.program = program.unwrap_or(Met::NONE);
             self.briefs.prefetch(met.program);
         }
         for (connection, met) in all.iter().zip(met) {
@@ -187,7 +219,8 @@ impl Table {
     /// Finds what decides on a connection.
     #[inline]
     pub(super) fn meet(&self, connection: &Connection, side: Side, now: Moment) -> Met {
-        let mut met = self.place(connection, self.ends(connection), side, now);
+        let mut met = Met { ends: self.ends(connection), ..Met::BLANK };
+        self.place(connection, side, now, &mut met);
         let program = self.narrow(&met).or_else(|| self.wide(&met).copied());
         met.program = program.unwrap_or(Met::NONE);
         met.head = self.briefs.ask(met.program, connection.service).unwrap_or(Met::NONE);
@@ -262,11 +295,11 @@ impl Table {
         [self.space.find(connection.from.address), self.space.find(connection.to)]
     }
 
-    /// Everything about a connection that its ends tell.
+    /// Everything about a connection that its ends tell, beside them: they are found.
     #[inline]
-    fn place(&self, connection: &Connection, ends: [StretchId; 2], side: Side, now: Moment) -> Met {
+    fn place(&self, connection: &Connection, side: Side, now: Moment, met: &mut Met) {
         let Connection { from: src, to: dst, service: _ } = *connection;
-        let [from, to] = ends.map(|end| self.spot(end));
+        let [from, to] = met.ends.map(|end| self.spot(end));
         let lease = at(&self.leases, from.lease());
         let (column, host, far_end) = if to.group() != Spot::NONE || is_group(dst) {
             (self.group_column(to.group(), side), None, Moment::NEVER)
@@ -285,8 +318,9 @@ impl Table {
         let judge_at = Lease::left(lease, now).min(far_end);
         let misplaced = self.addresses.denial(src.address, dst);
         let misplaced = misplaced.or_else(|| self.check(from, host, src.vlans, side));
-        let host = host.is_some();
-        Met { ends, row, column, judge_at, misplaced, genuine, host, now, ..Met::BLANK }
+        (met.row, met.column, met.judge_at) = (row, column, judge_at);
+        (met.misplaced, met.genuine, met.host, met.now) = (misplaced, genuine, host.is_some(), now);
+        (met.program, met.head) = (Met::NONE, Met::NONE);
     }
 
     /// The checks before rules; a group is no host.
