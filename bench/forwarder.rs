@@ -74,6 +74,7 @@ fn forward(line: &Line) -> Result<(), AfXdpError> {
         pins: &line.pins,
         saved: &line.saved,
         queues: QueueCount::Exactly(1),
+        symmetric_rss: true,
         rings: line.frames,
         heartbeat_limit: Duration::from_secs(2),
     })?;

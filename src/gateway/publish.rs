@@ -225,6 +225,7 @@ fn fixed(running: &Model, wanted: &Model) -> Vec<Fixed> {
     let queues =
         |queues: Option<u32>| queues.map_or_else(|| "none".to_owned(), |queues| queues.to_string());
     hold("[gate] queues", queues(gate.queues), queues(new.queues));
+    hold("[gate] symmetric_rss", gate.symmetric_rss.to_string(), new.symmetric_rss.to_string());
     hold("[gate] flows", gate.flows.to_string(), new.flows.to_string());
     let millis = |nanos: u64| format!("{} ms", nanos / 1_000_000);
     hold("[gate] heartbeat", millis(gate.heartbeat), millis(new.heartbeat));
@@ -376,7 +377,7 @@ prefixes = ["10.20.0.0/16"]
     fn what_a_running_gate_cannot_change_is_refused_all_at_once() {
         let shared = gate(1);
         let other = TEXT
-            .replace("flows = 4096", "flows = 8192\nrings = 64\nqueues = 2\nheartbeat = \"1s\"\ncold_start_reset = \"1500ms\"\nsocket = \"/x/s\"")
+            .replace("flows = 4096", "flows = 8192\nrings = 64\nqueues = 2\nsymmetric_rss = false\nheartbeat = \"1s\"\ncold_start_reset = \"1500ms\"\nsocket = \"/x/s\"")
             .replace("wire.w", "wire.v")
             .replace("\"w.", "\"v.")
             .replace("\"o\"", "\"p\"")
@@ -386,8 +387,8 @@ prefixes = ["10.20.0.0/16"]
             refused.to_string(),
             "a running gate cannot change the wire's name from w to v, [wire] outside from o to p, [wire] \
              inside from i to q, [gate] socket from /run/portcullis/gate.sock to /x/s, [gate] rings from 256 \
-             to 64, [gate] queues from none to 2, [gate] flows from 4096 to 8192, [gate] heartbeat from 500 ms to 1000 ms, \
-             [gate] cold_start_reset from 0 ms to 1500 ms"
+             to 64, [gate] queues from none to 2, [gate] symmetric_rss from true to false, [gate] flows from 4096 to 8192, \
+             [gate] heartbeat from 500 ms to 1000 ms, [gate] cold_start_reset from 0 ms to 1500 ms"
         );
         assert_eq!(shared.policy.load().generation, 1);
         assert!(shared.examine(loaded(TEXT), Moment(0)).is_ok());

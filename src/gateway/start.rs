@@ -142,6 +142,7 @@ pub fn start(policy: Proven) -> Result<Running, StartError> {
         pins: &place.pins,
         saved: &saved,
         queues: queue_count(gate.queues, &processors, node),
+        symmetric_rss: gate.symmetric_rss,
         rings: gate.rings,
         heartbeat_limit: heartbeat,
     });

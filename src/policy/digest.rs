@@ -185,6 +185,7 @@ impl Canon {
             socket,
             rings,
             queues,
+            symmetric_rss,
             flows,
             heartbeat,
             management,
@@ -203,6 +204,7 @@ impl Canon {
             .number(*cold_start_reset)
             .silence((!gate.is_usual_silence()).then_some(*inventory_limit))
             .queues(*queues)
+            .symmetric_rss(*symmetric_rss)
             .timeouts(*timeouts)
             .limits(*limits)
     }
@@ -213,6 +215,11 @@ impl Canon {
             Some(queues) => self.text("queues").number(u64::from(queues)),
             None => self,
         }
+    }
+
+    /// Nothing where it is asked for, as below.
+    fn symmetric_rss(&mut self, asked: bool) -> &mut Self {
+        if asked { self } else { self.text("symmetric_rss").text("off") }
     }
 
     /// Nothing where the usual one holds: a policy that was approved before the key was there is the same one. No

@@ -132,6 +132,7 @@ impl Rig {
                 pins: &pins,
                 saved: &saved,
                 queues: QueueCount::Exactly(1),
+                symmetric_rss: true,
                 rings: RINGS,
                 heartbeat_limit: PATIENT,
             };

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &DoctorArgs, screen: &mut Screen) -> Result<Done, Fault>
     };
     let mut checks = host::checks();
     match &model {
-        Some(model) => checks.extend(port::checks(&model.wire, model.gate.queues)),
+        Some(model) => checks.extend(port::checks(&model.wire, &model.gate)),
         None => checks.push(Check::unknown(
             "ports",
             "no policy was given",

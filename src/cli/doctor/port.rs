@@ -8,11 +8,11 @@
 //! judged as untagged. What the port itself strips, a start switches off.
 
 use super::Check;
-use crate::policy::model::Wire;
+use crate::policy::model::{Gate, Wire};
 
 /// All of them, both ports.
 #[cfg(feature = "xdp")]
-pub(super) fn checks(wire: &Wire, queues: Option<u32>) -> Vec<Check> {
+pub(super) fn checks(wire: &Wire, gate: &Gate) -> Vec<Check> {
     use crate::gateway::Place;
     use crate::wire::Side;
 
@@ -25,7 +25,7 @@ pub(super) fn checks(wire: &Wire, queues: Option<u32>) -> Vec<Check> {
         let name = format!("{side} {interface}");
         match survey::port(interface, &place.pins.join(side.name())) {
             Ok(Some(facts)) => {
-                checks.extend(facts_checks(&name, interface, &facts));
+                checks.extend(facts_checks(&name, interface, &facts, gate.symmetric_rss));
                 let peer = other_end(&facts);
                 checks.push(checksum_check(&format!("{name}: checksums"), &peer));
                 checks.push(tag_check(&format!("{name}: VLAN tags"), interface, facts.stripping, &peer));
@@ -42,7 +42,7 @@ pub(super) fn checks(wire: &Wire, queues: Option<u32>) -> Vec<Check> {
         }
     }
     let [outside, inside] = &wire.ports;
-    checks.push(match crate::gateway::foresee([outside, inside], queues) {
+    checks.push(match crate::gateway::foresee([outside, inside], gate.queues) {
         Ok((queues, why)) => Check::pass("workers", format!("{queues}: {why}")),
         Err(error) => Check::fail("workers", error.to_string(), "correct the ports, or `[gate] queues`"),
     });
@@ -51,7 +51,7 @@ pub(super) fn checks(wire: &Wire, queues: Option<u32>) -> Vec<Check> {
 
 /// Without the feature nothing is known of interfaces, and the host's checks have failed already.
 #[cfg(not(feature = "xdp"))]
-pub(super) fn checks(_wire: &Wire, _queues: Option<u32>) -> Vec<Check> {
+pub(super) fn checks(_wire: &Wire, _gate: &Gate) -> Vec<Check> {
     Vec::new()
 }
 
@@ -61,7 +61,7 @@ use crate::io::af_xdp::survey::{self, PortFacts, Scaling};
 use crate::io::hardware;
 
 #[cfg(feature = "xdp")]
-fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
+fn facts_checks(name: &str, interface: &str, facts: &PortFacts, symmetric: bool) -> Vec<Check> {
     use crate::io::af_xdp::MAX_MTU;
 
     let check = |what: &str| format!("{name}: {what}");
@@ -73,6 +73,9 @@ fn facts_checks(name: &str, interface: &str, facts: &PortFacts) -> Vec<Check> {
     let scaling = match facts.scaling {
         Scaling::None => "it spreads nothing by itself: flows are handed over where there are several",
         Scaling::OwnKey => "its hash key is its own: flows are handed over where there are several",
+        Scaling::KeyShown if !symmetric => {
+            "its hash key stays, for `symmetric_rss` is false: flows are handed over where there are several"
+        }
         Scaling::KeyShown => "with a hash key: a start makes it symmetric, if the card takes that",
     };
     let queues =
@@ -274,7 +277,7 @@ mod tests {
     }
 
     fn failing(facts: &PortFacts) -> Vec<(String, String)> {
-        let checks = facts_checks("outside o", "o", facts);
+        let checks = facts_checks("outside o", "o", facts, true);
         checks
             .into_iter()
             .filter(|check| check.finding == Finding::Fail)
@@ -300,11 +303,12 @@ mod tests {
 
     #[test]
     fn queues_and_drivers_are_told_as_they_are_known() {
-        let told = |facts: &PortFacts, name: &str| {
-            let checks = facts_checks("o", "o", facts);
+        let by = |symmetric, facts: &PortFacts, name: &str| {
+            let checks = facts_checks("o", "o", facts, symmetric);
             let check = checks.into_iter().find(|check| check.name == format!("o: {name}")).unwrap();
             (check.finding, check.found)
         };
+        let told = |facts: &PortFacts, name: &str| by(true, facts, name);
         assert_eq!(
             told(&facts(), "queues").1,
             "1 of 2 at most, it spreads nothing by itself: flows are handed over where there are several"
@@ -313,6 +317,11 @@ mod tests {
         assert_eq!(
             told(&card, "queues").1,
             "4 of 8 at most, with a hash key: a start makes it symmetric, if the card takes that"
+        );
+        assert_eq!(
+            by(false, &card, "queues").1,
+            "4 of 8 at most, its hash key stays, for `symmetric_rss` is false: flows are handed over where \
+             there are several"
         );
         assert!(told(&facts(), "driver").1.starts_with("native XDP since Linux 4.19"));
         assert_eq!(told(&PortFacts { driver: "tun".into(), ..facts() }, "driver").0, Finding::Unknown);

@@ -106,6 +106,8 @@ pub struct OpenRequest<'a> {
     pub saved: &'a Path,
     /// Queues of each port; each has its worker.
     pub queues: QueueCount,
+    /// Whether cards are asked to bring both directions of a flow to one queue.
+    pub symmetric_rss: bool,
     /// Frames of each queue and direction: in the fill ring, being judged, and on their way out together; with
     /// zero-copy without those that the driver receives into. A power of two within [`RINGS`].
     pub rings: u32,
@@ -204,7 +206,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Wire, AfXdpError> {
     undo.settings =
         saved::change(request.saved, request.interfaces, [&outside.link, &inside.link], queues)?
             .map(|settings| (settings, request.saved.to_owned()));
-    let steering = steering::set(request.interfaces, queues);
+    let steering = steering::set(request.interfaces, queues, request.symmetric_rss);
 
     let need =
         Need { drivers: [&outside.driver, &inside.driver], mtu: outside.link.mtu.max(inside.link.mtu) };

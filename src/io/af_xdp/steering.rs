@@ -17,7 +17,7 @@ pub enum Steering {
     Symmetric(Rss),
     /// They do not, or do not say. A secret hash decides, and packets are handed over.
     HandOver {
-        /// The port, and what is missing there.
+        /// The port and what is missing there, or that nobody asked.
         why: String,
     },
 }
@@ -34,10 +34,14 @@ fn read(interface: &str) -> Option<Reading> {
     Some(Reading { card: rss::read(interface)?, fields: rss::fields(interface) })
 }
 
-/// Asks both ports to spread flows alike, by side, and believes what they say then.
-pub(super) fn set(interfaces: [&str; 2], queues: u32) -> Steering {
+/// Asks both ports to spread flows alike, by side, and believes what they say then. Unless it is wished for, no
+/// port is asked and none is believed.
+pub(super) fn set(interfaces: [&str; 2], queues: u32, symmetric: bool) -> Steering {
     if queues == 1 {
         return Steering::OneQueue;
+    }
+    if !symmetric {
+        return Steering::HandOver { why: "`[gate] symmetric_rss` is false".to_owned() };
     }
     let mut refused = [None, None];
     for (interface, refusal) in interfaces.into_iter().zip(&mut refused) {
@@ -200,7 +204,9 @@ mod tests {
     #[test]
     fn ports_without_scaling_hand_over_and_one_queue_needs_nothing() {
         let why = "lo has no receive-side scaling".to_owned();
-        assert_eq!(set(["lo", "lo"], 2), Steering::HandOver { why });
-        assert_eq!(set(["no-such-port", "lo"], 1), Steering::OneQueue);
+        assert_eq!(set(["lo", "lo"], 2, true), Steering::HandOver { why });
+        assert_eq!(set(["no-such-port", "lo"], 1, true), Steering::OneQueue);
+        let why = "`[gate] symmetric_rss` is false".to_owned();
+        assert_eq!(set(["lo", "lo"], 2, false), Steering::HandOver { why });
     }
 }

@@ -18,6 +18,8 @@ pub struct Gate {
     pub rings: u32,
     /// Queues of each port, each with its worker; `None`: as many as both ports spread over and cores are left.
     pub queues: Option<u32>,
+    /// Whether cards are asked to bring both directions of a flow to one queue.
+    pub symmetric_rss: bool,
     /// Flows the table holds.
     pub flows: u32,
     /// Nanoseconds after which a worker's heartbeat is stale.
@@ -55,6 +57,7 @@ impl Default for Gate {
             socket: "/run/portcullis/gate.sock".into(),
             rings: 256,
             queues: None,
+            symmetric_rss: true,
             flows: Self::FLOWS,
             heartbeat: 500_000_000,
             management: Vec::new(),

@@ -60,6 +60,7 @@ fn every_change_of_the_policy_changes_it() {
         changed(|m| m.gate.rings = 512),
         changed(|m| m.gate.queues = Some(1)),
         changed(|m| m.gate.queues = Some(2)),
+        changed(|m| m.gate.symmetric_rss = false),
         changed(|m| m.networks[0].via.clear()),
         changed(|m| m.networks[0].vlans.push(Vlans { outer: 7, inner: Vlans::NONE })),
         changed(|m| m.workloads[0].service_account = Some("x".into())),

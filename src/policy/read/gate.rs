@@ -19,6 +19,7 @@ pub(super) const GATE: Keys = Keys {
         "socket",
         "rings",
         "queues",
+        "symmetric_rss",
         "flows",
         "heartbeat",
         "management",
@@ -82,6 +83,7 @@ pub(super) fn gate(sections: &Sections<'_>, findings: &mut Findings) -> Gate {
                 gate.rings = rings;
             }
             "queues" => gate.queues = value.integer(QUEUES, findings).or(gate.queues),
+            "symmetric_rss" => gate.symmetric_rss = value.boolean(findings).unwrap_or(gate.symmetric_rss),
             "flows" => gate.flows = value.integer(FLOWS, findings).unwrap_or(gate.flows),
             "heartbeat" => gate.heartbeat = duration(value, HEARTBEAT, findings).unwrap_or(gate.heartbeat),
             "management" => gate.management = management(value, findings),

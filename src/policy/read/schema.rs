@@ -64,6 +64,10 @@ fn gate(key: &str) -> Option<Value> {
             "type": "integer", "minimum": 1, "maximum": 64,
             "description": "Queues of each port, each with its worker.",
         }),
+        "symmetric_rss" => told(
+            boolean(),
+            "Whether cards are asked to bring both directions of a flow to one worker; if not, flows are handed over.",
+        ),
         "flows" => json!({ "type": "integer", "minimum": 1024, "maximum": 16_777_216 }),
         "heartbeat" => told(text(), "Age at which a worker counts as dead: \"500ms\"."),
         "cold_start_reset" => {

@@ -64,7 +64,7 @@ fn services_name_others_and_count_once() {
 #[test]
 fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
     assert_eq!(model(&[], "[gate]\napprovals = \"off\"\n").gate, Gate::default());
-    let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nqueues = 3\nflows = 0x4000\nheartbeat = \"2s\"\n\
+    let text = "[gate]\nsocket = \"/tmp/x.sock\"\nrings = 1024\nqueues = 3\nsymmetric_rss = false\nflows = 0x4000\nheartbeat = \"2s\"\n\
                 management = [\"192.0.2.10\", \"2001:db8::10\", \"192.0.2.10\"]\nlink_local = \"forward\"\n\
                 cold_start_reset = \"2m\"\ninventory_limit = \"90m\"\n";
     let socket = "/tmp/x.sock".into();
@@ -74,6 +74,7 @@ fn the_gate_keeps_its_defaults_or_takes_what_is_written() {
         socket,
         rings: 1024,
         queues: Some(3),
+        symmetric_rss: false,
         flows: 16_384,
         heartbeat: 2_000_000_000,
         management: ["192.0.2.10", "2001:db8::10"].map(|own| own.parse().unwrap()).to_vec(),
