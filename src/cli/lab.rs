@@ -103,6 +103,16 @@ enum Probe {
         #[arg(long)]
         bind: Option<IpAddr>,
     },
+    /// Send a datagram from each of so many ports, and have each come back.
+    Datagrams {
+        /// To.
+        address: IpAddr,
+        /// Its port.
+        port: u16,
+        /// How many.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+        flows: u16,
+    },
     /// Send one echo request.
     Icmp {
         /// To.
@@ -262,6 +272,10 @@ fn attempt(what: &Probe, patience: Duration) -> Result<String, Error> {
         Probe::Tcp { address, port, bind } => probe::tcp(bind, SocketAddr::new(address, port), patience)?,
         Probe::Udp { address, port, bind } => probe::udp(bind, SocketAddr::new(address, port), patience)?,
         Probe::Icmp { address, bind } => probe::ping(bind, address, patience)?,
+        Probe::Datagrams { address, port, flows } => {
+            let done = probe::datagrams(SocketAddr::new(address, port), flows, patience)?;
+            return Ok(serde_json::to_string(&done)?);
+        }
         Probe::Fetch { address, port, bytes, connections } => {
             let done = probe::fetch(SocketAddr::new(address, port), bytes, connections, patience)?;
             return Ok(serde_json::to_string(&done)?);

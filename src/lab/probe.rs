@@ -36,6 +36,14 @@ pub enum Error {
         /// What happened.
         why: io::Error,
     },
+    /// A datagram of several did not come back.
+    #[error("flow {flow}: {ending:?}")]
+    Unanswered {
+        /// Which, from 1.
+        flow: u16,
+        /// How it ended.
+        ending: Ending,
+    },
     /// A transfer brought the wrong bytes.
     #[error("connection {connection}: wrong content in the block that ends at byte {byte}")]
     Content {
@@ -78,9 +86,9 @@ pub struct Probe {
 /// What a transfer brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Transfer {
-    /// Connections made, one after the other.
+    /// Connections made, or datagrams sent, one after the other.
     pub connections: u64,
-    /// Bytes received and compared, over all of them.
+    /// Bytes received over all of them; those of connections compared.
     pub bytes: u64,
 }
 
@@ -171,8 +179,11 @@ pub fn tcp(from: Option<IpAddr>, to: SocketAddr, patience: Duration) -> Result<P
 /// # Errors
 /// The attempt could not be made.
 pub fn udp(from: Option<IpAddr>, to: SocketAddr, patience: Duration) -> Result<Probe, Error> {
-    let from = from.unwrap_or_else(|| unspecified(to.ip()));
-    let socket = UdpSocket::bind((from, 0)).map_err(socket_error("bind"))?;
+    datagram(SocketAddr::new(from.unwrap_or_else(|| unspecified(to.ip())), 0), to, patience)
+}
+
+fn datagram(from: SocketAddr, to: SocketAddr, patience: Duration) -> Result<Probe, Error> {
+    let socket = UdpSocket::bind(from).map_err(socket_error("bind"))?;
     socket.connect(to).map_err(socket_error("connect"))?;
     socket.set_read_timeout(Some(patience)).map_err(socket_error("read timeout"))?;
     let local = socket.local_addr().map_err(socket_error("own address"))?;
@@ -185,6 +196,26 @@ pub fn udp(from: Option<IpAddr>, to: SocketAddr, patience: Duration) -> Result<P
         Err(e) => ending_of(&e).ok_or(Error::Socket("datagram", e))?,
     };
     Ok(Probe { ending, local, remote: to })
+}
+
+/// Below the ports that systems choose by themselves.
+const FIRST_PORT: u16 = 10_000;
+
+/// Sends a datagram from each of so many ports, one after the other; each must come back.
+///
+/// # Errors
+/// The first that does not, or that can't be sent.
+pub fn datagrams(to: SocketAddr, flows: u16, patience: Duration) -> Result<Transfer, Error> {
+    let mut bytes = 0;
+    for flow in 0..flows {
+        let from = SocketAddr::new(unspecified(to.ip()), FIRST_PORT.saturating_add(flow));
+        let ending = datagram(from, to, patience)?.ending;
+        let Ending::Answered { by } = &ending else {
+            return Err(Error::Unanswered { flow: flow + 1, ending });
+        };
+        bytes += by.len() as u64;
+    }
+    Ok(Transfer { connections: flows.into(), bytes })
 }
 
 /// Sends one ICMP or ICMPv6 echo request by the `ping` command.
@@ -302,6 +333,17 @@ mod tests {
         let probe = udp(None, to, PATIENCE).unwrap();
         assert_eq!(probe.ending, Ending::Answered { by: format!("host {}", to.port()) });
         assert_ne!(probe.local.port(), 0);
+    }
+
+    #[test]
+    fn every_datagram_of_many_comes_back_or_the_first_that_does_not_is_named() {
+        let to = server(false);
+        let said = format!("host {}", to.port()).len() as u64;
+        let transfer = datagrams(to, 20, PATIENCE).unwrap();
+        assert_eq!(transfer, Transfer { connections: 20, bytes: 20 * said });
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = datagrams(free, 20, PATIENCE).unwrap_err();
+        assert!(matches!(error, Error::Unanswered { flow: 1, ending: Ending::Refused }), "{error}");
     }
 
     #[test]
