@@ -46,9 +46,9 @@ pub(super) fn set_aside<Q: QueuePair>(
     Aside { shelf, desk, lanes }: Aside<'_>,
     counters: &Counters,
     side: Side,
-    (frame, outcome, with): (Frame, Outcome, Option<Ports>),
+    (frame, outcome, with): (Frame, &Outcome, Option<Ports>),
 ) {
-    match outcome {
+    match *outcome {
         Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
         Outcome::Reject(reason, reply) => {
             answer(queues, counters, desk, Refused { frame, side, reason, reply });
@@ -66,7 +66,8 @@ pub(super) fn set_aside<Q: QueuePair>(
 }
 
 /// Passes a frame on to another worker, at the end of the turn; a drop where that one takes no more.
-fn pass_on<Q: QueuePair>(
+#[inline(never)]
+pub(super) fn pass_on<Q: QueuePair>(
     queues: &mut Q,
     lanes: Option<&mut Lanes>,
     counters: &Counters,

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Cache};
 use hdrhistogram::Histogram;
 
 use super::desk::Copier;
-use super::ending::{Aside, set_aside, without_residue};
+use super::ending::{Aside, pass_on, set_aside, without_residue};
 use super::lanes::Parcel;
 use super::{Gauges, Lanes, Policy, WorkerFace};
 use crate::flow::fragments::Ports;
@@ -331,11 +331,14 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                         self.queues.recycle(frame);
                     }
                 }
-            } else {
+            } else if let Outcome::HandOver(pass) = *outcome {
+                // With several workers most of what one receives, where cards spread without regard to direction.
                 let with = self.pipeline.told_with(outcome);
                 let lanes = self.lanes.as_deref_mut().filter(|_| came.may_go_on(with.as_ref()));
-                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes };
-                set_aside(&mut self.queues, aside, &counters, side, (frame, *outcome, with));
+                pass_on(&mut self.queues, lanes, &counters, side, (frame, pass, with));
+            } else {
+                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes: None };
+                set_aside(&mut self.queues, aside, &counters, side, (frame, outcome, None));
             }
         }
         self.outcomes.clear();
@@ -370,7 +373,7 @@ impl<Q: QueuePair, H: Heartbeat> Worker<Q, H> {
                 let with = self.pipeline.told_with(&outcome);
                 let lanes = self.lanes.as_deref_mut();
                 let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes };
-                set_aside(queues, aside, &counters, side, (frame, outcome, with));
+                set_aside(queues, aside, &counters, side, (frame, &outcome, with));
             }
         }
         counters.end();
