@@ -27,8 +27,10 @@ struct SideCounters {
     exempt: [AtomicU64; Exempt::COUNT],
 }
 
-/// Counters of one worker, both sides.
+/// Counters of one worker, both sides. In lines of their own, two at a time as processors fetch them: a neighbour's
+/// writes would take them away.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Counters {
     epoch: AtomicU64,
     sides: [SideCounters; 2],

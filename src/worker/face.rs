@@ -16,8 +16,9 @@ use crate::policy::read::Loaded;
 /// Events a worker keeps for the collector until it comes by.
 const EVENTS: usize = 8_192;
 
-/// One worker, as others see it.
+/// One worker, as others see it; in lines of its own, as its counters are.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct WorkerFace {
     /// The queue of both ports it owns.
     pub queue: u32,
