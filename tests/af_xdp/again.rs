@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig::{Forwarder, Rig, Stop, alone, run, send, until};
-use portcullis::io::af_xdp::{KernelCounters, PortReport, Released};
+use portcullis::io::af_xdp::{KernelCounters, PortReport, QueueCount, Released};
 use portcullis::io::{BpfCounts, Heartbeat, QueuePair};
 use portcullis::wire::Side;
 
@@ -117,6 +117,22 @@ fn pins_of_a_link_that_is_gone_are_cleaned() {
     rig.release();
     // This one was made down, and is down again.
     assert!(!rig.link("gate", "outside")["flags"].as_array().unwrap().iter().any(|flag| flag == "UP"));
+}
+
+#[test]
+fn what_a_gone_namespace_left_is_not_given_to_the_next_one_of_its_number() {
+    let Some(_alone) = alone() else { return };
+    let left = {
+        let gone = Rig::with("numtxqueues 2 numrxqueues 2");
+        drop(gone.try_open(|request| request.queues = QueueCount::Exactly(2)).unwrap());
+        fs::read_to_string(gone.saved()).unwrap()
+    };
+    // Inodes are used again, and names and numbers of interfaces are the same.
+    let rig = Rig::with("numtxqueues 1 numrxqueues 1");
+    fs::write(rig.saved(), left).unwrap();
+    drop(rig.open());
+    rig.release();
+    rig.assert_untouched();
 }
 
 #[test]

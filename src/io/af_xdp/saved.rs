@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::AfXdpError;
+use super::cookie::namespace_cookie;
 use super::ethtool;
 use super::link::{self, Link};
 use super::offloads::{self, Stripping};
@@ -20,12 +21,33 @@ use crate::io::interrupts;
 
 /// Settings of both ports before we came, by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Saved {
-    /// Settings do not outlive a boot, interface numbers mean something else after it.
-    boot: String,
+    #[serde(flatten)]
+    ground: Ground,
     outside: PortSettings,
     inside: PortSettings,
+}
+
+/// Where settings are good: interface numbers mean something else after a boot and in another namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ground {
+    boot: String,
+    /// Its cookie: the inode that a wire's folder is named by is used again. A version or a kernel that did not know
+    /// it says nothing.
+    #[serde(default)]
+    namespace: Option<u64>,
+}
+
+impl Ground {
+    /// Of this thread.
+    fn here() -> Result<Self, AfXdpError> {
+        Ok(Self { boot: boot_id()?, namespace: namespace_cookie().ok().flatten() })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let known = self.namespace.zip(other.namespace);
+        self.boot == other.boot && known.is_none_or(|(one, another)| one == another)
+    }
 }
 
 /// One port.
@@ -164,10 +186,10 @@ pub(super) fn change(
     links: [&Link; 2],
     queues: u32,
 ) -> Result<Option<Saved>, AfXdpError> {
-    let boot = boot_id()?;
+    let ground = Ground::here()?;
     let ([outside, inside], [outside_link, inside_link]) = (interfaces, links);
     let mut now = Saved {
-        boot,
+        ground,
         outside: PortSettings::of(outside, outside_link),
         inside: PortSettings::of(inside, inside_link),
     };
@@ -177,7 +199,7 @@ pub(super) fn change(
             earlier.apply(file, queues)?;
             return Ok(None);
         }
-        if earlier.boot == now.boot {
+        if earlier.ground.is(&now.ground) {
             earlier.give_back()?;
         }
     }
@@ -198,7 +220,7 @@ pub(super) fn change(
 impl Saved {
     fn is_same_wire(&self, other: &Self) -> bool {
         let port = |settings: &PortSettings| (settings.interface.clone(), settings.index);
-        self.boot == other.boot
+        self.ground.is(&other.ground)
             && port(&self.outside) == port(&other.outside)
             && port(&self.inside) == port(&other.inside)
     }
@@ -264,7 +286,7 @@ pub(super) fn take_interrupts(file: &Path, workers: &[Option<usize>]) -> Result<
 /// Gives back what the file says and removes it. Answers whether there was one.
 pub(super) fn give_back(file: &Path) -> Result<bool, AfXdpError> {
     let Some(saved) = read(file)? else { return Ok(false) };
-    if saved.boot == boot_id()? {
+    if saved.ground.is(&Ground::here()?) {
         saved.give_back()?;
     }
     fs::remove_file(file).map_err(|source| at(file, source))?;
