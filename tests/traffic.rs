@@ -172,11 +172,6 @@ impl Stage {
         }
         let all = status.equation();
         assert_eq!(all.handed_over, all.taken_over);
-        if queues() > 1 && flows(&status) > 1_000 {
-            // The two directions of a connection leave by queues of their own, chosen for each apart.
-            assert!(status.workers.iter().all(|worker| worker.equation.rx > 0), "{status:#?}");
-            assert!(status.workers.iter().all(|worker| worker.equation.handed_over > 0), "{status:#?}");
-        }
         status
     }
 
@@ -274,6 +269,11 @@ fn ten_thousand_connections_and_none_is_lost() {
     assert!(reasons(&status).is_subset(&late), "{status:#?}");
     assert_eq!(stage.opened("allow.payments-to-vault"), 12_000);
     assert!(flows(&status) <= 12_000);
+    if queues() > 1 {
+        // The two directions of a connection leave by queues of their own, chosen for each apart.
+        assert!(status.workers.iter().all(|worker| worker.equation.rx > 0), "{status:#?}");
+        assert!(status.workers.iter().all(|worker| worker.equation.handed_over > 0), "{status:#?}");
+    }
     // Closed connections stay a minute for their last repeats, and no longer.
     let gone = wait_for(Duration::from_secs(100), || flows(&stage.status()) == 0);
     assert!(gone, "flows left: {:#?}", stage.status());

@@ -13,11 +13,10 @@ impl Pipeline {
     /// anywhere, and is judged where it arrives.
     #[inline]
     pub(super) fn passed_on(&self, scene: &Scene<'_>, found: &Plain) -> Option<u32> {
-        if self.owner.is_alone() {
-            return None;
-        }
-        let (_, (dst, _)) = found.key.sender_first(found.from_a);
-        self.owned_elsewhere(&found.key).filter(|_| !scene.table.is_group(dst))
+        self.owned_elsewhere(&found.key).filter(|_| {
+            let (_, (dst, _)) = found.key.sender_first(found.from_a);
+            !scene.table.is_group(dst)
+        })
     }
 
     /// The other worker that owns a key, if one does.
@@ -48,19 +47,11 @@ impl Pipeline {
         if scene.table.is_group(ip.dst) || facts.housekeeping().is_some() {
             return None;
         }
-        let key = match (Piece::of(facts, scene.side), told) {
-            (Some(_), Some(ports)) => ports.key(ip.src, ip.dst, facts.vlans).0,
-            (Some(piece), None) => piece.datagram.owner_key(),
-            (None, _) => match &ip.l4 {
-                L4::Icmp(icmp) if icmp.is_error(ip.src.is_ipv6()) => icmp.quote?.key(facts.vlans).0,
-                L4::Icmp(_)
-                | L4::Tcp(_)
-                | L4::Udp { .. }
-                | L4::Sctp { .. }
-                | L4::Other
-                | L4::Absent
-                | L4::Remembered { .. } => facts.key()?.0,
-            },
+        let key = match (Piece::of(facts, scene.side), told, &ip.l4) {
+            (Some(_), Some(ports), _) => ports.key(ip.src, ip.dst, facts.vlans).0,
+            (Some(piece), None, _) => piece.datagram.owner_key(),
+            (None, _, L4::Icmp(icmp)) if icmp.is_error(ip.src.is_ipv6()) => icmp.quote?.key(facts.vlans).0,
+            (None, ..) => facts.key()?.0,
         };
         self.owned_elsewhere(&key)
     }

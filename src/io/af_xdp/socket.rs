@@ -59,10 +59,10 @@ pub(super) fn open(shape: Shape<'_>) -> Result<Sockets, AfXdpError> {
     let mut refusal = None;
     let mut zero_copy = true;
     loop {
-        match open_as(shape, zero_copy) {
+        let frame_size = shape.need.size(zero_copy);
+        match open_as(shape, zero_copy, frame_size) {
             Ok((pairs, pools)) => {
                 let waited = (!waited.is_zero()).then_some(waited);
-                let frame_size = shape.need.size(zero_copy);
                 return Ok(Sockets { pairs, pools, zero_copy, frame_size, refusal, waited });
             }
             Err(Refused::Socket { interface, queue, source }) => {
@@ -104,13 +104,16 @@ fn depth_of(shape: Shape<'_>, zero_copy: bool) -> Depth {
     Depth::shared(shape.rings, longest.map(|places| places.unwrap_or(depth::UNTOLD)).fold(0, u32::max))
 }
 
-fn open_as(shape: Shape<'_>, zero_copy: bool) -> Result<(Vec<AfXdpQueuePair>, Pools), Refused> {
+fn open_as(
+    shape: Shape<'_>,
+    zero_copy: bool,
+    frame_size: u32,
+) -> Result<(Vec<AfXdpQueuePair>, Pools), Refused> {
     let depth = depth_of(shape, zero_copy);
     // What is lent from worker to worker does not grow with what a driver holds.
     let lent = Pools::new(shape.queues, shape.rings).lent();
     let pools = Pools::lending(shape.queues, depth.pool, lent);
     let frames = pools.total();
-    let frame_size = shape.need.size(zero_copy);
     let kib = u64::from(frames) * u64::from(frame_size / 1024);
     let no_umem = |source| Refused::Umem { kib, source };
 
