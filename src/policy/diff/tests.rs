@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::Exceptions;
+use crate::policy::ground::DYNAMIC;
 use crate::policy::sample::{BIG, load};
 
 fn compile(model: &crate::policy::Model) -> Table {
@@ -79,6 +80,14 @@ fn a_new_allow_opens_what_was_enforced_and_only_changes_what_was_simulated() {
     assert_eq!((example.service.as_str(), example.proto, example.dport), ("tcp/443", 6, 443));
     let [rule] = found.rules.as_slice() else { panic!("{:?}", found.rules) };
     assert_eq!((rule.id.as_str(), rule.change, &rule.old), ("allow.reports-read", "came", &None));
+}
+
+#[test]
+fn an_example_of_sctp_has_ports_that_a_packet_may_have() {
+    let found = against(|text| text.to_owned() + &allow("reports-signal", REPORTS, CARDS, "ip/132"));
+    let whole = found.changes.iter().find(|change| change.services.names == ["ip/132"]).expect("a change");
+    let example = whole.example.as_ref().expect("an example");
+    assert_eq!((example.proto, example.sport, example.dport), (132, DYNAMIC, 1));
 }
 
 #[test]
