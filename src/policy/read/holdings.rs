@@ -20,7 +20,7 @@ pub(super) struct Holding<'m> {
     pub(super) workload: Option<&'m Workload>,
     /// Narrowest first; all of them on its side.
     pub(super) networks: Vec<&'m Network>,
-    /// One address, so it can hold an account.
+    /// Its claim is one address, so it can hold an account.
     pub(super) host: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Example<'m> {
     labels: Labels,
     /// Zones it is a member of.
     pub(super) zones: Vec<&'m str>,
-    /// One address, so it can hold an account.
+    /// Its claim is one address, so it can hold an account.
     host: bool,
 }
 
@@ -146,7 +146,7 @@ fn nest(networks: &[Network]) -> Vec<Nested<'_>> {
 pub(super) fn holdings<'m>(networks: &'m [Network], workloads: &'m [Workload]) -> Vec<Holding<'m>> {
     let nested = nest(networks);
     let mut holdings = Vec::new();
-    let mut hold = |workload, held: Prefix| {
+    let mut hold = |workload: Option<&'m Workload>, host, held: Prefix| {
         let before = nested.partition_point(|one| one.prefix <= held).checked_sub(1);
         let mut next = before;
         let mut around = Vec::new();
@@ -159,23 +159,25 @@ pub(super) fn holdings<'m>(networks: &'m [Network], workloads: &'m [Workload]) -
         // The narrowest gives the side; a wider one on the other side is not its network.
         let side = around.first().map(|network| network.side);
         around.retain(|network| Some(network.side) == side);
-        holdings.push(Holding { workload, networks: around, host: workload.is_some() && held.is_host() });
+        holdings.push(Holding { workload, networks: around, host });
     };
     for workload in workloads {
         for claim in &workload.addresses {
-            hold(Some(workload), *claim);
+            // What a claim of many addresses has in a network of one is no host's.
+            let host = claim.is_host();
+            hold(Some(workload), host, *claim);
             let after = nested.partition_point(|one| one.prefix <= *claim);
             let after = nested.get(after..).unwrap_or_default().iter();
             let mut within: Vec<&Nested<'_>> =
                 after.take_while(|one| claim.contains(one.prefix.address)).collect();
             within.sort_by_key(|one| (Reverse(one.prefix.length), one.number));
             for inner in within {
-                hold(Some(workload), inner.prefix);
+                hold(Some(workload), host, inner.prefix);
             }
         }
     }
     for prefix in unclaimed(networks, workloads) {
-        hold(None, prefix);
+        hold(None, false, prefix);
     }
     holdings
 }
@@ -282,5 +284,20 @@ mod tests {
             nobodys.map(|holding| holding.networks.iter().map(|n| n.name.as_str()).collect()).collect();
         assert_eq!(around, [vec!["part", "half"], vec!["all"], vec!["full"], vec!["all"]]);
         assert_eq!(all.len(), 4 + workloads[0].addresses.len() + 1, "and a network within a claim");
+    }
+
+    #[test]
+    fn one_address_of_a_claim_of_many_holds_no_account() {
+        let networks = [
+            network("all", Side::Outside, &["0.0.0.0/0"]),
+            network("one", Side::Outside, &["10.0.0.7", "10.0.1.7"]),
+        ];
+        let workloads = [workload(&["10.0.0.0/24", "10.0.1.7"])];
+        let claimed: Vec<(usize, bool)> = holdings(&networks, &workloads)
+            .iter()
+            .filter(|holding| holding.workload.is_some())
+            .map(|holding| (holding.networks.len(), holding.host))
+            .collect();
+        assert_eq!(claimed, [(1, false), (2, false), (2, true)]);
     }
 }
