@@ -44,7 +44,7 @@ impl<K: Copy + Eq + Hash + Default> Hosts<K> {
         let mut hosts = Self { slots: vec![free; size + RUN], shift };
         let mut longest = 0;
         for (address, stretch) in addresses {
-            let home = hosts.home(*address);
+            let home = index(hosts.home(*address));
             let mut step = 0;
             loop {
                 match hosts.slots.get_mut(home + step) {
@@ -63,16 +63,21 @@ impl<K: Copy + Eq + Hash + Default> Hosts<K> {
     }
 
     #[inline]
-    fn home(&self, address: K) -> usize {
+    fn home(&self, address: K) -> u32 {
         let hash = Quick::default().hash_one(address);
-        usize::try_from(hash >> self.shift).unwrap_or(0)
+        u32::try_from(hash >> self.shift).unwrap_or(0)
     }
 
     /// The stretch of an address; 0 for one that is not written out.
     #[inline]
     pub(super) fn find(&self, address: K) -> StretchId {
-        let home = self.home(address);
-        for (here, stretch) in self.slots.get(home..).unwrap_or_default() {
+        self.find_from(self.home(address), address)
+    }
+
+    /// The same, from where [`Self::prefetch`] said that the search begins.
+    #[inline]
+    pub(super) fn find_from(&self, home: u32, address: K) -> StretchId {
+        for (here, stretch) in self.slots.get(index(home)..).unwrap_or_default() {
             if *here == address || *stretch == 0 {
                 return *stretch;
             }
@@ -80,16 +85,22 @@ impl<K: Copy + Eq + Hash + Default> Hosts<K> {
         0
     }
 
-    /// Asks for the line that a search begins in.
+    /// Asks for the line that a search begins in, and says where.
     #[inline]
-    pub(super) fn prefetch(&self, address: K) {
-        self.slots.get(self.home(address)).into_iter().for_each(prefetch);
+    pub(super) fn prefetch(&self, address: K) -> u32 {
+        let home = self.home(address);
+        self.slots.get(index(home)).into_iter().for_each(prefetch);
+        home
     }
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
         self.slots.len() * size_of::<(K, StretchId)>()
     }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -105,6 +116,7 @@ mod tests {
             let hosts = Hosts::of(&all);
             for (address, stretch) in &all {
                 assert_eq!(hosts.find(*address), *stretch, "{address:x}");
+                assert_eq!(hosts.find_from(hosts.prefetch(*address), *address), *stretch, "{address:x}");
             }
             let known: std::collections::BTreeSet<u32> = all.iter().map(|(address, _)| *address).collect();
             for address in (0..100_000_u32).map(|n| n.wrapping_mul(0x9e37_79b9)) {

@@ -89,6 +89,13 @@ fn home(column: u32, buckets: u32) -> usize {
     usize::try_from((spread * u64::from(buckets)) >> 32).unwrap_or(0)
 }
 
+/// The same among all rows' buckets; `None` of a row without a cell.
+#[inline]
+fn first((start, buckets): Buckets, column: u32) -> Option<u32> {
+    let first = u32::try_from(home(column, buckets)).ok()?;
+    if buckets == 0 { None } else { start.checked_add(first) }
+}
+
 #[inline]
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
@@ -198,22 +205,24 @@ impl Overlay {
     /// The place of a column.
     #[inline]
     pub(super) fn find(&self, (start, buckets): Buckets, column: u32) -> Option<u32> {
-        if buckets == 0 {
-            return None;
-        }
-        let first = home(column, buckets);
-        let bucket = index(start).checked_add(first)?;
-        let same = self.same(bucket, column);
+        self.find_from(first((start, buckets), column)?, || (start, buckets), column)
+    }
+
+    /// The same, from the bucket that [`Self::prefetch`] said.
+    #[inline]
+    pub(super) fn find_from(&self, bucket: u32, row: impl FnOnce() -> Buckets, column: u32) -> Option<u32> {
+        let same = self.same(index(bucket), column);
         if same != 0 {
-            return at(bucket, same);
+            return at(index(bucket), same);
         }
-        let is_full = self.column(bucket, PLACES - 1) != FREE;
-        if is_full { self.further((start, buckets), first, column) } else { None }
+        let is_full = self.column(index(bucket), PLACES - 1) != FREE;
+        if is_full { self.further(row(), column) } else { None }
     }
 
     /// The search goes on behind a full bucket, round the row.
     #[cold]
-    fn further(&self, (start, buckets): Buckets, first: usize, column: u32) -> Option<u32> {
+    fn further(&self, (start, buckets): Buckets, column: u32) -> Option<u32> {
+        let first = home(column, buckets);
         for number in (first + 1..index(buckets)).chain(0..first) {
             let bucket = index(start).checked_add(number)?;
             let same = self.same(bucket, column);
@@ -227,12 +236,12 @@ impl Overlay {
         None
     }
 
-    /// Asks for the line that a column is looked for in first.
+    /// Asks for the bucket that a column is looked for in first, and says which; none in a row without a cell.
     #[inline]
-    pub(super) fn prefetch(&self, (start, buckets): Buckets, column: u32) {
-        let first = index(start).saturating_add(home(column, buckets));
-        // Nothing is found in a row without a cell; the line that is asked for then is somebody's.
-        self.columns.get(first).into_iter().filter(|_| buckets > 0).for_each(prefetch);
+    pub(super) fn prefetch(&self, row: Buckets, column: u32) -> u32 {
+        let Some(first) = first(row, column) else { return u32::MAX };
+        self.columns.get(index(first)).into_iter().for_each(prefetch);
+        first
     }
 
     /// Asks for the line with what a packet is asked in a place.
@@ -287,8 +296,9 @@ mod tests {
         assert_eq!(!overlay.uppers.is_empty(), uppers);
         for (row, place) in rows.iter().zip(places.iter().copied()) {
             for column in (0..100_000).step_by(7).chain(row.keys().copied()) {
-                overlay.prefetch(place, column);
                 let wanted = row.get(&column).map(|program| cell(*program));
+                let found = overlay.find_from(overlay.prefetch(place, column), || place, column);
+                assert_eq!(found, overlay.find(place, column), "{column}");
                 assert_eq!(overlay.brief(place, column), wanted.map(|cell| cell.brief), "{column}");
                 assert_eq!(overlay.full(place, column), wanted.map(|cell| cell.full), "{column}");
             }

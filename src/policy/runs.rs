@@ -6,7 +6,7 @@
 //! Invariant: the first run begins at 0; a run that no prefix holds is stretch 0's. Cost: IPv4, the runs within
 //! 65 536 addresses, or 256; IPv6, all runs; twice the prefixes at most.
 
-use super::space::StretchId;
+use super::space::{StretchId, Within};
 use crate::wire::processor::prefetch;
 
 /// The runs of one family.
@@ -138,22 +138,28 @@ impl Runs4 {
 
     /// The runs of which the last that begins at or before an address holds it; the one before them, if none.
     #[inline]
-    fn around(&self, address: u32) -> Option<(usize, usize)> {
+    fn among(&self, address: u32) -> Option<Within> {
         let half = index(address >> 16);
-        let Some([here, next]) = self.halves.get(half..half + 2) else { return Some((0, self.runs.len())) };
-        let first = index(here.before);
-        let Some(thirds) = self.thirds.get(index(here.block)) else {
-            return Some((first, index(next.before)));
+        let Some([here, next]) = self.halves.get(half..half + 2) else {
+            return Some((0, number(self.runs.len())));
         };
+        let first = here.before;
+        let Some(thirds) = self.thirds.get(index(here.block)) else { return Some((first, next.before)) };
         let third = index(address >> 8 & 0xff);
         let [before, end] = *thirds.get(third..third + 2)?.first_chunk::<2>()?;
-        Some((first + usize::from(before), first + usize::from(end)))
+        Some((first + u32::from(before), first + u32::from(end)))
     }
 
     /// The stretch of an address.
     #[inline]
     pub(super) fn find(&self, address: u32) -> StretchId {
-        let Some((first, end)) = self.around(address) else { return 0 };
+        self.find_among(self.among(address).unwrap_or_default(), address)
+    }
+
+    /// The same, among the runs that [`Self::prefetch_runs`] said.
+    #[inline]
+    pub(super) fn find_among(&self, (first, end): Within, address: u32) -> StretchId {
+        let (first, end) = (index(first), index(end));
         let here = self.runs.get(first..end).unwrap_or_default();
         let run = first + here.partition_point(|(start, _)| *start <= address);
         self.runs.get(run.wrapping_sub(1)).map_or(0, |(_, stretch)| *stretch)
@@ -167,11 +173,15 @@ impl Runs4 {
         thirds.and_then(|thirds| thirds.get(index(address >> 8 & 0xff))).into_iter().for_each(prefetch);
     }
 
-    /// Asks for the runs at both ends of those among which an address lies: most often all of them.
+    /// Asks for the runs at both ends of those among which an address lies, most often all of them, and says which.
     #[inline]
-    pub(super) fn prefetch_runs(&self, address: u32) {
-        let Some((first, end)) = self.around(address) else { return };
-        [first, end].into_iter().filter_map(|run| self.runs.get(run.wrapping_sub(1))).for_each(prefetch);
+    pub(super) fn prefetch_runs(&self, address: u32) -> Within {
+        let (first, end) = self.among(address).unwrap_or_default();
+        [first, end]
+            .into_iter()
+            .filter_map(|run| self.runs.get(index(run.wrapping_sub(1))))
+            .for_each(prefetch);
+        (first, end)
     }
 
     /// Bytes that they take.
@@ -227,6 +237,7 @@ mod tests {
             });
             for address in edges.chain(probes).chain([0, u32::MAX]) {
                 prop_assert_eq!(short.find(address), slow(&all, address));
+                prop_assert_eq!(short.find_among(short.prefetch_runs(address), address), slow(&all, address));
                 prop_assert_eq!(wide.find(address), slow(&all, address));
             }
         }

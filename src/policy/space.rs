@@ -21,6 +21,9 @@ use crate::wire::Side;
 /// Index into [`Space::all`].
 pub(super) type StretchId = u32;
 
+/// Where a search is between two steps: first and end.
+pub(super) type Within = (u32, u32);
+
 /// What the policy knows of a run of addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
@@ -165,47 +168,53 @@ impl Space {
     /// The stretch of an address.
     #[inline]
     pub(super) fn find(&self, address: IpAddr) -> StretchId {
-        match self.written(address) {
-            0 => self.around(address),
-            stretch => stretch,
-        }
-    }
-
-    /// The stretch of an address that is written out; 0 of any other.
-    #[inline]
-    pub(super) fn written(&self, address: IpAddr) -> StretchId {
         match address {
-            IpAddr::V4(v4) => self.hosts4.find(v4.to_bits()),
-            IpAddr::V6(v6) => self.hosts6.find(v6.to_bits()),
+            IpAddr::V4(v4) => match self.hosts4.find(v4.to_bits()) {
+                0 => self.prefixes4.find(v4.to_bits()),
+                stretch => stretch,
+            },
+            IpAddr::V6(v6) => match self.hosts6.find(v6.to_bits()) {
+                0 => self.prefixes6.find(v6.to_bits()),
+                stretch => stretch,
+            },
         }
     }
 
-    /// The stretch of an address that is not written out.
+    /// [`Self::find`] in three steps, of which each asks for the lines of memory that the next one looks at: this is
+    /// the first, and says where the second looks.
     #[inline]
-    pub(super) fn around(&self, address: IpAddr) -> StretchId {
-        match address {
-            IpAddr::V4(v4) => self.prefixes4.find(v4.to_bits()),
-            IpAddr::V6(v6) => self.prefixes6.find(v6.to_bits()),
-        }
-    }
-
-    /// Asks for the lines that [`Self::written`] looks at, and where [`Self::around`] begins.
-    #[inline]
-    pub(super) fn prefetch(&self, address: IpAddr) {
+    pub(super) fn seek(&self, address: IpAddr) -> Within {
         match address {
             IpAddr::V4(v4) => {
-                self.hosts4.prefetch(v4.to_bits());
                 self.prefixes4.prefetch(v4.to_bits());
+                (self.hosts4.prefetch(v4.to_bits()), 0)
             }
-            IpAddr::V6(v6) => self.hosts6.prefetch(v6.to_bits()),
+            IpAddr::V6(v6) => (self.hosts6.prefetch(v6.to_bits()), 0),
         }
     }
 
-    /// Asks for the lines that [`Self::around`] ends in.
+    /// The second: the stretch of an address that is written out; of any other nowhere, and where the third looks.
     #[inline]
-    pub(super) fn prefetch_around(&self, address: IpAddr) {
-        if let IpAddr::V4(v4) = address {
-            self.prefixes4.prefetch_runs(v4.to_bits());
+    pub(super) fn seek_written(&self, address: IpAddr, within: &mut Within) -> StretchId {
+        let (home, _) = *within;
+        match address {
+            IpAddr::V4(v4) => {
+                let found = self.hosts4.find_from(home, v4.to_bits());
+                if found == 0 {
+                    *within = self.prefixes4.prefetch_runs(v4.to_bits());
+                }
+                found
+            }
+            IpAddr::V6(v6) => self.hosts6.find_from(home, v6.to_bits()),
+        }
+    }
+
+    /// The third: the stretch of an address that is not.
+    #[inline]
+    pub(super) fn seek_around(&self, address: IpAddr, within: Within) -> StretchId {
+        match address {
+            IpAddr::V4(v4) => self.prefixes4.find_among(within, v4.to_bits()),
+            IpAddr::V6(v6) => self.prefixes6.find(v6.to_bits()),
         }
     }
 

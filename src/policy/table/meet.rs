@@ -10,7 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::exempt::Asker;
-use super::super::space::StretchId;
+use super::super::space::{StretchId, Within};
 use super::super::verdict::{Denial, Mode, Moment, RuleNumber, Sender, SenderMac, Verdict};
 use super::{Answer, Column, Lease, Row, Spot, Table, answered_mode, at, is_group, mode_answer};
 use crate::wire::processor::prefetch;
@@ -45,11 +45,14 @@ impl Connection {
 pub struct Met {
     /// Where both ends lie.
     ends: [StretchId; 2],
+    /// While they are looked for: where.
+    within: [Within; 2],
     row: u32,
     column: u32,
-    /// What a packet is asked; [`Met::NONE`] where the table is broken.
+    /// What a packet is asked; [`Met::NONE`] where the table is broken. While it is looked for, the place where a
+    /// narrow rule may say it.
     program: u32,
-    /// What it is answered, as [`Head::word`] writes it; the same.
+    /// What it is answered, as [`Head::word`] writes it; the same. While it is looked for, the place in the plain.
     head: u32,
     judge_at: Moment,
     /// What speaks against it before rules do.
@@ -68,6 +71,7 @@ impl Met {
     /// Nothing yet: what a place for one holds.
     pub const BLANK: Self = Self {
         ends: [0; 2],
+        within: [(0, 0); 2],
         row: 0,
         column: 0,
         program: Self::NONE,
@@ -160,27 +164,24 @@ impl Table {
     /// first place of `met`, and so on. What has no place is left out. No allocation.
     pub fn meet_all(&self, all: &[Connection], side: Side, now: Moment, met: &mut [Met]) {
         // A branch on what is not there yet ends what a core does ahead: no step looks at a line that it asks for.
-        for connection in all.iter().zip(&*met).map(|(connection, _)| connection) {
-            self.space.prefetch(connection.from.address);
-            self.space.prefetch(connection.to);
+        let addresses = |connection: &Connection| [connection.from.address, connection.to];
+        for (connection, met) in all.iter().zip(&mut *met) {
+            met.within = addresses(connection).map(|address| self.space.seek(address));
         }
         for (connection, met) in all.iter().zip(&mut *met) {
-            let addresses = [connection.from.address, connection.to];
-            met.ends = addresses.map(|address| {
-                let written = self.space.written(address);
-                if written == 0 {
-                    self.space.prefetch_around(address);
-                } else {
-                    prefetch(self.spot(written));
+            let ends = met.ends.iter_mut().zip(&mut met.within);
+            for (address, (end, within)) in addresses(connection).into_iter().zip(ends) {
+                *end = self.space.seek_written(address, within);
+                at(&self.spots, *end).into_iter().for_each(prefetch);
+            }
+        }
+        for (connection, met) in all.iter().zip(&mut *met) {
+            let ends = met.ends.iter_mut().zip(met.within);
+            for (address, (end, within)) in addresses(connection).into_iter().zip(ends) {
+                if *end == 0 {
+                    *end = self.space.seek_around(address, within);
+                    at(&self.spots, *end).into_iter().for_each(prefetch);
                 }
-                written
-            });
-        }
-        for (connection, met) in all.iter().zip(&mut *met) {
-            let addresses = [connection.from.address, connection.to];
-            for (end, address) in met.ends.iter_mut().zip(addresses).filter(|(end, _)| **end == 0) {
-                *end = self.space.around(address);
-                prefetch(self.spot(*end));
             }
         }
         for (connection, met) in all.iter().zip(&mut *met) {
@@ -189,26 +190,26 @@ impl Table {
             at(&self.columns, met.column).into_iter().for_each(prefetch);
         }
         for (_, met) in all.iter().zip(&mut *met) {
-            if let Some(row) = at(&self.rows, met.row) {
-                self.overlay.prefetch(row.cells, met.column);
-            }
+            // Seldom does a narrow rule say something: what the plain has is asked for meanwhile.
+            let (row, column) = (at(&self.rows, met.row), at(&self.columns, met.column));
+            met.program = row.map_or(Met::NONE, |row| self.overlay.prefetch(row.cells, met.column));
+            met.head = Self::plain(row, column).unwrap_or(Met::NONE);
+            at(&self.plain, met.head).into_iter().for_each(prefetch);
         }
         for (_, met) in all.iter().zip(&mut *met) {
-            let row = at(&self.rows, met.row);
-            let place = row.and_then(|row| self.overlay.find(row.cells, met.column));
-            met.is_narrow = place.is_some();
-            match place {
-                Some(place) => {
-                    met.program = place;
-                    self.overlay.prefetch_brief(place);
-                }
-                None => self.wide(met).into_iter().for_each(prefetch),
+            let cells = || at(&self.rows, met.row).map_or((0, 0), |row| row.cells);
+            let narrow = self.overlay.find_from(met.program, cells, met.column);
+            met.is_narrow = narrow.is_some();
+            if let Some(place) = narrow {
+                met.program = place;
+                self.overlay.prefetch_brief(place);
+            } else {
+                met.program = at(&self.plain, met.head).copied().unwrap_or(Met::NONE);
+                self.briefs.prefetch(met.program);
             }
         }
-        for (_, met) in all.iter().zip(&mut *met) {
-            let program =
-                if met.is_narrow { self.overlay.brief_at(met.program) } else { self.wide(met).copied() };
-            met.program = program.unwrap_or(Met::NONE);
+        for (_, met) in all.iter().zip(&mut *met).filter(|(_, met)| met.is_narrow) {
+            met.program = self.overlay.brief_at(met.program).unwrap_or(Met::NONE);
             self.briefs.prefetch(met.program);
         }
         for (connection, met) in all.iter().zip(met) {
@@ -221,7 +222,10 @@ impl Table {
     pub(super) fn meet(&self, connection: &Connection, side: Side, now: Moment) -> Met {
         let mut met = Met { ends: self.ends(connection), ..Met::BLANK };
         self.place(connection, side, now, &mut met);
-        let program = self.narrow(&met).or_else(|| self.wide(&met).copied());
+        let row = at(&self.rows, met.row);
+        let narrow = row.and_then(|row| self.overlay.brief(row.cells, met.column));
+        let wide = || at(&self.plain, Self::plain(row, at(&self.columns, met.column))?).copied();
+        let program = narrow.or_else(wide);
         met.program = program.unwrap_or(Met::NONE);
         met.head = self.briefs.ask(met.program, connection.service).unwrap_or(Met::NONE);
         met
@@ -362,28 +366,16 @@ impl Table {
         }
     }
 
-    /// The cell of the plain.
+    /// Where the cell of the plain stands.
     #[inline]
-    fn plain<'t>(all: &'t [u32], row: Option<&Row>, column: Option<&Column>) -> Option<&'t u32> {
-        at(all, row?.line.checked_add(column?.place)?)
-    }
-
-    /// What a packet is asked where a narrow rule says something.
-    #[inline]
-    fn narrow(&self, met: &Met) -> Option<u32> {
-        at(&self.rows, met.row).and_then(|row| self.overlay.brief(row.cells, met.column))
-    }
-
-    /// What it is asked elsewhere.
-    #[inline]
-    fn wide(&self, met: &Met) -> Option<&u32> {
-        Self::plain(&self.plain, at(&self.rows, met.row), at(&self.columns, met.column))
+    fn plain(row: Option<&Row>, column: Option<&Column>) -> Option<u32> {
+        row?.line.checked_add(column?.place)
     }
 
     /// The program of a row and a column.
     pub(super) fn cell(&self, row: Option<&Row>, (number, column): (u32, Option<&Column>)) -> Option<u32> {
         match self.overlay.full(row?.cells, number) {
-            None => Self::plain(&self.plain_full, row, column).copied(),
+            None => at(&self.plain_full, Self::plain(row, column)?).copied(),
             found @ Some(_) => found,
         }
     }
