@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig::{Forwarder, Rig, Stop, alone, run, send, until};
-use portcullis::io::af_xdp::{KernelCounters, PortReport, QueueCount, Released};
+use portcullis::io::af_xdp::{KernelCounters, PortReport, QueueCount, Released, release};
 use portcullis::io::{BpfCounts, Heartbeat, QueuePair};
 use portcullis::wire::Side;
 
@@ -148,4 +148,22 @@ fn a_half_torn_wire_is_released_in_full() {
     for port in ["outside", "inside"] {
         assert!(rig.link("gate", port).get("xdp").is_none());
     }
+}
+
+#[test]
+fn a_setting_that_cannot_be_given_back_keeps_no_other_from_it() {
+    let Some(_alone) = alone() else { return };
+    let rig = Rig::new();
+    let promiscuous = |port: &str| rig.link("gate", port)["promiscuity"].as_u64();
+    let before = promiscuous("outside");
+    drop(rig.open());
+    assert!(promiscuous("outside") > before);
+    // As a card that refuses what it once had.
+    let mut saved: serde_json::Value = serde_json::from_slice(&fs::read(rig.saved()).unwrap()).unwrap();
+    saved["outside"]["spread"]["receive"] = 99.into();
+    fs::write(rig.saved(), saved.to_string()).unwrap();
+    let error = rig.gate(|| release(&rig.pins(), &rig.saved())).unwrap_err();
+    assert!(error.to_string().contains("give its queues back to"), "{error}");
+    assert_eq!([promiscuous("outside"), promiscuous("inside")], [before; 2]);
+    assert!(rig.saved().exists(), "what is missing can be given back later");
 }

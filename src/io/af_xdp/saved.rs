@@ -152,29 +152,45 @@ impl PortSettings {
         if found.is_none_or(|found| found.index != self.index) {
             return Ok(());
         }
+        // Each, even if one before it fails: a card that does not take its key again is no reason to stay
+        // promiscuous. The first error is the one to report.
+        let queue = self.unqueue();
+        let stripping = self.strip_again();
+        if !self.interrupts.is_empty() {
+            interrupts::give_back(Path::new("/"), &super::bus(&self.interface), &self.interrupts);
+        }
+        let spread = self.spread_as_before();
+        let quiet = if self.promiscuous {
+            Ok(())
+        } else {
+            link::set_promiscuous(self.index, false).map_err(self.fail("end promiscuous mode on"))
+        };
+        let down =
+            if self.up { Ok(()) } else { link::set_up(self.index, false).map_err(self.fail("take down")) };
+        queue.and(stripping).and(spread).and(quiet).and(down)
+    }
+
+    fn unqueue(&self) -> Result<(), AfXdpError> {
         if self.queued
             && link::root_qdisc(self.index).map_err(self.fail("read the qdisc of"))?.as_deref()
                 == Some("pfifo")
         {
             link::remove_root_qdisc(self.index).map_err(self.fail("remove the pfifo of"))?;
         }
-        for offload in &self.stripping {
-            offloads::set(&self.interface, offload, true)
-                .map_err(self.fail("switch VLAN stripping back on for"))?;
-        }
-        if !self.interrupts.is_empty() {
-            interrupts::give_back(Path::new("/"), &super::bus(&self.interface), &self.interrupts);
-        }
-        if let Some(spread) = &self.spread {
-            spread.give_back(&self.interface).map_err(self.fail("give its queues back to"))?;
-        }
-        if !self.promiscuous {
-            link::set_promiscuous(self.index, false).map_err(self.fail("end promiscuous mode on"))?;
-        }
-        if !self.up {
-            link::set_up(self.index, false).map_err(self.fail("take down"))?;
-        }
         Ok(())
+    }
+
+    fn strip_again(&self) -> Result<(), AfXdpError> {
+        let on = |offload: &String| {
+            offloads::set(&self.interface, offload, true)
+                .map_err(self.fail("switch VLAN stripping back on for"))
+        };
+        self.stripping.iter().map(on).fold(Ok(()), Result::and)
+    }
+
+    fn spread_as_before(&self) -> Result<(), AfXdpError> {
+        let Some(spread) = &self.spread else { return Ok(()) };
+        spread.give_back(&self.interface).map_err(self.fail("give its queues back to"))
     }
 }
 
