@@ -15,7 +15,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use portcullis::io::region;
 use processors::Ticks;
 use stage::{Family, Lengths, Meets, PRODUCT, Pages, Stage, StageError};
-use statistics::{Ratio, ratio, spread};
+use statistics::{Promise, Ratio, ratio, spread};
 use workers::{At, Passing, Together};
 
 mod calibration;
@@ -25,7 +25,6 @@ mod memory;
 mod parts;
 mod processors;
 mod stage;
-#[expect(dead_code, reason = "bench-ratios promises a least; this rig only a most")]
 mod statistics;
 mod workers;
 
@@ -225,13 +224,15 @@ fn several(line: &Blocks) -> Result<(), StageError> {
         }
     }
     right(&mut table, 1);
+    let gain = ratios(&rates, 4, 5);
+    let verdict = gain.as_ref().map_or("no result", |gain| Promise::AtLeast(0.95).judge(gain).word());
     let _ = writeln!(
         out,
-        "{}; {}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95)",
+        "{}; {}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95: {verdict})",
         quiet.sentence(line.count()),
         together.places(),
         interval(ratios(&measured, 1, 0)),
-        interval(ratios(&rates, 4, 5)),
+        interval(gain),
     );
     Ok(())
 }

@@ -12,9 +12,9 @@ use super::table::{Column, Lease, Row, Spot, Table};
 
 /// A level 2 cache: what one core keeps to itself.
 const NEAR: usize = 1 << 20;
-/// Beyond so much the steps of a burst cost less than what they wait for: from 3 MiB on, measured
+/// Beyond so much the steps of a burst cost less than what they wait for: from 2 MiB on, measured
 /// (docs/BENCHMARKS.md). Between this and a core's own cache a shared one answers soon enough.
-const FAR: usize = 4 << 20;
+const FAR: usize = 2 << 20;
 /// A level 3 cache: what a socket's cores share. Beyond it a judgement waits for memory.
 const SHARED: usize = 32 << 20;
 
