@@ -151,3 +151,17 @@ fn in_every_order_two_neighbours_wake_a_sleeper_once_a_sleep_at_most() {
         assert!(rung + place.left() <= begun, "rung {rung} times for {begun} sleeps");
     });
 }
+
+#[test]
+fn who_is_awake_is_woken_by_nobody() {
+    every_order(1, || {
+        let sleep = Sleep::new();
+        assert!(!sleep.wakes(), "before it ever slept");
+        assert!(sleep.begin(|| false));
+        sleep.over();
+        assert!(!sleep.wakes(), "a poll that ended by itself");
+        assert!(!sleep.begin(|| true));
+        assert!(!sleep.wakes(), "a sleep that something prevented");
+        assert!(sleep.begin(|| false) && sleep.wakes(), "the model can tell");
+    });
+}
