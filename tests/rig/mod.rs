@@ -282,7 +282,12 @@ impl Gate {
     pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
-        self.child.wait().expect("gone").code()
+        let mut ended = None;
+        until("the gate ends", || {
+            ended = self.child.try_wait().expect("a child");
+            ended.is_some()
+        });
+        ended?.code()
     }
 }
 
