@@ -32,6 +32,12 @@ pub enum NotProvable {
     /// Text behind `B` that is no list of services.
     #[error("\"{0}\" is not understood: write on SERVICE, or nothing, behind A !-> B")]
     Behind(String),
+    /// A comma without a service on both sides.
+    #[error("\"{0}\" has a comma too many: a service stands before and behind each")]
+    Comma(String),
+    /// `on`, and nothing behind it.
+    #[error("\"{0}\" names no service behind `on`")]
+    NoService(String),
     /// An end means nobody.
     #[error(transparent)]
     End(#[from] NotMeant),
@@ -51,6 +57,9 @@ impl NotProvable {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Arrow(_) | Self::Behind(_) => "name both ends, as \"workstation !-> cde on https\" does",
+            Self::Comma(_) | Self::NoService(_) => {
+                "write on https, or on https, tcp/8443; without `on` every service is meant"
+            }
             Self::End(end) => end.remedy(),
             Self::Service(_) => "`[service]` of the policy lists the names there are",
             Self::Empty(_) => {
@@ -182,6 +191,10 @@ fn parse(text: &str, model: &Model) -> Result<Test, NotProvable> {
         Some(end) => rest.split_at_checked(end + 1).ok_or_else(arrow)?,
         None => rest.split_once(" on ").map_or((rest, ""), |(to, _)| rest.split_at(to.len())),
     };
+    let bare = to.trim_end();
+    if behind.trim() == "on" || bare.ends_with(" on") && !bare.contains('=') {
+        return Err(NotProvable::NoService(text.trim().to_owned()));
+    }
     let services = match behind.trim() {
         "" => vec!["any"],
         written => match written.split_once(char::is_whitespace) {
@@ -191,6 +204,9 @@ fn parse(text: &str, model: &Model) -> Result<Test, NotProvable> {
     };
     if from.trim().is_empty() || to.trim().is_empty() {
         return Err(arrow());
+    }
+    if services.contains(&"") {
+        return Err(NotProvable::Comma(behind.trim().to_owned()));
     }
     let (from, to) = (sender(from, model)?, receiver(to, model)?);
     let mut set = ServiceSet { written: Vec::new(), any: false, atoms: Vec::new() };
@@ -371,6 +387,15 @@ mod tests {
         assert!(behind.contains("\"via https\" is not understood"), "{behind}");
         let empty = wrong("vault-1 !-> carddb-1");
         assert!(empty.contains("no pair that crosses this gate"), "{empty}");
+        for list in ["on https,", "on ,https", "on https,, tcp/22", "on ,"] {
+            for to in ["cde", "{ zone = \"cde\" }"] {
+                let comma = wrong(&format!("laptop !-> {to} {list}"));
+                assert!(comma.starts_with(&format!("\"{list}\" has a comma too many")), "{comma}");
+            }
+        }
+        for none in ["laptop !-> cde on", "laptop !-> cde on ", "laptop !-> { zone = \"cde\" } on"] {
+            assert!(wrong(none).ends_with("names no service behind `on`"), "{}", wrong(none));
+        }
         for half in ["laptop !->", "!-> cde", "!->"] {
             assert!(wrong(half).contains("says nothing to prove"), "{}", wrong(half));
         }
