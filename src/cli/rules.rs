@@ -8,7 +8,8 @@ use super::fault::{Fault, read_policy};
 use super::screen::Screen;
 use super::{Done, FormatArg, SocketArg, told};
 use crate::control::{client, question};
-use crate::policy;
+use crate::io::clock::wall_nanos;
+use crate::policy::{self, Moment};
 
 /// The policy as sentences, nothing left out.
 #[derive(Debug, Args)]
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &RulesArgs, screen: &mut Screen) -> Result<Done, Fault> 
                 &loaded,
                 &policy::compile(&loaded.model, &policy::Exceptions::NONE),
                 screen.width(),
+                Moment(wall_nanos()),
             )?
         }
     };

@@ -78,15 +78,15 @@ impl BadQuestion {
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::Mac(_) => "write --mac 02:00:00:20:00:10, or leave it out: then it is taken as true",
+            Self::Mac(_) => "write it as 02:00:00:20:00:10, or leave it out: then it is taken as true",
             Self::Vlan(_) => {
-                "write --vlan untagged, 100 or 100.20, or leave it out: then the networks' own is taken"
+                "write it as untagged, 100 or 100.20, or leave it out: then the networks' own is taken"
             }
             Self::Side(_) => {
-                "write --side outside or inside, or leave it out: then the source's own is taken"
+                "write it as outside or inside, or leave it out: then the source's own is taken"
             }
             Self::NotExplained(why) => why.remedy(),
-            Self::Json(_) => "ask for --format table",
+            Self::Json(_) => "this is a defect of Portcullis: report it with the policy",
         }
     }
 }
@@ -148,8 +148,8 @@ impl Question {
 ///
 /// # Errors
 /// It can't be written as JSON.
-pub fn rules(policy: &Loaded, table: &Table, width: usize) -> Result<Told, BadQuestion> {
-    let sentences = sentences(policy, table);
+pub fn rules(policy: &Loaded, table: &Table, width: usize, now: Moment) -> Result<Told, BadQuestion> {
+    let sentences = sentences(policy, table, now);
     let answer = serde_json::to_value(&sentences).map_err(|error| BadQuestion::Json(error.to_string()))?;
     Ok(Told { text: text(&sentences, width), answer })
 }
@@ -218,6 +218,15 @@ mod tests {
                 "{vlan}"
             );
         }
+        // Who asks through the socket has no flags.
+        for wrong in [
+            Question { mac: Some("02:00".into()), ..question() },
+            Question { vlan: Some("x".into()), ..question() },
+            Question { side: Some("left".into()), ..question() },
+        ] {
+            let remedy = ask(&wrong).unwrap_err().remedy();
+            assert!(remedy.contains("write it as") && !remedy.contains("--"), "{remedy}");
+        }
         assert_eq!(vlans("100.20"), Ok(Vlans { outer: 100, inner: 20 }));
         assert_eq!(vlans("untagged"), Ok(Vlans::UNTAGGED));
     }
@@ -236,7 +245,7 @@ mod tests {
     #[test]
     fn rules_are_sentences() {
         let policy = fixture::policy(1);
-        let told = rules(&policy.loaded, &policy.table, 100).unwrap();
+        let told = rules(&policy.loaded, &policy.table, 100, Moment(fixture::NOON)).unwrap();
         assert!(told.text.contains("only-prod-reaches-cards"), "{}", told.text);
         assert!(told.answer.as_array().is_some_and(|all| all.len() >= 3), "{}", told.answer);
     }

@@ -164,7 +164,7 @@ async fn get_rules(
     let width = width_of(query.width)?;
     work(move || {
         let policy = api.view.shared.policy.load();
-        question::rules(&policy.loaded, &policy.table, width)
+        question::rules(&policy.loaded, &policy.table, width, trusted((api.view.clock)()))
     })
     .await
 }

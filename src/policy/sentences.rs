@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use super::identity::{Identities, Meaning};
 use super::model::{Expected, Reply, Rule, Selector, Test, Tier, Zone};
 use super::read::Loaded;
 use super::table::Table;
+use super::verdict::Moment;
 use super::words::{self, answered, done, excepted, last_column, wrap};
 
 /// One sentence of a policy.
@@ -89,6 +90,9 @@ pub struct End {
     pub words: String,
     /// Workloads it matches now.
     pub workloads: usize,
+    /// Of these, how many have a binding that has lapsed: no allow and no exception counts for them now.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lapsed: usize,
     /// Addresses that no workload claims match as well.
     pub unknown: bool,
     /// Of the workloads, how many are in which zone.
@@ -98,9 +102,14 @@ pub struct End {
     pub addresses: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// The whole policy as sentences: zones, guardrails, exceptions, denies, allows, tests, defaults.
 #[must_use]
-pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
+pub fn sentences(policy: &Loaded, table: &Table, now: Moment) -> Vec<Sentence> {
     let excepted: Vec<[Selector; 2]> =
         table.exceptions().iter().map(|e| [e.from.selector(), e.to.selector()]).collect();
     let model = &policy.model;
@@ -111,10 +120,19 @@ pub fn sentences(policy: &Loaded, table: &Table) -> Vec<Sentence> {
     let identities = Identities::new(model, table.space(), selectors);
     let postings = identities.postings();
     let names: Vec<&str> = model.zones.iter().map(|z| z.name.as_str()).collect();
+    let silence = model.gate.inventory_limit;
+    let lapsed: BTreeSet<usize> = model
+        .workloads
+        .iter()
+        .enumerate()
+        .filter_map(|(index, workload)| workload.is_lapsed(silence, now).then_some(index))
+        .collect();
     let end = |selector: &Selector, tier| {
         let named = model.groups.iter().filter(|group| selector.groups().contains(&group.name));
         let addresses = named.flat_map(|group| &group.addresses).map(ToString::to_string).collect();
-        End { addresses, ..End::new(selector, &identities.meaning(&postings, selector, tier), &names) }
+        let meaning = identities.meaning(&postings, selector, tier);
+        let lapsed = meaning.workloads.intersection(&lapsed).count();
+        End { lapsed, addresses, ..End::new(selector, &meaning, &names) }
     };
     let zones = model.zones.iter().map(|zone| {
         let members = end(&zone.members, Tier::Deny);
@@ -152,13 +170,14 @@ impl End {
             selector: selector.clone(),
             words: selector.words(),
             workloads: meaning.workloads.len(),
+            lapsed: 0,
             unknown: meaning.unknown,
             zones: zones.map(|(name, inside)| ((*name).to_owned(), *inside)).collect(),
             addresses: Vec::new(),
         }
     }
 
-    /// `[2, all in cde]`; behind an exception, `[others: 2, and unknown]`; of groups, `[224.0.0.18]`.
+    /// `[2, all in cde]`; `[2, 1 lapsed]`; behind an exception, `[others: 2, and unknown]`; of groups, `[224.0.0.18]`.
     fn count(&self) -> String {
         if !self.addresses.is_empty() {
             return format!("[{}]", self.addresses.join(", "));
@@ -170,6 +189,9 @@ impl End {
         for (zone, inside) in &self.zones {
             let many = if *inside == self.workloads { "all".to_owned() } else { inside.to_string() };
             words.push(format!("{many} in {zone}"));
+        }
+        if self.lapsed > 0 {
+            words.push(format!("{} lapsed", self.lapsed));
         }
         if self.unknown {
             words.push("and unknown".to_owned());

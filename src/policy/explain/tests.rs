@@ -178,7 +178,8 @@ fn a_group_is_asked_for_by_its_name() {
     insta::assert_snapshot!(ask_of(&policy, &query("payments-7", "vrrp", "ip/112")).unwrap());
     insta::assert_snapshot!(ask_of(&policy, &query("acquirer", "vrrp", "ip/112")).unwrap());
     let loaded = sample::load(&policy);
-    let all = crate::policy::sentences::sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE));
+    let all =
+        crate::policy::sentences::sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE), Moment(1));
     let said = all.iter().find(|sentence| sentence.id.as_deref() == Some("elect")).unwrap();
     assert_eq!(said.text, "payments [1] may open ip/112 to group vrrp [224.0.0.18, ff02::12]");
 }

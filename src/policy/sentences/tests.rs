@@ -11,7 +11,7 @@ use crate::policy::{Exceptions, Moment, compile};
 
 fn all() -> Vec<Sentence> {
     let loaded = sample::load(BIG);
-    sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE))
+    sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE), Moment(0))
 }
 
 #[test]
@@ -28,6 +28,29 @@ fn rules_are_sentences_above_their_ids_where_there_is_none() {
 fn a_sentence_is_json_with_every_key() {
     let sentence = all().into_iter().find(|s| s.id.as_deref() == Some("reporting-read")).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&sentence).unwrap());
+}
+
+#[test]
+fn a_sentence_says_how_many_of_its_workloads_have_lapsed() {
+    let head = "[workload.reports-3]\n";
+    let leased = BIG.replace(head, &format!("{head}valid_until = 1970-01-01T00:00:01Z\n"));
+    let extra = "[deny.d]\nfrom = { name = \"reports-3\" }\nto = { zone = \"cde\" }\nservices = [\"any\"]\n\
+                 [allow.a]\nfrom = { name = [\"reports-3\", \"payments-7\"] }\nto = { role = \"vault\" }\n\
+                 services = [\"https\"]\n";
+    let loaded = sample::load(&format!("{leased}{extra}"));
+    let table = compile(&loaded.model, &Exceptions::NONE);
+    let said = |id: &str, now| {
+        let all = sentences(&loaded, &table, Moment(now));
+        let one = all.into_iter().find(|s| s.id.as_deref() == Some(id)).unwrap();
+        let from = one.from.unwrap();
+        (one.text.contains("lapsed"), from.workloads, from.lapsed)
+    };
+    let end = 1_000_000_000;
+    assert_eq!((said("a", end - 1), said("d", end - 1)), ((false, 2, 0), (false, 1, 0)));
+    assert_eq!((said("a", end), said("d", end)), ((true, 2, 1), (true, 1, 1)));
+    let all = sentences(&loaded, &table, Moment(end));
+    let one = all.iter().find(|s| s.id.as_deref() == Some("a")).unwrap();
+    assert!(one.text.contains("[2, 1 lapsed]"), "{}", one.text);
 }
 
 #[test]
@@ -51,7 +74,7 @@ fn an_exception_is_a_sentence_with_its_time() {
         ..sample::exception("EXC-0042", from, to, services, time, true)
     };
     let table = compile(&loaded.model, &Exceptions::new(vec![exception]).unwrap());
-    let all = sentences(&loaded, &table);
+    let all = sentences(&loaded, &table, Moment(0));
     let places: Vec<&str> = all.iter().map(|s| s.kind).filter(|kind| *kind != "zone").take(3).collect();
     assert_eq!(places, ["guardrail", "exception", "deny"], "in the order of precedence");
     let one: Vec<Sentence> = all.into_iter().filter(|s| s.kind == "exception").collect();
@@ -77,7 +100,7 @@ proptest! {
         let mut loaded = sample::load(BIG);
         let mut said = |rule| {
             loaded.model.rules = vec![rule];
-            let all = sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE));
+            let all = sentences(&loaded, &compile(&loaded.model, &Exceptions::NONE), Moment(0));
             let rules: Vec<Sentence> = all.into_iter().filter(|s| s.from.is_some() && s.to.is_some()).collect();
             text(&rules, 10_000)
         };
