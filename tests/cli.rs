@@ -676,3 +676,16 @@ fn a_policy_is_told_in_sentences() {
     assert_eq!(code(&output), 0);
     assert!(json(&output).as_array().unwrap().iter().any(|sentence| sentence["id"] == "payments-to-vault"));
 }
+
+#[test]
+fn a_lease_that_has_ended_is_counted_in_the_sentences() {
+    let (_folder, policy) = edited("inventory.toml", |text| {
+        let head = "[workload.vault-1]\n";
+        assert!(text.contains(head));
+        text.replace(head, &format!("{head}valid_until = 2020-01-01\n"))
+    });
+    let [before, after] = [cde(), policy].map(|policy| portcullis(&["rules", "--policy", &policy]));
+    assert_eq!((code(&before), code(&after)), (0, 0), "{}", err(&after));
+    assert!(!out(&before).contains("lapsed"), "{}", out(&before));
+    assert!(out(&after).contains("1 lapsed"), "{}", out(&after));
+}

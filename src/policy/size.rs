@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// Whether the packets of a burst are judged in steps that wait for memory together
-    /// ([`Self::meet_all`]): it is several times as large as what a core keeps to itself. Of a smaller one little is
+    /// ([`Self::meet_all`]): it is more than twice what a core keeps to itself. Of a smaller one little is
     /// waited for, and one after the other costs less (docs/BENCHMARKS.md).
     #[must_use]
     pub const fn asks_in_steps(&self) -> bool {

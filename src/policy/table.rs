@@ -81,7 +81,7 @@ pub struct Table {
     pub(super) exempt: Option<Box<Exempt>>,
     /// Their records.
     pub(super) exceptions: Exceptions,
-    /// It is several times what a core keeps to itself ([`Self::asks_in_steps`]).
+    /// It is more than twice what a core keeps to itself ([`Self::asks_in_steps`]).
     pub(super) in_steps: bool,
     /// Of text and inventory.
     pub(super) policy_digest: [u8; 32],
