@@ -24,13 +24,47 @@ pub(crate) type Raw = [u8; RAW];
 /// What a system call may take of the flood's time: a stop is heard after it at the latest.
 const SLICE: Duration = Duration::from_secs(1);
 
+/// What is asked of the flood's program, so that what is wanted comes of it.
+///
+/// Whoever else runs on its core takes its turns, and the program does not catch up what a turn cost it
+/// (`CATCH_UP` in `rig.bpf.c`: no blow of frames in one go). So it is asked for as much more as it fell short of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// Frames a second; 0: not yet known.
+    asked: u64,
+}
+
+impl Pace {
+    /// More than this many times what is wanted is not asked for: the core has no more to give.
+    const MOST: u64 = 2;
+
+    /// What to ask for, frames a second.
+    fn ask(&mut self, wanted: u64) -> u64 {
+        self.asked = self.asked.clamp(wanted, wanted.saturating_mul(Self::MOST));
+        self.asked
+    }
+
+    /// So many frames came in so many nanoseconds. Half of the way is gone at once, for a turn may be an odd one.
+    fn learn(&mut self, wanted: u64, frames: u64, nanos: u64) {
+        let fair = u128::from(self.asked) * u128::from(wanted) * u128::from(nanos)
+            / (u128::from(frames.max(1)) * 1_000_000_000);
+        self.asked = u64::try_from(u128::midpoint(fair, u128::from(self.asked))).unwrap_or(u64::MAX);
+    }
+}
+
 /// Makes the frames of a flood and redirects them into a veth end.
 pub(crate) struct Flood {
     namespace: Namespace,
-    index: u32,
     core: usize,
     kinds: usize,
+    mill: Mill,
+}
+
+/// Its program, and the veth end that it redirects into.
+struct Mill {
+    index: u32,
     object: Ebpf,
+    pace: Pace,
 }
 
 impl Flood {
@@ -53,7 +87,8 @@ impl Flood {
         for (place, kind) in (0..).zip(kinds) {
             map.set(place, raw(kind), 0)?;
         }
-        Ok(Self { namespace, index, core, kinds: kinds.len(), object })
+        let mill = Mill { index, object, pace: Pace::default() };
+        Ok(Self { namespace, core, kinds: kinds.len(), mill })
     }
 
     /// Makes frames of these kinds in turn, so many a second, for a time or until it is told to stop.
@@ -68,40 +103,18 @@ impl Flood {
         time: Duration,
         stop: &AtomicBool,
     ) -> Result<u64, RigError> {
-        let mut places: Array<_, u32> =
-            Array::try_from(self.object.map_mut("SCHEDULE").ok_or(RigError::Missing("SCHEDULE"))?)?;
-        for (place, kind) in (0..).zip(order) {
-            places.set(place, u32::try_from(*kind).unwrap_or(0), 0)?;
-        }
-        let turn = u64::try_from(order.len()).unwrap_or(1);
+        let Self { namespace, core, mill, .. } = self;
+        mill.begin(order)?;
         let start = monotonic();
         let until = start.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        let gap = 1_024_000_000_000 / rate.max(1);
-        let mut plans: Array<_, [u64; 7]> =
-            Array::try_from(self.object.map_mut("PLAN").ok_or(RigError::Missing("PLAN"))?)?;
-        plans.set(0, [u64::from(self.index), turn, gap, u64::MAX, until, 0, 0], 0)?;
-        let mut progress: Array<_, [u64; 4]> =
-            Array::try_from(self.object.map_mut("PROGRESS").ok_or(RigError::Missing("PROGRESS"))?)?;
-        progress.set(0, [0; 4], 0)?;
-        let xdp: &Xdp = match self.object.program("flood") {
-            Some(p) => p.try_into()?,
-            None => return Err(RigError::Missing("flood")),
-        };
-        let core = self.core;
-        self.namespace.inside(|| {
-            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        namespace.inside(|| {
+            core_affinity::set_for_current(core_affinity::CoreId { id: *core });
             loop {
                 let now = monotonic();
                 if now >= until || stop.load(Ordering::Relaxed) {
                     return Ok(now - start);
                 }
-                let slice = (until - now).min(u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX));
-                xdp.test_run(TestRunOptions {
-                    data_in: Some(&[0; LONGEST]),
-                    repeat: calls(Some(rate), u64::MAX - 1, slice),
-                    attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
-                    ..TestRunOptions::default()
-                })?;
+                mill.slice(order.len(), rate, (now, until))?;
             }
         })
     }
@@ -112,8 +125,48 @@ impl Flood {
     /// The map cannot be read.
     pub(crate) fn made(&self) -> Result<Vec<u64>, RigError> {
         let map: Array<&MapData, u64> =
-            Array::try_from(self.object.map("MADE").ok_or(RigError::Missing("MADE"))?)?;
+            Array::try_from(self.mill.object.map("MADE").ok_or(RigError::Missing("MADE"))?)?;
         (0..).take(self.kinds).map(|kind| map.get(&kind, 0).map_err(RigError::from)).collect()
+    }
+}
+
+impl Mill {
+    fn begin(&mut self, order: &[usize]) -> Result<(), RigError> {
+        let mut places: Array<_, u32> =
+            Array::try_from(self.object.map_mut("SCHEDULE").ok_or(RigError::Missing("SCHEDULE"))?)?;
+        for (place, kind) in (0..).zip(order) {
+            places.set(place, u32::try_from(*kind).unwrap_or(0), 0)?;
+        }
+        Ok(self.progress()?.set(0, [0; 4], 0)?)
+    }
+
+    /// One system call's worth of a run that ends then.
+    fn slice(&mut self, turn: usize, rate: u64, (now, until): (u64, u64)) -> Result<(), RigError> {
+        let asked = self.pace.ask(rate);
+        let gap = 1_024_000_000_000 / asked.max(1);
+        let mut plans: Array<_, [u64; 7]> =
+            Array::try_from(self.object.map_mut("PLAN").ok_or(RigError::Missing("PLAN"))?)?;
+        let turn = u64::try_from(turn).unwrap_or(1);
+        plans.set(0, [u64::from(self.index), turn, gap, u64::MAX, until, 0, 0], 0)?;
+        let [before, ..] = self.progress()?.get(&0, 0)?;
+        let xdp: &Xdp = match self.object.program("flood") {
+            Some(p) => p.try_into()?,
+            None => return Err(RigError::Missing("flood")),
+        };
+        let slice = (until - now).min(u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX));
+        xdp.test_run(TestRunOptions {
+            data_in: Some(&[0; LONGEST]),
+            repeat: calls(Some(asked), u64::MAX - 1, slice),
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::default()
+        })?;
+        let [after, ..] = self.progress()?.get(&0, 0)?;
+        self.pace.learn(rate, after - before, monotonic() - now);
+        Ok(())
+    }
+
+    fn progress(&mut self) -> Result<Array<&mut MapData, [u64; 4]>, RigError> {
+        Ok(Array::try_from(self.object.map_mut("PROGRESS").ok_or(RigError::Missing("PROGRESS"))?)?)
     }
 }
 
@@ -198,5 +251,42 @@ impl Sorter {
         let behind = u32::try_from(KINDS).unwrap_or(0);
         let kinds = (0..).take(self.kinds).map(sum).collect::<Result<_, _>>()?;
         Ok(Arrived { kinds, guests: sum(behind)?, strange: sum(behind + 1)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what is asked for, a core that others use makes this part.
+    fn made_in_a_second(asked: u64, percent: u64) -> u64 {
+        asked * percent / 100
+    }
+
+    #[test]
+    fn what_falls_short_is_asked_for_on_top() {
+        let mut pace = Pace::default();
+        let mut made = 0;
+        for _ in 0..16 {
+            made = made_in_a_second(pace.ask(300_000), 75);
+            pace.learn(300_000, made, 1_000_000_000);
+        }
+        assert!((299_000..=301_000).contains(&made), "{made}");
+        // Nobody is in the way any more.
+        for _ in 0..16 {
+            made = made_in_a_second(pace.ask(300_000), 100);
+            pace.learn(300_000, made, 1_000_000_000);
+        }
+        assert!((299_000..=301_000).contains(&made), "{made}");
+    }
+
+    #[test]
+    fn a_core_that_has_no_more_is_not_asked_for_ever_more() {
+        let mut pace = Pace::default();
+        for _ in 0..64 {
+            pace.ask(300_000);
+            pace.learn(300_000, 0, 1_000_000_000);
+        }
+        assert_eq!(pace.ask(300_000), 600_000);
     }
 }
