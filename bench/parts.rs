@@ -22,9 +22,9 @@ use portcullis::policy::{Mode, RuleNumber};
 use portcullis::wire::{Key, Side, Vlans};
 
 use crate::calibration::{Lines, each};
+use crate::quiet::{Quiet, Turns, interval, nanos, ratios, right};
 use crate::stage::Family;
 use crate::statistics::{Promise, SplitMix};
-use crate::{Quiet, Turns, interval, nanos, ratios, right};
 
 /// Keys of a turn.
 const TURN: usize = 65_536;

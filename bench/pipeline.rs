@@ -3,7 +3,7 @@
 //!
 //! What it is: the command line; [`stage`] holds the loads, [`parts`] the table, [`calibration`] what the
 //! machine does in the same run. `run` is a fixed amount of work for an instruction counter: `scripts/bench
-//! instructions` takes the difference of two runs, so start and set-up cancel. [`workers`] holds what several of them
+//! instructions` takes the difference of two runs, so start and set-up cancel. [`several`] measures what several of them
 //! do.
 
 use std::io::Write;
@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use calibration::{Lines, each, integer_step};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use portcullis::io::region;
-use processors::Ticks;
-use stage::{Family, Lengths, Meets, PRODUCT, Pages, Stage, StageError};
-use statistics::{Promise, Ratio, ratio, spread};
-use workers::{At, Passing, Together};
+use quiet::{ENOUGH, Quiet, interval, nanos, ratios, right};
+use stage::{Family, Lengths, Meets, PACKETS, PRODUCT, Pages, Stage, StageError};
+use statistics::spread;
+use workers::{At, Passing};
 
 mod calibration;
 #[expect(dead_code, reason = "this rig measures: the books that tests keep of every turn are not its own")]
@@ -24,14 +24,11 @@ mod calibration;
 mod memory;
 mod parts;
 mod processors;
+mod quiet;
+mod several;
 mod stage;
 mod statistics;
 mod workers;
-
-/// Blocks below this many are no result.
-const ENOUGH: usize = 15;
-/// A block with more steal than this is discarded, counted and measured again.
-const STEAL_LIMIT: f64 = 0.01;
 
 #[derive(Parser)]
 #[command(about = "Cost of a packet in the pipeline, and of a flow in its table, without a kernel")]
@@ -112,7 +109,7 @@ fn main() -> ExitCode {
         }
         Verb::Pages(line) => pages(&line),
         Verb::Opens => opens(),
-        Verb::Workers(line) => several(&line),
+        Verb::Workers(line) => several::several(line.count(), line.quick),
         Verb::Run(line) => run(&line),
     };
     match done {
@@ -150,93 +147,6 @@ fn passing(at: At, passes: u32) -> Result<(), StageError> {
     if passing.is_right() { Ok(()) } else { Err(StageError::Lost) }
 }
 
-/// Two workers in one thread, packets at their owner and at the other; then one worker and two in threads, beside
-/// as many random-line loops.
-fn several(line: &Blocks) -> Result<(), StageError> {
-    let flows = if line.quick { 16_384 } else { 1 << 19 };
-    let mut two = [Passing::raise(At::Owner)?, Passing::raise(At::Other)?];
-    let (mut quiet, mut out) = (Quiet::default(), std::io::stdout());
-    let measured = quiet.blocks(line.count(), |turns| {
-        for who in [0, 1, 1, 0] {
-            let Some(passing) = two.get_mut(who) else { continue };
-            let nanos = (0..PACKETS / 64).map(|_| passing.burst()).sum();
-            turns.push((who, each(nanos, u64::from(PACKETS))));
-        }
-    });
-    if !two.iter().all(Passing::is_right) {
-        return Err(StageError::Lost);
-    }
-    let together = Together::over(flows)?;
-    let (mut order, mut failed) = ([0, 1, 2, 3], None);
-    let rates = quiet.blocks(line.count(), |turns| {
-        let mut rates = [0.0; 4];
-        for who in order {
-            if failed.is_some() {
-                break;
-            }
-            let rate = match who {
-                0 => together.workers(1),
-                1 => together.workers(2),
-                2 => together.lines(1),
-                _ => together.lines(2),
-            };
-            match (rate, rates.get_mut(who)) {
-                (Ok(rate), Some(place)) => *place = rate,
-                (Ok(_), None) => {}
-                (Err(error), _) => failed = Some(error),
-            }
-        }
-        // Whoever is measured first in one block is last in the next.
-        order.reverse();
-        let [one, both, line, lines] = rates;
-        turns.extend([(0, one), (1, both), (2, line), (3, lines), (4, both / one), (5, lines / line)]);
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["two workers, null I/O, 64 B", "median (smallest–largest)"]);
-    for (blocks, rows) in [
-        (
-            &measured,
-            &[
-                ("ns a packet at its owner, an idle turn of the other among it", 0),
-                ("ns a packet at the other worker", 1),
-            ][..],
-        ),
-        (
-            &rates,
-            &[
-                ("Mpps of one worker", 0),
-                ("Mpps of two workers", 1),
-                ("two ÷ one", 4),
-                ("M random lines a second of one loop", 2),
-                ("M random lines a second of two loops", 3),
-                ("two loops ÷ one", 5),
-            ][..],
-        ),
-    ] {
-        for (name, who) in rows {
-            let all: Vec<f64> = blocks.iter().flatten().filter(|t| t.0 == *who).map(|t| t.1).collect();
-            let (median, least, most) = spread(&all).unwrap_or_default();
-            table.add_row([(*name).to_owned(), format!("{median:.2} ({least:.2}–{most:.2})")]);
-        }
-    }
-    right(&mut table, 1);
-    let gain = ratios(&rates, 4, 5);
-    let verdict = gain.as_ref().map_or("no result", |gain| Promise::AtLeast(0.95).judge(gain).word());
-    let _ = writeln!(
-        out,
-        "{}; {}\n{table}\nhanded over ÷ at its owner {}; speed-up of the gate ÷ of the loops {} (≥ 0.95: {verdict})",
-        quiet.sentence(line.count()),
-        together.places(),
-        interval(ratios(&measured, 1, 0)),
-        interval(gain),
-    );
-    Ok(())
-}
-
 fn opens() -> Result<(), StageError> {
     let mut stage = Stage::raise(Family::V4, Meets::Ended(1 << 20), Pages::Product)?;
     stage.time(PACKETS);
@@ -268,9 +178,6 @@ const fn cases(flows: u32) -> [Case; 5] {
         Case { name: "90 % hits of 1 M flows, 10 % new", budget: "", meets: Meets::Mixed(flows) },
     ]
 }
-
-/// Packets of a turn.
-const PACKETS: u32 = 32_768;
 
 fn time(line: &Blocks) -> Result<(), StageError> {
     let flows = if line.quick { 65_536 } else { 1 << 20 };
@@ -380,84 +287,4 @@ fn pages(line: &Blocks) -> Result<(), StageError> {
         backing.huge
     );
     Ok(())
-}
-
-/// The turns of a block: who, and the nanoseconds of one.
-type Turns = Vec<(usize, f64)>;
-
-/// How the machine was.
-#[derive(Default)]
-struct Quiet {
-    discarded: u32,
-    /// Largest share of the processors that others used in a block.
-    others: f64,
-    fetches: Vec<f64>,
-}
-
-impl Quiet {
-    /// Measures blocks until so many are good, at most three times as many.
-    fn blocks(&mut self, count: u32, mut block: impl FnMut(&mut Turns)) -> Vec<Turns> {
-        let processors = std::thread::available_parallelism()
-            .map_or(1.0, |n| f64::from(u32::try_from(n.get()).unwrap_or(1)));
-        let mut good = Vec::new();
-        let (mut before, mut pending) = (Ticks::read(), Vec::new());
-        let mut left = count * 3;
-        while u32::try_from(good.len()).unwrap_or(u32::MAX) < count && left > 0 {
-            left -= 1;
-            let mut turns = Turns::new();
-            block(&mut turns);
-            pending.push(turns);
-            // A tick is 10 ms: shares are taken over five blocks, or the last ones.
-            let full =
-                pending.len() == 5 || good.len() + pending.len() >= usize::try_from(count).unwrap_or(0);
-            if full {
-                let now = Ticks::read();
-                let shares = now.since(before);
-                before = now;
-                self.others = self.others.max(shares.busy - 1.0 / processors);
-                if shares.stolen > STEAL_LIMIT {
-                    self.discarded += u32::try_from(pending.len()).unwrap_or(0);
-                    pending.clear();
-                } else {
-                    good.append(&mut pending);
-                }
-            }
-        }
-        good
-    }
-
-    fn sentence(&self, blocks: u32) -> String {
-        let few = if usize::try_from(blocks).unwrap_or(0) < ENOUGH { ": TOO FEW FOR A RESULT" } else { "" };
-        format!(
-            "{blocks} blocks a row{few}, {} discarded for steal above 1 %; others used at most {:.0} % of the processors{}; medians (smallest–largest)",
-            self.discarded,
-            self.others.max(0.0) * 100.0,
-            if self.others > 0.1 { " (NOT QUIET)" } else { "" },
-        )
-    }
-}
-
-/// Median and spread of one contender's turns.
-fn nanos(blocks: &[Turns], who: usize) -> String {
-    let all: Vec<f64> = blocks.iter().flatten().filter(|t| t.0 == who).map(|t| t.1).collect();
-    spread(&all).map_or_else(
-        || "–".to_owned(),
-        |(median, least, most)| format!("{median:.1} ({least:.1}–{most:.1})"),
-    )
-}
-
-/// The ratio of two contenders over the blocks.
-fn ratios(blocks: &[Turns], a: usize, b: usize) -> Option<Ratio> {
-    let of = |turns: &Turns, who: usize| turns.iter().filter(|t| t.0 == who).map(|t| t.1).collect();
-    ratio(&blocks.iter().map(|turns| (of(turns, a), of(turns, b))).collect::<Vec<_>>())
-}
-
-fn interval(ratio: Option<Ratio>) -> String {
-    ratio.map_or_else(|| "–".to_owned(), |r| format!("{:.2} [{:.2}, {:.2}]", r.estimate, r.lower, r.upper))
-}
-
-fn right(table: &mut Table, from: usize) {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
 }

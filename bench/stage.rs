@@ -26,6 +26,9 @@ const POLICY: &str = include_str!("policy/gate.toml");
 /// Frames of one direction with the default ring depth: what the product has in flight.
 pub(crate) const PRODUCT: u32 = 256;
 
+/// Packets of a turn that is timed.
+pub(crate) const PACKETS: u32 = 32_768;
+
 /// Longer than any flow lives without a packet.
 const LATER: u64 = 24 * 3600 * 1_000_000_000;
 

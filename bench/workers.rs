@@ -21,7 +21,7 @@ use portcullis::policy::Moment;
 use portcullis::wire::{Side, parse};
 use portcullis::worker::Policy;
 
-use crate::calibration::{Lines, each};
+use crate::calibration::{FETCHES, Lines, STEPS, each, integer_step};
 use crate::memory::{Rig, START, Shape};
 use crate::stage::{Family, Meets, StageError, Templates, policy};
 use crate::statistics::SplitMix;
@@ -114,6 +114,8 @@ pub(crate) struct Together {
     flows: u32,
     policy: Arc<Policy>,
     seats: Vec<Processor>,
+    alone: Vec<One>,
+    pair: Vec<One>,
 }
 
 impl Together {
@@ -121,7 +123,16 @@ impl Together {
         let allowed: Vec<_> =
             core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
         let seats = seats(processors(Path::new("/"), &allowed));
-        Ok(Self { flows, policy: Arc::new(policy()?), seats })
+        let policy = Arc::new(policy()?);
+        Ok(Self { flows, policy, seats, alone: Vec::new(), pair: Vec::new() })
+    }
+
+    /// Puts workers with tables of their own in place of those that were measured so far: what is slow because of
+    /// where its memory lies is so for some blocks. A flow table is for the life of a process, so this keeps the old
+    /// ones' memory.
+    pub(crate) fn renew(&mut self) {
+        self.alone = self.raised(1);
+        self.pair = self.raised(2);
     }
 
     /// Which processors two threads are pinned to, and whether they are two cores.
@@ -139,8 +150,8 @@ impl Together {
         }
     }
 
-    /// So many workers, each with this many flows of its own at random.
-    pub(crate) fn workers(&self, workers: u32) -> Result<f64, StageError> {
+    /// So many workers, each with this many flows of its own at random, all open.
+    fn raised(&self, workers: u32) -> Vec<One> {
         let owner = Owner::new(workers, (3, 4));
         let flows = self.flows;
         let shape = Shape {
@@ -152,41 +163,62 @@ impl Together {
             owner: owner.clone(),
             ..Shape::default()
         };
-        let rigs = Rig::among(Arc::clone(&self.policy), &shape, workers, LENT);
-        let mut workers: Vec<_> = rigs
+        let many = usize::try_from(flows).unwrap_or(0);
+        let raise = |(rig, me): (Rig, u32)| {
+            let mut one = One {
+                rig,
+                templates: templates(),
+                flows: owned(owner.clone(), me).take(many).collect(),
+                random: SplitMix(u64::from(me) + 7),
+                buffer: Vec::new(),
+                sent: 0,
+            };
+            one.open();
+            one
+        };
+        Rig::among(Arc::clone(&self.policy), &shape, workers, LENT)
             .into_iter()
             .zip(0..)
-            .map(|(rig, me)| {
-                let many = usize::try_from(flows).unwrap_or(0);
-                let mut one = One {
-                    rig,
-                    templates: templates(),
-                    flows: owned(owner.clone(), me).take(many).collect(),
-                    random: SplitMix(u64::from(me) + 7),
-                    buffer: Vec::new(),
-                    sent: 0,
-                };
-                one.open();
-                one
-            })
-            .collect();
-        let rate = at_once(&mut workers, &self.seats, One::burst)?;
-        for (worker, one) in (0..).zip(&workers) {
-            one.check(worker)?;
-        }
-        Ok(rate)
+            .map(raise)
+            .collect()
+    }
+
+    /// One worker, which owns everything.
+    pub(crate) fn alone(&mut self) -> Result<f64, StageError> {
+        let Self { alone, seats, .. } = self;
+        packets(alone, seats)
+    }
+
+    /// Two workers, of which so many get packets.
+    pub(crate) fn of_two(&mut self, busy: usize) -> Result<f64, StageError> {
+        let Self { pair, seats, .. } = self;
+        packets(pair.get_mut(..busy).unwrap_or_default(), seats)
     }
 
     /// So many random-line loops.
     pub(crate) fn lines(&self, threads: u32) -> Result<f64, StageError> {
         let mut lines: Vec<_> = (0..threads).map(|_| Lines::of_bytes(256 << 20)).collect();
-        at_once(&mut lines, &self.seats, |lines| (262_144, nanos_of(lines.fetch() * 262_144.0)))
+        at_once(&mut lines, &self.seats, |lines| many(FETCHES, lines.fetch()))
+    }
+
+    /// So many loops that only compute.
+    pub(crate) fn steps(&self, threads: usize) -> Result<f64, StageError> {
+        at_once(&mut vec![(); threads], &self.seats, |()| many(STEPS, integer_step()))
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fetch takes below a second")]
-fn nanos_of(nanos: f64) -> u64 {
-    nanos as u64
+fn packets(workers: &mut [One], seats: &[Processor]) -> Result<f64, StageError> {
+    let rate = at_once(workers, seats, One::burst)?;
+    for (worker, one) in (0..).zip(&*workers) {
+        one.check(worker)?;
+    }
+    Ok(rate)
+}
+
+/// How many, and the nanoseconds of all.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a go takes below a second")]
+fn many(count: u32, nanos: f64) -> (u64, u64) {
+    (count.into(), (nanos * f64::from(count)) as u64)
 }
 
 /// One worker that owns what arrives at it; in lines of its own, as a gate's is on its thread.
