@@ -5,6 +5,7 @@
 //! It shares nothing that it waits for: counters and gauges are published, the policy is read through a cached pointer. [`Replay`] is
 //! the same over captures, with their own time.
 
+mod datapath;
 mod desk;
 mod ending;
 mod face;

@@ -23,6 +23,7 @@ mod places;
 mod reply;
 mod review;
 mod says;
+mod shared;
 mod verdict;
 mod window;
 mod workers;
