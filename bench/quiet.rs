@@ -4,7 +4,10 @@
 //! the host stole time is measured again. What it is not: it knows nothing of what is measured.
 
 use comfy_table::{CellAlignment, Table};
+use portcullis::io::clock::boot_nanos;
+use rustix::time::{ClockId, clock_gettime};
 
+use crate::calibration::each;
 use crate::processors::Ticks;
 use crate::statistics::{Ratio, ratio, spread};
 
@@ -15,6 +18,25 @@ const STEAL_LIMIT: f64 = 0.01;
 
 /// The turns of a block: who, and the nanoseconds of one.
 pub(crate) type Turns = Vec<(usize, f64)>;
+
+/// This process's part of the machine: contenders may be one thread or several.
+struct Own {
+    at: u64,
+    worked: u64,
+}
+
+impl Own {
+    fn read() -> Self {
+        let worked = clock_gettime(ClockId::ProcessCPUTime);
+        let nanos = worked.tv_sec.saturating_mul(1_000_000_000).saturating_add(worked.tv_nsec);
+        Self { at: boot_nanos(), worked: u64::try_from(nanos).unwrap_or(0) }
+    }
+
+    /// Processors that it kept busy since an earlier reading.
+    fn since(&self, earlier: &Self) -> f64 {
+        each(self.worked - earlier.worked, self.at - earlier.at)
+    }
+}
 
 /// How the machine was.
 #[derive(Default)]
@@ -31,7 +53,7 @@ impl Quiet {
         let processors = std::thread::available_parallelism()
             .map_or(1.0, |n| f64::from(u32::try_from(n.get()).unwrap_or(1)));
         let mut good = Vec::new();
-        let (mut before, mut pending) = (Ticks::read(), Vec::new());
+        let (mut before, mut pending) = ((Ticks::read(), Own::read()), Vec::new());
         let mut left = count * 3;
         while u32::try_from(good.len()).unwrap_or(u32::MAX) < count && left > 0 {
             left -= 1;
@@ -42,10 +64,10 @@ impl Quiet {
             let full =
                 pending.len() == 5 || good.len() + pending.len() >= usize::try_from(count).unwrap_or(0);
             if full {
-                let now = Ticks::read();
-                let shares = now.since(before);
+                let now = (Ticks::read(), Own::read());
+                let shares = now.0.since(before.0);
+                self.others = self.others.max(shares.busy - now.1.since(&before.1) / processors);
                 before = now;
-                self.others = self.others.max(shares.busy - 1.0 / processors);
                 if shares.stolen > STEAL_LIMIT {
                     self.discarded += u32::try_from(pending.len()).unwrap_or(0);
                     pending.clear();

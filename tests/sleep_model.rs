@@ -1,5 +1,5 @@
-//! How workers sleep and are woken, under a model checker (loom): every order in which a sleeper and those who
-//! have something for it may interleave. The shipped file is compiled here over loom's atomics; a ring is the
+//! How workers sleep, are woken, and learn who has passed something on to them, under a model checker (loom): every
+//! order in which a sleeper and those who have something for it may interleave. The shipped files are compiled here over loom's atomics; a ring is the
 //! count of what was put into it, published as a ring publishes it, and the bell stays rung until the sleeper
 //! has heard it. A lost wake-up leaves the sleeper asleep for ever, which loom tells as a deadlock.
 
@@ -11,14 +11,34 @@ use loom::sync::{Condvar, Mutex};
 #[path = "."]
 mod worker {
     mod ground {
-        pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
+        pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
     }
 
     #[path = "../src/worker/sleep.rs"]
     #[allow(dead_code, unreachable_pub, reason = "the shipped file")]
     mod sleep;
 
-    /// Its private half, for the models.
+    #[path = "../src/worker/mail.rs"]
+    #[allow(dead_code, unreachable_pub, reason = "the shipped file")]
+    mod mail;
+
+    /// Their private halves, for the models.
+    pub(crate) struct Mail(mail::Mail);
+
+    impl Mail {
+        pub(crate) fn new() -> Self {
+            Self(mail::Mail::new())
+        }
+
+        pub(crate) fn announce(&self, from: usize) {
+            self.0.announce(from);
+        }
+
+        pub(crate) fn collect(&self) -> u64 {
+            self.0.collect()
+        }
+    }
+
     pub(crate) struct Sleep(sleep::Sleep);
 
     impl Sleep {
@@ -40,7 +60,7 @@ mod worker {
     }
 }
 
-use worker::Sleep;
+use worker::{Mail, Sleep};
 
 const NOBODY_PANICS: &str = "no thread panics";
 
@@ -67,9 +87,10 @@ impl Bell {
     }
 }
 
-/// A sleeper with so many rings.
+/// A sleeper with so many rings, one a neighbour.
 struct Place {
     rings: Vec<AtomicU32>,
+    mail: Mail,
     sleep: Sleep,
     bell: Bell,
 }
@@ -77,14 +98,25 @@ struct Place {
 impl Place {
     fn new(rings: usize) -> Self {
         let rings = (0..rings).map(|_| AtomicU32::new(0)).collect();
-        Self { rings, sleep: Sleep::new(), bell: Bell::default() }
+        Self { rings, mail: Mail::new(), sleep: Sleep::new(), bell: Bell::default() }
     }
 
     fn put(&self, ring: usize) {
         let one = self.rings.get(ring).expect("a ring");
         one.store(one.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.mail.announce(ring);
         if self.sleep.wakes() {
             self.bell.ring();
+        }
+    }
+
+    /// What the rings hold whose bits the mail has.
+    fn told(&self, taken: &mut [u32]) {
+        let senders = self.mail.collect();
+        for ((at, ring), taken) in self.rings.iter().enumerate().zip(taken) {
+            if senders >> at & 1 == 1 {
+                *taken = ring.load(Ordering::Acquire);
+            }
         }
     }
 
@@ -95,9 +127,11 @@ impl Place {
     /// Takes what comes, asleep while there is nothing, until so much has come. How often the bell rang so far, and
     /// how often it could: once each time that sleep was begun.
     fn take(&self, all: u32) -> (u32, u32) {
-        let (mut taken, mut rung, mut begun) = (0, 0, 0);
-        while taken < all {
-            taken = self.here();
+        let (mut rung, mut begun) = (0, 0);
+        let mut by_ring = vec![0; self.rings.len()];
+        loop {
+            self.told(&mut by_ring);
+            let taken: u32 = by_ring.iter().sum();
             if taken == all {
                 break;
             }
@@ -105,6 +139,9 @@ impl Place {
             if self.sleep.begin(|| self.here() > taken) {
                 rung += self.bell.wait();
                 self.sleep.over();
+            } else {
+                // It is in a ring, and its neighbour is about to say so.
+                loom::thread::yield_now();
             }
         }
         (rung, begun)

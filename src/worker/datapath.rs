@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::ending::{Aside, pass_on, set_aside, without_residue};
 use super::lanes::Parcel;
+use super::mail::Mail;
 use super::{Lanes, Policy};
 use crate::flow::fragments::Ports;
 use crate::flow::tick;
@@ -98,19 +99,21 @@ impl<Q: QueuePair> Datapath<Q> {
                 busy = true;
             }
         }
-        if self.lanes.is_some() {
-            busy |= self.take_over(policy, now);
+        let senders = self.lanes.as_mut().map_or(0, |lanes| lanes.senders());
+        if senders != 0 {
+            busy |= self.take_over(senders, policy, now);
         }
         busy
     }
 
-    /// What others have passed on, by the ring it came through.
+    /// What these others have passed on, by the ring it came through.
     #[inline(never)]
-    fn take_over(&mut self, policy: &Policy, now: &Reading) -> bool {
+    fn take_over(&mut self, senders: u64, policy: &Policy, now: &Reading) -> bool {
         let others = self.lanes.as_ref().map_or(0, |lanes| lanes.workers());
         let mut busy = false;
         let mut parcels = std::mem::take(&mut self.parcels);
-        for (other, side) in (0..others).flat_map(|other| Side::BOTH.map(|side| (other, side))) {
+        let others = (0..others).filter(|other| senders & Mail::of(*other) != 0);
+        for (other, side) in others.flat_map(|other| Side::BOTH.map(|side| (other, side))) {
             let Some(lanes) = &mut self.lanes else { continue };
             lanes.take(&mut self.queues, (other, side), &mut parcels);
             if parcels.is_empty() {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::mail::Mail;
 use super::sleep::Sleep;
 use crate::flow::fragments::Ports;
 use crate::io::{BURST, Frame, Pools, QueuePair};
@@ -28,19 +29,24 @@ pub(super) struct Parcel {
     pub(super) ports: Option<Ports>,
 }
 
-/// What wakes a worker.
+/// What tells a worker that something was passed on to it, and wakes it for that; in lines of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Bell {
+    mail: Mail,
     sleep: Sleep,
     fd: OwnedFd,
 }
 
 impl Bell {
     fn new() -> io::Result<Self> {
-        Ok(Self { sleep: Sleep::new(), fd: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { mail: Mail::new(), sleep: Sleep::new(), fd })
     }
 
-    fn ring_if_asleep(&self) {
+    /// A worker has put something into a ring of this bell's worker.
+    fn ring(&self, from: usize) {
+        self.mail.announce(from);
         if self.sleep.wakes() {
             // A counter that is full is readable as well.
             let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
@@ -81,6 +87,12 @@ pub struct Lanes {
     is_settled: bool,
     /// Something came that could not be taken over: no frame was free.
     blocked: bool,
+    /// This turn gave or took something, which [`Lanes::flush`] has yet to publish.
+    is_dirty: bool,
+    /// Frames given and not regained, over all outlets.
+    lent: u32,
+    /// Who may have something in a ring here, by [`Mail::of`].
+    senders: u64,
 }
 
 impl Lanes {
@@ -116,6 +128,9 @@ impl Lanes {
                 settled: Arc::clone(&settled),
                 is_settled: false,
                 blocked: false,
+                is_dirty: false,
+                lent: 0,
+                senders: 0,
             })
         });
         Ok(lanes.collect())
@@ -137,6 +152,8 @@ impl Lanes {
         if outlet.lent >= self.limit {
             return Err(frame);
         }
+        self.is_dirty = true;
+        self.lent += 1;
         outlet.lent += 1;
         outlet.staged.push(Parcel { frame: queues.hand_over(frame), ports });
         Ok(())
@@ -145,6 +162,9 @@ impl Lanes {
     /// Takes back the free frames that came for those given.
     pub(super) fn regain<Q: QueuePair>(&mut self, queues: &mut Q) {
         self.blocked = false;
+        if self.lent == 0 {
+            return;
+        }
         for outlet in self.outlets.iter_mut().flatten() {
             if outlet.lent == 0 {
                 continue;
@@ -153,9 +173,17 @@ impl Lanes {
             let Ok(frames) = outlet.back.read_chunk(came) else { continue };
             for frame in frames {
                 outlet.lent = outlet.lent.saturating_sub(1);
+                self.lent = self.lent.saturating_sub(1);
                 queues.regain(frame);
             }
         }
+    }
+
+    /// Workers that have put something into a ring here since it was asked last, or of which something is left there,
+    /// by [`Mail::of`].
+    pub(super) fn senders(&mut self) -> u64 {
+        let came = self.bells.get(self.me).map_or(0, |bell| bell.mail.collect());
+        std::mem::take(&mut self.senders) | came
     }
 
     /// Takes over up to a burst that another worker passed on, of one side, and gives a free frame for each.
@@ -167,8 +195,8 @@ impl Lanes {
         into: &mut Vec<Parcel>,
     ) {
         let Some(inlet) = self.inlets.get_mut(worker).map(|inlets| of(inlets, side)) else { return };
-        let came = inlet.from.slots().min(BURST);
-        let Ok(parcels) = inlet.from.read_chunk(came) else { return };
+        let waits = inlet.from.slots();
+        let Ok(parcels) = inlet.from.read_chunk(waits.min(BURST)) else { return };
         let (first, second) = parcels.as_slices();
         let mut takes = 0;
         for parcel in first.iter().chain(second) {
@@ -179,30 +207,46 @@ impl Lanes {
             inlet.given.push(free);
             takes += 1;
         }
+        self.is_dirty |= takes > 0;
+        if takes < waits {
+            self.senders |= Mail::of(worker);
+        }
         into.extend(parcels.into_iter().take(takes));
     }
 
     /// Publishes what this turn gave, wakes who sleeps over it, and gives the free frames for what it took. In
     /// this order: whoever sees its frame come back sees where it went on.
     pub(super) fn flush(&mut self) {
+        if std::mem::take(&mut self.is_dirty) {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
         for (worker, outlets) in self.outlets.iter_mut().enumerate() {
             let mut gave = false;
             for outlet in outlets {
                 if outlet.staged.is_empty() {
                     continue;
                 }
-                let Ok(room) = outlet.to.write_chunk_uninit(outlet.staged.len()) else { continue };
+                let Ok(room) = outlet.to.write_chunk_uninit(outlet.staged.len()) else {
+                    self.is_dirty = true;
+                    continue;
+                };
                 gave |= room.fill_from_iter(outlet.staged.drain(..)) > 0;
             }
             if gave && let Some(bell) = self.bells.get(worker) {
-                bell.ring_if_asleep();
+                bell.ring(self.me);
             }
         }
         for inlet in self.inlets.iter_mut().flatten() {
             if inlet.given.is_empty() {
                 continue;
             }
-            let Ok(room) = inlet.back.write_chunk_uninit(inlet.given.len()) else { continue };
+            let Ok(room) = inlet.back.write_chunk_uninit(inlet.given.len()) else {
+                self.is_dirty = true;
+                continue;
+            };
             room.fill_from_iter(inlet.given.drain(..));
         }
     }
@@ -237,7 +281,7 @@ impl Lanes {
 
     /// Nothing waits, and nothing is lent.
     fn is_quiet(&self) -> bool {
-        self.outlets.iter().flatten().all(|outlet| outlet.lent == 0) && self.is_empty()
+        self.lent == 0 && self.is_empty()
     }
 
     /// Whether a worker that receives nothing more may leave: nothing waits here, nothing is lent, and all others are

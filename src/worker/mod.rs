@@ -10,6 +10,7 @@ mod desk;
 mod ending;
 mod face;
 mod lanes;
+mod mail;
 mod replay;
 mod run;
 mod sides;
@@ -22,7 +23,7 @@ pub use replay::{End, Replay, Replayed};
 pub use run::{Orders, Worker};
 pub use sides::Sides;
 
-/// What the protocol of sleep stands on, so that a model checker can put its own there.
+/// What the protocols between workers stand on, so that a model checker can put its own there.
 mod ground {
-    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 }
