@@ -1,5 +1,5 @@
-//! How workers sleep, are woken, and learn who has passed something on to them, under a model checker (loom): every
-//! order in which a sleeper and those who have something for it may interleave. The shipped files are compiled here over loom's atomics; a ring is the
+//! How workers sleep, are woken, learn who has passed something on to them, and leave, under a model checker (loom):
+//! every order in which they may interleave. The shipped files are compiled here over loom's atomics; a ring is the
 //! count of what was put into it, published as a ring publishes it, and the bell stays rung until the sleeper
 //! has heard it. A lost wake-up leaves the sleeper asleep for ever, which loom tells as a deadlock.
 
@@ -11,7 +11,7 @@ use loom::sync::{Condvar, Mutex};
 #[path = "."]
 mod worker {
     mod ground {
-        pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+        pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     }
 
     #[path = "../src/worker/sleep.rs"]
@@ -22,7 +22,28 @@ mod worker {
     #[allow(dead_code, unreachable_pub, reason = "the shipped file")]
     mod mail;
 
+    #[path = "../src/worker/settle.rs"]
+    #[allow(dead_code, unreachable_pub, reason = "the shipped file")]
+    mod settle;
+
     /// Their private halves, for the models.
+    pub(crate) struct Settled(settle::Settled);
+
+    impl Settled {
+        pub(crate) fn new() -> Self {
+            Self(settle::Settled::new())
+        }
+
+        pub(crate) fn may_leave(
+            &self,
+            said: &mut bool,
+            workers: usize,
+            is_quiet: impl Fn() -> bool,
+        ) -> bool {
+            self.0.may_leave(said, workers, is_quiet)
+        }
+    }
+
     pub(crate) struct Mail(mail::Mail);
 
     impl Mail {
@@ -60,7 +81,7 @@ mod worker {
     }
 }
 
-use worker::{Mail, Sleep};
+use worker::{Mail, Settled, Sleep};
 
 const NOBODY_PANICS: &str = "no thread panics";
 
@@ -200,5 +221,97 @@ fn who_is_awake_is_woken_by_nobody() {
         assert!(!sleep.begin(|| true));
         assert!(!sleep.wakes(), "a sleep that something prevented");
         assert!(sleep.begin(|| false) && sleep.wakes(), "the model can tell");
+    });
+}
+
+/// A ring to another worker and the one back, as counts.
+struct Lane {
+    put: AtomicU32,
+    back: AtomicU32,
+}
+
+impl Lane {
+    fn new() -> Self {
+        Self { put: AtomicU32::new(0), back: AtomicU32::new(0) }
+    }
+
+    fn put(&self) {
+        self.put.store(1, Ordering::Release);
+    }
+
+    fn give_back(&self) {
+        self.back.store(1, Ordering::Release);
+    }
+
+    fn holds(&self) -> bool {
+        self.put.load(Ordering::Acquire) == 1
+    }
+
+    fn came_back(&self) -> bool {
+        self.back.load(Ordering::Acquire) == 1
+    }
+}
+
+/// A stop of three workers: the first passes a frame on to the second, which passes it on to the third. Each asks so
+/// many times whether it may leave; a gate asks until then, or until its time is up.
+struct Stop {
+    there: Lane,
+    on: Lane,
+    settled: Settled,
+}
+
+const TIMES: usize = 3;
+
+impl Stop {
+    fn first(&self) {
+        self.there.put();
+        let mut said = false;
+        let _ = (0..TIMES).any(|_| self.settled.may_leave(&mut said, 3, || self.there.came_back()));
+    }
+
+    fn second(&self) {
+        let (mut said, mut took) = (false, false);
+        let _ = (0..TIMES).any(|_| {
+            if !took && self.there.holds() {
+                took = true;
+                // In this order: whoever sees its frame come back sees where it went on.
+                self.on.put();
+                self.there.give_back();
+            }
+            let is_quiet = || self.there.holds() == took && self.on.came_back() == took;
+            self.settled.may_leave(&mut said, 3, is_quiet)
+        });
+    }
+
+    /// Whether it left without the frame.
+    fn third(&self) -> bool {
+        let (mut said, mut took) = (false, false);
+        let left = (0..TIMES).any(|_| {
+            if !took && self.on.holds() {
+                took = true;
+                self.on.give_back();
+            }
+            self.settled.may_leave(&mut said, 3, || self.on.holds() == took)
+        });
+        left && !took
+    }
+}
+
+#[test]
+fn in_every_order_nobody_leaves_what_was_passed_on_to_it() {
+    every_order(3, || {
+        let stop = Arc::new(Stop { there: Lane::new(), on: Lane::new(), settled: Settled::new() });
+        let first = {
+            let stop = Arc::clone(&stop);
+            loom::thread::spawn(move || stop.first())
+        };
+        let second = {
+            let stop = Arc::clone(&stop);
+            loom::thread::spawn(move || stop.second())
+        };
+        assert!(!stop.third(), "it left a frame behind");
+        for other in [first, second] {
+            other.join().expect(NOBODY_PANICS);
+        }
     });
 }

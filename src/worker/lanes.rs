@@ -10,12 +10,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::mail::Mail;
+use super::settle::Settled;
 use super::sleep::Sleep;
 use crate::flow::fragments::Ports;
 use crate::io::{BURST, Frame, Pools, QueuePair};
@@ -82,8 +82,7 @@ pub struct Lanes {
     outlets: Vec<[Outlet; 2]>,
     inlets: Vec<[Inlet; 2]>,
     bells: Arc<[Bell]>,
-    /// Workers that are about to leave and have lent nothing.
-    settled: Arc<AtomicU32>,
+    settled: Arc<Settled>,
     is_settled: bool,
     /// Something came that could not be taken over: no frame was free.
     blocked: bool,
@@ -107,7 +106,7 @@ impl Lanes {
         }
         let depth = usize::try_from(pools.lent()).unwrap_or(0);
         let bells = (0..workers).map(|_| Bell::new()).collect::<io::Result<Arc<[Bell]>>>()?;
-        let settled = Arc::new(AtomicU32::new(0));
+        let settled = Arc::new(Settled::new());
         let mut outlets: Vec<Vec<[Outlet; 2]>> = (0..workers).map(|_| Vec::new()).collect();
         let mut inlets: Vec<Vec<[Inlet; 2]>> = (0..workers).map(|_| Vec::new()).collect();
         for from in &mut outlets {
@@ -284,19 +283,12 @@ impl Lanes {
         self.lent == 0 && self.is_empty()
     }
 
-    /// Whether a worker that receives nothing more may leave: nothing waits here, nothing is lent, and all others are
-    /// as far, so nothing comes by a ring any more either.
+    /// Whether a worker that receives nothing more may leave.
     pub(super) fn may_leave(&mut self) -> bool {
-        if !self.is_quiet() {
-            return false;
-        }
-        if !self.is_settled {
-            self.is_settled = true;
-            self.settled.fetch_add(1, Ordering::AcqRel);
-        }
-        let all = usize::try_from(self.settled.load(Ordering::Acquire)).is_ok_and(|n| n >= self.workers());
-        // Looked at after that: what somebody passed on before it settled is there.
-        all && self.is_quiet()
+        let mut said = self.is_settled;
+        let may = self.settled.may_leave(&mut said, self.workers(), || self.is_quiet());
+        self.is_settled = said;
+        may
     }
 }
 

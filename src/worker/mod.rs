@@ -13,6 +13,7 @@ mod lanes;
 mod mail;
 mod replay;
 mod run;
+mod settle;
 mod sides;
 mod sleep;
 
@@ -25,5 +26,5 @@ pub use sides::Sides;
 
 /// What the protocols between workers stand on, so that a model checker can put its own there.
 mod ground {
-    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 }

@@ -168,6 +168,10 @@ fn each_queue_has_its_own_rings_and_a_release_gives_the_ports_their_own_count() 
         assert_eq!(queues(port), ["2", "2"], "{port}");
     }
     drop(wire);
+    // Whoever takes over finds what the one before set, and not what is to be given back.
+    let wire = rig.try_open(|request| request.queues = QueueCount::Exactly(2)).unwrap();
+    assert!(wire.ports.iter().all(|port| port.took_over));
+    drop(wire);
     rig.release();
     rig.assert_untouched();
     assert_eq!(queues("outside"), ["1", "1"]);
