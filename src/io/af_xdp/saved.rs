@@ -225,9 +225,10 @@ pub(super) fn change(
     match changed {
         Ok(()) => Ok(Some(now)),
         Err(error) => {
-            // The first error is the one to report.
-            let _ = now.give_back();
-            let _ = fs::remove_file(file);
+            // The first error is the one to report; what could not be given back stays noted for whoever comes next.
+            if now.give_back().is_ok() {
+                let _ = fs::remove_file(file);
+            }
             Err(error)
         }
     }
