@@ -18,6 +18,7 @@ mod hash;
 mod hosts;
 mod identity;
 pub mod inventory;
+mod like;
 mod link;
 pub mod lint;
 mod matrix;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::explain::{RuleRef, service_text};
 use super::ground::{Ground, exists, within};
+use super::like::like;
 use super::model::{Expected, Model, ServiceSet, Test};
 use super::proof::{Counterexample, Extent, Proof, called, prove_one};
 use super::read::{Loaded, NotMeant, receiver, sender, service_atoms};
@@ -44,11 +45,12 @@ pub enum NotProvable {
     /// A service does not exist.
     #[error("{0}")]
     Service(String),
-    /// No pair of the ends crosses this gate.
+    /// No pair of the ends crosses this gate; what of an end somebody carries that is most like it.
     #[error(
-        "nothing to prove of {0}: no pair that crosses this gate is meant by it, so nobody may and nobody could"
+        "nothing to prove of {0}: no pair that crosses this gate is meant by it, so nobody may and nobody could{like}",
+        like = .1.as_ref().map_or_else(String::new, |like| format!("; did you mean {like}?"))
     )]
-    Empty(String),
+    Empty(String, Option<String>),
 }
 
 impl NotProvable {
@@ -62,7 +64,7 @@ impl NotProvable {
             }
             Self::End(end) => end.remedy(),
             Self::Service(_) => "`[service]` of the policy lists the names there are",
-            Self::Empty(_) => {
+            Self::Empty(..) => {
                 "name ends on both sides of the wire; `portcullis inventory list --policy FILE` lists who is where"
             }
         }
@@ -137,7 +139,10 @@ pub fn prove(policy: &Loaded, table: &Table, statement: &str) -> Result<Proved, 
     let (proof, extent) = prove_one(&ground, &test);
     let statement = said(&test);
     let counterexample = match proof {
-        Proof::Empty => return Err(NotProvable::Empty(statement)),
+        Proof::Empty => {
+            let like = like(model, &test.from).or_else(|| like(model, &test.to));
+            return Err(NotProvable::Empty(statement, like));
+        }
         Proof::Holds => None,
         Proof::Fails(Counterexample { from, to, service, rule, .. }) => Some(Refutation {
             from: called(policy, table, from),
@@ -387,6 +392,8 @@ mod tests {
         assert!(behind.contains("\"via https\" is not understood"), "{behind}");
         let empty = wrong("vault-1 !-> carddb-1");
         assert!(empty.contains("no pair that crosses this gate"), "{empty}");
+        let like = wrong("laptop !-> { role = \"vualt\" }");
+        assert!(like.ends_with("nobody could; did you mean role = \"vault\"?"), "{like}");
         for list in ["on https,", "on ,https", "on https,, tcp/22", "on ,"] {
             for to in ["cde", "{ zone = \"cde\" }"] {
                 let comma = wrong(&format!("laptop !-> {to} {list}"));

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::explain::RuleRef;
 use super::ground::{End, Ground};
+use super::like::like;
 use super::model::{Model, Selector};
 use super::read::Loaded;
 use super::regions::{Listed, Services, overlaid};
@@ -30,8 +31,16 @@ use crate::wire::Vlans;
 
 /// A question about nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is nobody on this wire: no address is meant by it now")]
-pub struct NotReached(pub String);
+#[error(
+    "{words} is nobody on this wire: no address is meant by it now{}",
+    like.as_ref().map_or_else(String::new, |like| format!("; did you mean {like}?"))
+)]
+pub struct NotReached {
+    /// Who was asked for.
+    pub words: String,
+    /// What of it somebody carries that is most like it.
+    pub like: Option<String>,
+}
 
 /// What can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -139,7 +148,7 @@ pub fn reach(
     let model = &policy.model;
     let ground = Ground::new(model, table);
     let meant = |selector: &Selector, end: &End<'_>| end.is_meant(selector, Reading::ByAddress);
-    let nobody = |selector: &Selector| NotReached(selector.words());
+    let nobody = |selector: &Selector| NotReached { words: selector.words(), like: like(model, selector) };
     if let Some(from) = from
         && !ground.sides().any(|(senders, _)| senders.iter().any(|end| meant(from, end)))
     {

@@ -63,7 +63,18 @@ fn a_lapsed_binding_is_named() {
 fn nobody_is_an_error() {
     let loaded = load(BIG);
     let table = compile(&loaded.model, &Exceptions::NONE);
-    let to = receiver("{ app = \"vaults\" }", &loaded.model).unwrap();
-    let wrong = reach(&loaded, &table, (None, Some(&to)), Moment(1)).unwrap_err().to_string();
-    assert_eq!(wrong, "vaults is nobody on this wire: no address is meant by it now");
+    let wrong = |to: &str| {
+        let to = receiver(to, &loaded.model).unwrap();
+        reach(&loaded, &table, (None, Some(&to)), Moment(1)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        wrong("{ app = \"vaults\" }"),
+        "vaults is nobody on this wire: no address is meant by it now"
+    );
+    assert_eq!(
+        wrong("{ role = \"vaults\" }"),
+        "role vaults is nobody on this wire: no address is meant by it now; did you mean role = \"vault\"?"
+    );
+    let account = wrong("{ service_account = \"payments-prot\" }");
+    assert!(account.ends_with("did you mean service_account = \"payments-prod\"?"), "{account}");
 }
