@@ -245,7 +245,7 @@ fn an_inventory_is_listed_and_a_list_becomes_a_part_of_it() {
     assert_eq!((code(&output), out(&output).as_str()), (2, ""));
     assert!(
         err(&output).starts_with("error: hosts.csv: line 2: ")
-            && err(&output).ends_with("1 error; nothing was imported\n")
+            && err(&output).contains("1 error; nothing was imported\n  remedy: correct ")
     );
 }
 

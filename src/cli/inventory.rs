@@ -112,6 +112,7 @@ pub(crate) fn run(args: &InventoryArgs, screen: &mut Screen) -> Result<Done, Fau
                         tell(&format!("error: {source}: {row}\n"));
                     }
                     tell(&format!("{}; nothing was imported\n", count(wrong.len(), "error")));
+                    tell("  remedy: correct these lines of the file and import it whole\n");
                     return Ok(Done::Invalid);
                 }
             }
