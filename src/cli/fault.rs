@@ -11,7 +11,7 @@ use crate::io::pcap::{CaptureError, ForwardedError};
 use crate::policy::diagnostic;
 use crate::policy::prove::NotProvable;
 use crate::policy::reach::NotReached;
-use crate::policy::read::{Loaded, NotMeant, Rejected};
+use crate::policy::read::{Loaded, NotMeant, Rejected, did_you_mean};
 
 /// Ends a verb with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub(crate) enum Fault {
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
     /// The policy declares no such label.
-    #[error("the policy declares no label {key}{}", near(.like.as_deref()))]
+    #[error("the policy declares no label {key}{}", did_you_mean(.like.as_deref()))]
     NoLabel {
         /// What was asked for.
         key: String,
@@ -134,11 +134,6 @@ impl Fault {
     pub(crate) fn tell(&self) {
         tell(&self.words());
     }
-}
-
-/// The right name, where one is like the wrong one.
-fn near(like: Option<&str>) -> String {
-    like.map_or_else(String::new, |like| format!("; did you mean {like}?"))
 }
 
 /// Writes to standard error; where that is closed there is nobody to tell.

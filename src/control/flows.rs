@@ -19,7 +19,7 @@ use crate::flow::{Phase, Slot};
 use crate::gateway::{Cursor, LookError, Policy};
 use crate::pipeline::Reason;
 use crate::policy::model::Atom;
-use crate::policy::read::{nearest_name, service_atoms};
+use crate::policy::read::{did_you_mean_name, nearest_name, service_atoms};
 use crate::policy::table::Place;
 use crate::record::{CutPage, CutTally, Generation, NamedCut, RuleName};
 use crate::wire::protocol::{has_ports, icmp_of};
@@ -58,7 +58,7 @@ pub(super) struct Query {
 pub(super) enum NoFlows {
     #[error(transparent)]
     Look(#[from] LookError),
-    #[error("there is no {what} \"{name}\" in the policy in force{}", near(.like.as_ref()))]
+    #[error("there is no {what} \"{name}\" in the policy in force{}", did_you_mean_name(.like.as_deref()))]
     Unknown { what: &'static str, name: String, like: Option<String> },
     #[error("{0}")]
     Service(String),
@@ -66,10 +66,6 @@ pub(super) enum NoFlows {
     State(String),
     #[error("\"{0}\" is not where a page ended")]
     Cursor(String),
-}
-
-fn near(like: Option<&String>) -> String {
-    like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
 }
 
 impl NoFlows {

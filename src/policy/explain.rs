@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::model::{Labels, Reply, Rule, Tier};
-use super::read::Loaded;
+use super::read::{Loaded, did_you_mean_name};
 use super::stage::{Stage, may_answer, oddity};
 use super::table::{RuleFace, Table};
 use super::verdict::{Action, Denial, Mode, Moment, RuleNumber};
@@ -76,7 +76,7 @@ impl Query {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotExplained {
     /// Neither a workload nor an address.
-    #[error("no workload is named \"{name}\", and it is no address{}", near(.like.as_ref()))]
+    #[error("no workload is named \"{name}\", and it is no address{}", did_you_mean_name(.like.as_deref()))]
     Name {
         /// What was written.
         name: String,
@@ -139,10 +139,6 @@ impl NotExplained {
             }
         }
     }
-}
-
-fn near(like: Option<&String>) -> String {
-    like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
 }
 
 /// A question and its answer.

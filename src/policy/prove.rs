@@ -17,7 +17,7 @@ use super::ground::{Ground, exists, within};
 use super::like::like;
 use super::model::{Expected, Model, ServiceSet, Test};
 use super::proof::{Counterexample, Extent, Proof, called, prove_one};
-use super::read::{Loaded, NotMeant, receiver, sender, service_atoms};
+use super::read::{Loaded, NotMeant, did_you_mean, receiver, sender, service_atoms};
 use super::selector::Reading;
 use super::source::Origin;
 use super::table::Table;
@@ -45,12 +45,17 @@ pub enum NotProvable {
     /// A service does not exist.
     #[error("{0}")]
     Service(String),
-    /// No pair of the ends crosses this gate; what of an end somebody carries that is most like it.
+    /// No pair of the ends crosses this gate.
     #[error(
-        "nothing to prove of {0}: no pair that crosses this gate is meant by it, so nobody may and nobody could{like}",
-        like = .1.as_ref().map_or_else(String::new, |like| format!("; did you mean {like}?"))
+        "nothing to prove of {statement}: no pair that crosses this gate is meant by it, so nobody may and nobody could{}",
+        did_you_mean(.like.as_deref())
     )]
-    Empty(String, Option<String>),
+    Empty {
+        /// The statement in words.
+        statement: String,
+        /// What of an end somebody carries that is most like it.
+        like: Option<String>,
+    },
 }
 
 impl NotProvable {
@@ -64,7 +69,7 @@ impl NotProvable {
             }
             Self::End(end) => end.remedy(),
             Self::Service(_) => "`[service]` of the policy lists the names there are",
-            Self::Empty(..) => {
+            Self::Empty { .. } => {
                 "name ends on both sides of the wire; `portcullis inventory list --policy FILE` lists who is where"
             }
         }
@@ -141,7 +146,7 @@ pub fn prove(policy: &Loaded, table: &Table, statement: &str) -> Result<Proved, 
     let counterexample = match proof {
         Proof::Empty => {
             let like = like(model, &test.from).or_else(|| like(model, &test.to));
-            return Err(NotProvable::Empty(statement, like));
+            return Err(NotProvable::Empty { statement, like });
         }
         Proof::Holds => None,
         Proof::Fails(Counterexample { from, to, service, rule, .. }) => Some(Refutation {

@@ -21,7 +21,7 @@ use super::explain::RuleRef;
 use super::ground::{End, Ground};
 use super::like::like;
 use super::model::{Model, Selector};
-use super::read::Loaded;
+use super::read::{Loaded, did_you_mean};
 use super::regions::{Listed, Services, overlaid};
 use super::selector::Reading;
 use super::table::Table;
@@ -33,7 +33,7 @@ use crate::wire::Vlans;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{words} is nobody on this wire: no address is meant by it now{}",
-    like.as_ref().map_or_else(String::new, |like| format!("; did you mean {like}?"))
+    did_you_mean(.like.as_deref())
 )]
 pub struct NotReached {
     /// Who was asked for.

@@ -154,7 +154,7 @@ proptest! {
         let statement = format!("{from} !-> {to}{on}");
         let proved = match prove(&policy, &table, &statement) {
             Ok(proved) => Some(proved),
-            Err(NotProvable::Empty(..)) => None,
+            Err(NotProvable::Empty { .. }) => None,
             // The name is none of this policy's.
             Err(NotProvable::End(_)) => return Ok(()),
             Err(other) => return Err(TestCaseError::fail(other.to_string())),

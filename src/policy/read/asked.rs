@@ -12,8 +12,8 @@ use super::super::model::{Match, Model, Selector};
 use super::document::Value;
 use super::findings::Findings;
 use super::names::Names;
-use super::nearest_name;
 use super::selector::{End, Standing, selector};
+use super::{did_you_mean_name, nearest_name};
 
 /// Bytes that a selector may have.
 const LONGEST: usize = 4_096;
@@ -22,7 +22,7 @@ const LONGEST: usize = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotMeant {
     /// No such name.
-    #[error("no zone, workload, network or group is named \"{name}\"{}", near(.like.as_ref()))]
+    #[error("no zone, workload, network or group is named \"{name}\"{}", did_you_mean_name(.like.as_deref()))]
     Name {
         /// What was written.
         name: String,
@@ -69,10 +69,6 @@ impl NotMeant {
             }
         }
     }
-}
-
-fn near(like: Option<&String>) -> String {
-    like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"))
 }
 
 /// Who opens.

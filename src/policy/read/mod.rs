@@ -130,6 +130,18 @@ pub fn nearest_name<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str
     Findings::new().nearest(name, candidates)
 }
 
+/// `; did you mean role = "vault"?` behind an error's text, if something is like what does not exist.
+#[must_use]
+pub fn did_you_mean(like: Option<&str>) -> String {
+    like.map_or_else(String::new, |like| format!("; did you mean {like}?"))
+}
+
+/// The same of a name, which stands in quotes.
+#[must_use]
+pub fn did_you_mean_name(like: Option<&str>) -> String {
+    did_you_mean(like.map(|like| format!("\"{like}\"")).as_deref())
+}
+
 fn code_of(reason: &NotRead, missing: Code) -> Code {
     match reason {
         NotRead::Missing => missing,

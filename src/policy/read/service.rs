@@ -7,6 +7,7 @@ use super::super::code::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{Atom, NamedService, ServiceSet};
 use super::super::source::Origin;
+use super::did_you_mean_name;
 use super::document::{Text, Value};
 use super::findings::Findings;
 use super::network::some;
@@ -236,8 +237,7 @@ pub fn service_atoms(text: &str, declared: &BTreeMap<String, NamedService>) -> R
                 return Ok(service.atoms.clone());
             }
             let like = findings.nearest(name.text, declared.keys().map(String::as_str));
-            let like = like.map_or_else(String::new, |like| format!("; did you mean \"{like}\"?"));
-            return Err(format!("service {} is not declared{like}", name.text));
+            return Err(format!("service {} is not declared{}", name.text, did_you_mean_name(like)));
         }
         Item::Wrong => {}
     }
