@@ -470,10 +470,8 @@ impl Drop for Undo {
         for pins in &self.pins {
             let _ = program::remove(pins);
         }
-        if let Some((settings, file)) = &self.settings
-            && settings.give_back().is_ok()
-        {
-            let _ = std::fs::remove_file(file);
+        if let Some((settings, file)) = &self.settings {
+            settings.undo(file);
         }
     }
 }

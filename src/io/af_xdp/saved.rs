@@ -225,10 +225,7 @@ pub(super) fn change(
     match changed {
         Ok(()) => Ok(Some(now)),
         Err(error) => {
-            // The first error is the one to report; what could not be given back stays noted for whoever comes next.
-            if now.give_back().is_ok() {
-                let _ = fs::remove_file(file);
-            }
+            now.undo(file);
             Err(error)
         }
     }
@@ -266,8 +263,16 @@ impl Saved {
         write(file, self)
     }
 
+    /// After an opening that failed, whose error is the one to report. What can't be given back stays noted for whoever
+    /// comes next.
+    pub(super) fn undo(&self, file: &Path) {
+        if self.give_back().is_ok() {
+            let _ = fs::remove_file(file);
+        }
+    }
+
     /// Both ports, even if the first fails.
-    pub(super) fn give_back(&self) -> Result<(), AfXdpError> {
+    fn give_back(&self) -> Result<(), AfXdpError> {
         let outside = self.outside.give_back();
         let inside = self.inside.give_back();
         outside.and(inside)
