@@ -10,19 +10,22 @@ pub(crate) fn each(nanos: u64, count: u64) -> f64 {
     nanos as f64 / count.max(1) as f64
 }
 
-/// Steps and fetches that are timed together.
-pub(crate) const STEPS: u32 = 4_000_000;
-pub(crate) const FETCHES: u32 = 262_144;
-
 /// One dependent multiply and add, in nanoseconds.
 pub(crate) fn integer_step() -> f64 {
+    let (steps, nanos) = integer_steps();
+    each(nanos, steps)
+}
+
+/// So many of them, and their nanoseconds.
+pub(crate) fn integer_steps() -> (u64, u64) {
+    const STEPS: u64 = 4_000_000;
     let start = boot_nanos();
     let mut x = black_box(1_u64);
     for _ in 0..STEPS {
         x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     }
     black_box(x);
-    each(boot_nanos() - start, STEPS.into())
+    (STEPS, boot_nanos() - start)
 }
 
 /// Memory far larger than any cache.
@@ -41,6 +44,13 @@ impl Lines {
 
     /// One fetch of a line at a random place that no earlier fetch decides, in nanoseconds.
     pub(crate) fn fetch(&mut self) -> f64 {
+        let (fetches, nanos) = self.fetches();
+        each(nanos, fetches)
+    }
+
+    /// So many of them, and their nanoseconds.
+    pub(crate) fn fetches(&mut self) -> (u64, u64) {
+        const FETCHES: u64 = 262_144;
         let count = u64::try_from(self.lines.len()).unwrap_or(0);
         let start = boot_nanos();
         let (mut x, mut sum) = (black_box(self.state), 0_u64);
@@ -55,6 +65,6 @@ impl Lines {
         }
         black_box(sum);
         self.state = x;
-        each(boot_nanos() - start, FETCHES.into())
+        (FETCHES, boot_nanos() - start)
     }
 }

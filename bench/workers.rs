@@ -21,7 +21,7 @@ use portcullis::policy::Moment;
 use portcullis::wire::{Side, parse};
 use portcullis::worker::Policy;
 
-use crate::calibration::{FETCHES, Lines, STEPS, each, integer_step};
+use crate::calibration::{Lines, each, integer_steps};
 use crate::memory::{Rig, START, Shape};
 use crate::stage::{Family, Meets, StageError, Templates, policy};
 use crate::statistics::SplitMix;
@@ -198,12 +198,12 @@ impl Together {
     /// So many random-line loops.
     pub(crate) fn lines(&self, threads: u32) -> Result<f64, StageError> {
         let mut lines: Vec<_> = (0..threads).map(|_| Lines::of_bytes(256 << 20)).collect();
-        at_once(&mut lines, &self.seats, |lines| many(FETCHES, lines.fetch()))
+        at_once(&mut lines, &self.seats, Lines::fetches)
     }
 
     /// So many loops that only compute.
     pub(crate) fn steps(&self, threads: usize) -> Result<f64, StageError> {
-        at_once(&mut vec![(); threads], &self.seats, |()| many(STEPS, integer_step()))
+        at_once(&mut vec![(); threads], &self.seats, |()| integer_steps())
     }
 }
 
@@ -213,12 +213,6 @@ fn packets(workers: &mut [One], seats: &[Processor]) -> Result<f64, StageError> 
         one.check(worker)?;
     }
     Ok(rate)
-}
-
-/// How many, and the nanoseconds of all.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a go takes below a second")]
-fn many(count: u32, nanos: f64) -> (u64, u64) {
-    (count.into(), (nanos * f64::from(count)) as u64)
 }
 
 /// One worker that owns what arrives at it; in lines of its own, as a gate's is on its thread.

@@ -57,11 +57,11 @@ pub(crate) struct Flood {
     namespace: Namespace,
     core: usize,
     kinds: usize,
-    mill: Mill,
+    kernel: KernelHalf,
 }
 
-/// Its program, and the veth end that it redirects into.
-struct Mill {
+/// Its kernel half, the veth end that it redirects into, and what is asked of it.
+struct KernelHalf {
     index: u32,
     object: Ebpf,
     pace: Pace,
@@ -87,8 +87,8 @@ impl Flood {
         for (place, kind) in (0..).zip(kinds) {
             map.set(place, raw(kind), 0)?;
         }
-        let mill = Mill { index, object, pace: Pace::default() };
-        Ok(Self { namespace, core, kinds: kinds.len(), mill })
+        let kernel = KernelHalf { index, object, pace: Pace::default() };
+        Ok(Self { namespace, core, kinds: kinds.len(), kernel })
     }
 
     /// Makes frames of these kinds in turn, so many a second, for a time or until it is told to stop.
@@ -103,8 +103,8 @@ impl Flood {
         time: Duration,
         stop: &AtomicBool,
     ) -> Result<u64, RigError> {
-        let Self { namespace, core, mill, .. } = self;
-        mill.begin(order)?;
+        let Self { namespace, core, kernel, .. } = self;
+        kernel.begin(order)?;
         let start = monotonic();
         let until = start.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         namespace.inside(|| {
@@ -114,7 +114,7 @@ impl Flood {
                 if now >= until || stop.load(Ordering::Relaxed) {
                     return Ok(now - start);
                 }
-                mill.slice(order.len(), rate, (now, until))?;
+                kernel.slice(order.len(), rate, (now, until))?;
             }
         })
     }
@@ -125,12 +125,12 @@ impl Flood {
     /// The map cannot be read.
     pub(crate) fn made(&self) -> Result<Vec<u64>, RigError> {
         let map: Array<&MapData, u64> =
-            Array::try_from(self.mill.object.map("MADE").ok_or(RigError::Missing("MADE"))?)?;
+            Array::try_from(self.kernel.object.map("MADE").ok_or(RigError::Missing("MADE"))?)?;
         (0..).take(self.kinds).map(|kind| map.get(&kind, 0).map_err(RigError::from)).collect()
     }
 }
 
-impl Mill {
+impl KernelHalf {
     fn begin(&mut self, order: &[usize]) -> Result<(), RigError> {
         let mut places: Array<_, u32> =
             Array::try_from(self.object.map_mut("SCHEDULE").ok_or(RigError::Missing("SCHEDULE"))?)?;
