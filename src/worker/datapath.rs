@@ -3,8 +3,8 @@
 //! What it is: its queues, its pipeline, its ends of the rings to other workers, and all that lies between them while
 //! a burst is judged: frames are taken, judged and sent, put aside or passed on. What it is not: it does not know when
 //! (the loop does), and it decides nothing about a packet (the pipeline does). Invariants: every frame that was taken
-//! is accounted for when a burst has been judged; nothing here is written by two workers, nor is a count of owners,
-//! whose line all of them would fetch from one another at every turn.
+//! is accounted for when a burst has been judged; but for the lanes, where something was passed on, a turn writes
+//! nothing that another worker reads, and no count of owners, whose line all would fetch from one another.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) struct Datapath<Q> {
     /// Frames of fragments that wait, by place.
     shelf: Vec<Option<Frame>>,
     /// Where a reply is written before it takes the place of what it answers.
-    desk: Box<[u8; Reply::LONGEST]>,
+    draft: Box<[u8; Reply::LONGEST]>,
     /// Taken over and not yet judged; empty between turns.
     parcels: Vec<Parcel>,
 }
@@ -74,7 +74,7 @@ impl<Q: QueuePair> Datapath<Q> {
             frames: Vec::with_capacity(BURST),
             outcomes: Vec::with_capacity(BURST),
             shelf,
-            desk: Box::new([0; Reply::LONGEST]),
+            draft: Box::new([0; Reply::LONGEST]),
             parcels: Vec::new(),
         }
     }
@@ -193,7 +193,7 @@ impl<Q: QueuePair> Datapath<Q> {
                 let lanes = self.lanes.as_deref_mut().filter(|_| came.may_go_on(with.as_ref()));
                 pass_on(&mut self.queues, lanes, counters, side, (frame, pass, with));
             } else {
-                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes: None };
+                let aside = Aside { shelf: &mut self.shelf, draft: &mut self.draft, lanes: None };
                 set_aside(&mut self.queues, aside, counters, side, (frame, outcome, None));
             }
         }
@@ -228,7 +228,7 @@ impl<Q: QueuePair> Datapath<Q> {
             } else {
                 let with = self.pipeline.told_with(&outcome);
                 let lanes = self.lanes.as_deref_mut();
-                let aside = Aside { shelf: &mut self.shelf, desk: &mut self.desk, lanes };
+                let aside = Aside { shelf: &mut self.shelf, draft: &mut self.draft, lanes };
                 set_aside(queues, aside, counters, side, (frame, &outcome, with));
             }
         }

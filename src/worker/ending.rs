@@ -21,8 +21,8 @@ pub(super) fn without_residue<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Fra
 
 #[cold]
 fn with_zeros<Q: QueuePair>(queues: &mut Q, frame: Frame) -> Frame {
-    let mut desk = [0; LONGEST_PADDED];
-    match unpadded(queues.bytes(&frame), &mut desk) {
+    let mut draft = [0; LONGEST_PADDED];
+    match unpadded(queues.bytes(&frame), &mut draft) {
         // It holds as much as it did.
         Some(bytes) => queues.rewrite(frame, bytes).unwrap_or_else(|frame| frame),
         None => frame,
@@ -34,7 +34,7 @@ pub(super) struct Aside<'a> {
     /// Frames of fragments that wait, by place.
     pub(super) shelf: &'a mut [Option<Frame>],
     /// Where a reply is written.
-    pub(super) desk: &'a mut [u8; Reply::LONGEST],
+    pub(super) draft: &'a mut [u8; Reply::LONGEST],
     /// The rings to other workers, for a frame that may be passed on.
     pub(super) lanes: Option<&'a mut Lanes>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Aside<'a> {
 #[inline(never)]
 pub(super) fn set_aside<Q: QueuePair>(
     queues: &mut Q,
-    Aside { shelf, desk, lanes }: Aside<'_>,
+    Aside { shelf, draft, lanes }: Aside<'_>,
     counters: &Counters,
     side: Side,
     (frame, outcome, with): (Frame, &Outcome, Option<Ports>),
@@ -51,7 +51,7 @@ pub(super) fn set_aside<Q: QueuePair>(
     match *outcome {
         Outcome::Forward | Outcome::Drop(_) => queues.recycle(frame),
         Outcome::Reject(reason, reply) => {
-            answer(queues, counters, desk, Refused { frame, side, reason, reply });
+            answer(queues, counters, draft, Refused { frame, side, reason, reply });
         }
         Outcome::Hold(place) => match shelve(shelf, place, frame) {
             None => counters.held(side),
@@ -100,11 +100,11 @@ struct Refused {
 fn answer<Q: QueuePair>(
     queues: &mut Q,
     counters: &Counters,
-    desk: &mut [u8; Reply::LONGEST],
+    draft: &mut [u8; Reply::LONGEST],
     refused: Refused,
 ) {
     let Refused { frame, side, reason, reply } = refused;
-    let written = reply.write(queues.bytes(&frame), desk);
+    let written = reply.write(queues.bytes(&frame), draft);
     let (frame, unsent) = match written {
         None => (frame, Unsent::NotAnswerable),
         Some(bytes) => match queues.rewrite(frame, bytes).and_then(|frame| queues.send(side, frame)) {

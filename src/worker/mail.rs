@@ -4,7 +4,7 @@
 //! of it since the word was read. So a turn to which nothing was passed on reads one line, however many workers there
 //! are. What it is not: it says neither what nor how much, and a bit may stand for something that was taken already.
 //! Invariant: what was put into a ring before [`Mail::announce`] is seen in the ring after the [`Mail::collect`] that
-//! gave its bit; `tests/sleep_model.rs` tries every order. Cost: a read-modify-write a batch; a load a turn.
+//! gave its bit; `tests/worker_model.rs` tries every order. Cost: a read-modify-write a batch; a load a turn.
 
 use super::ground::{AtomicU64, Ordering};
 

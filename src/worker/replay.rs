@@ -173,8 +173,8 @@ impl<'a> Replay<'a> {
                 Some(End::Judged(account))
             }
             Outcome::Reject(reason, reply) => {
-                let mut desk = [0; Reply::LONGEST];
-                let reply = reply.write(bytes, &mut desk).map_or(0, <[u8]>::len);
+                let mut draft = [0; Reply::LONGEST];
+                let reply = reply.write(bytes, &mut draft).map_or(0, <[u8]>::len);
                 self.counters.rejected(side, reason, u64::try_from(reply).unwrap_or(u64::MAX));
                 Some(End::Judged(account))
             }

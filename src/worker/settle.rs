@@ -3,7 +3,7 @@
 //! What it is: a count of those that are about to: nothing waits for them, and they have lent nothing. Who has lent
 //! something is not among them, so when all are, all that was passed on by one that had not settled is on its way to
 //! nobody but those that it was passed on to by others; each looks for that once more before it leaves. What it is
-//! not: it sets no bound of time; the loop does. Cost: nothing before a stop. `tests/sleep_model.rs` tries every
+//! not: it sets no bound of time; the loop does. Cost: nothing before a stop. `tests/worker_model.rs` tries every
 //! order.
 
 use super::ground::{AtomicU32, Ordering};

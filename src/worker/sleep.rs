@@ -3,7 +3,7 @@
 //! What it is: the protocol by which no wake-up is lost. Who wants to sleep says so and then looks at all its
 //! rings once more; who has put something into a ring then looks whether the other sleeps. Between the two halves
 //! of each stands a full fence, so one of them sees the other. What it is not: it neither waits nor wakes, the
-//! caller does. `tests/sleep_model.rs` tries every order. Cost: a fence and a load a batch; a store, a fence and
+//! caller does. `tests/worker_model.rs` tries every order. Cost: a fence and a load a batch; a store, a fence and
 //! a load a sleep.
 
 use super::ground::{AtomicBool, Ordering, fence};
