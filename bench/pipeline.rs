@@ -102,18 +102,19 @@ const MOST_NEW: u32 = 160;
 
 fn main() -> ExitCode {
     let done = match Line::parse().verb {
-        Verb::Time(line) => time(&line),
+        Verb::Time(line) => time(&line).map(|()| true),
         Verb::Table(line) => {
             parts::measure(line.count(), line.quick);
-            Ok(())
+            Ok(true)
         }
-        Verb::Pages(line) => pages(&line),
-        Verb::Opens => opens(),
+        Verb::Pages(line) => pages(&line).map(|()| true),
+        Verb::Opens => opens().map(|()| true),
         Verb::Workers(line) => several::several(line.count(), line.quick),
-        Verb::Run(line) => run(&line),
+        Verb::Run(line) => run(&line).map(|()| true),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             let _ = writeln!(std::io::stderr(), "bench-pipeline: {e}");
             ExitCode::from(2)

@@ -12,7 +12,7 @@ use comfy_table::{Table, presets};
 use crate::calibration::each;
 use crate::quiet::{Quiet, Turns, interval, ratios, right};
 use crate::stage::{PACKETS, StageError};
-use crate::statistics::{Promise, spread};
+use crate::statistics::{Promise, Verdict, spread};
 use crate::workers::{At, Passing, Together};
 
 /// Who is measured in a block, in the order of its numbers.
@@ -36,11 +36,11 @@ const QUOTIENTS: [(&str, usize, usize); 4] = [
 /// After so many blocks the workers' memory is another.
 const RENEWED: u32 = 10;
 
-/// Measures so many blocks and tells the verdict.
+/// Measures so many blocks and tells the verdict. False: the promise is missed.
 ///
 /// # Errors
 /// A packet was lost, or a thread fell.
-pub(crate) fn several(count: u32, quick: bool) -> Result<(), StageError> {
+pub(crate) fn several(count: u32, quick: bool) -> Result<bool, StageError> {
     let flows = if quick { 16_384 } else { 1 << 19 };
     let mut two = [Passing::raise(At::Owner)?, Passing::raise(At::Other)?];
     let mut quiet = Quiet::default();
@@ -79,8 +79,8 @@ pub(crate) fn several(count: u32, quick: bool) -> Result<(), StageError> {
     if let Some(error) = failed {
         return Err(error);
     }
-    tell(&quiet.sentence(count), &together.places(), &measured, &rates);
-    Ok(())
+    let verdict = tell(&quiet.sentence(count), &together.places(), &measured, &rates);
+    Ok(verdict != Some(Verdict::Missed))
 }
 
 fn contend(together: &mut Together, who: usize) -> Result<f64, StageError> {
@@ -95,7 +95,7 @@ fn contend(together: &mut Together, who: usize) -> Result<f64, StageError> {
     }
 }
 
-fn tell(sentence: &str, places: &str, measured: &[Turns], rates: &[Turns]) {
+fn tell(sentence: &str, places: &str, measured: &[Turns], rates: &[Turns]) -> Option<Verdict> {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(["two workers, null I/O, 64 B", "median (smallest–largest)"]);
@@ -111,16 +111,18 @@ fn tell(sentence: &str, places: &str, measured: &[Turns], rates: &[Turns]) {
     right(&mut table, 1);
     let [gain, lines, steps] = [0, 1, 3].map(|quotient| CONTENDERS.len() + quotient);
     let gained = ratios(rates, gain, lines);
-    let verdict = gained.as_ref().map_or("no result", |gain| Promise::AtLeast(0.95).judge(gain).word());
+    let verdict = gained.as_ref().map(|gain| Promise::AtLeast(0.95).judge(gain));
     let _ = writeln!(
         std::io::stdout(),
         "{sentence}; {places}\n{table}\n\
          handed over ÷ at its owner {}\n\
-         speed-up of the gate ÷ of the loops of lines {} (≥ 0.95: {verdict})\n\
+         speed-up of the gate ÷ of the loops of lines {} (≥ 0.95: {})\n\
          beside it: one of two ÷ one {}; speed-up of the gate ÷ of the loops of steps {}",
         interval(ratios(measured, 1, 0)),
         interval(gained),
+        verdict.map_or("no result", Verdict::word),
         interval(ratios(rates, 4, 0)),
         interval(ratios(rates, gain, steps)),
     );
+    verdict
 }
